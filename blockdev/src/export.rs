@@ -1,0 +1,69 @@
+//! What a frontend (NBD now; ublk and vhost-user-blk later) serves: the block device behind an export name.
+//!
+//! Offsets and lengths are bytes of any alignment; an implementation merges partial blocks itself. A frontend checks
+//! requests against [`Export::size_bytes`] first, since the protocols want their own errors there; an
+//! implementation checks again.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsm_store::Result;
+use lsm_store::device::Wake;
+use lsm_store::read::ReadData;
+pub use lsm_store::request::{BlockState, StatusExtent, Write, Zeroing};
+
+/// A block device to serve. All methods may be called from many threads at once.
+pub trait Export: Send + Sync + 'static {
+    /// Size in bytes now; it can change while the export is open.
+    fn size_bytes(&self) -> u64;
+
+    /// True if writes, zeroing and trims are refused.
+    fn is_read_only(&self) -> bool;
+
+    /// Applies `writes` in order and returns when all of them have been handed to the kernel: they survive the death of
+    /// the process, not yet of the machine. A frontend passes all writes it has received together in one call.
+    fn write(&self, writes: &[Write<'_>]) -> Result<()>;
+
+    /// Makes a range read as zeros, at a cost that does not depend on its length. As durable as [`Export::write`].
+    fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()>;
+
+    /// Waits until every write and zeroing of this export that was answered before the call is on stable storage,
+    /// whichever connection or thread it came from.
+    fn flush(&self) -> Result<()>;
+
+    /// Brings a range into the cache if that is cheap; a hint.
+    fn prefetch(&self, offset: u64, len: u64) -> Result<()>;
+
+    /// The states of `[offset, offset + len)` from its start, at most `extents_max` of them: the answer may end early,
+    /// never late, and holds at least one extent. Adjacent extents differ in state.
+    fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>>;
+
+    /// A place for one thread's reads.
+    fn reads(&self) -> Result<Box<dyn Reads>>;
+}
+
+/// Reads of one export in flight on behalf of one thread.
+pub trait Reads: Send {
+    /// Starts a read. It may finish at once (a hit) or later; either way it comes out of [`Reads::next_finished`].
+    /// An implementation bounds the device reads in flight itself, by queueing.
+    fn start(&mut self, token: u64, offset: u64, len: usize);
+
+    /// The next finished read, if any, as (token, answer), in any order; never blocks.
+    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)>;
+
+    /// Reads started and not yet handed out by [`Reads::next_finished`].
+    fn in_flight(&self) -> usize;
+
+    /// Blocks until a read has finished, `socket` is readable (or hung up), or `timeout` has passed.
+    fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake>;
+}
+
+/// The exports of a server, by name.
+pub trait Exports: Send + Sync + 'static {
+    /// Names for LIST, sorted; only those the client may see.
+    fn names(&self) -> Vec<String>;
+
+    /// Opens an export; an unknown name and a forbidden one give the same error.
+    fn open(&self, name: &str) -> Result<Arc<dyn Export>>;
+}

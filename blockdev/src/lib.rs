@@ -1,0 +1,3 @@
+//! Volumes, and the frontends that serve them as block devices.
+
+pub mod export;

@@ -1,0 +1,13 @@
+//! The per-node log-structured store of Siltstone: content-addressed, compressed, deduplicated 4 KiB extents in an
+//! append-only log, with a journal in front and a map behind.
+
+pub mod clock;
+pub mod device;
+pub mod error;
+pub mod id;
+pub mod map;
+pub mod read;
+pub mod request;
+pub mod rng;
+
+pub use error::{Error, ErrorKind, Result};

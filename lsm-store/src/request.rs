@@ -1,0 +1,39 @@
+//! What is asked of a volume, and what block status answers.
+
+/// One write of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// First byte to write.
+    pub offset: u64,
+    /// What to write there.
+    pub data: &'a [u8],
+}
+
+/// What a zeroed range becomes; both read as zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Zeroing {
+    /// Unallocated (TRIM; WRITE_ZEROES without NO_HOLE).
+    Hole,
+    /// Allocated (WRITE_ZEROES with NO_HOLE).
+    Allocated,
+}
+
+/// State of a range of an export, as block status reports it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockState {
+    /// Holds data.
+    Data,
+    /// Allocated, reads as zeros.
+    Zero,
+    /// Not allocated, reads as zeros.
+    Hole,
+}
+
+/// A range of one state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusExtent {
+    /// Length in bytes, at least 1.
+    pub len: u64,
+    /// The state of all of it.
+    pub state: BlockState,
+}
