@@ -22,7 +22,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use buffer::AlignedBuffer;
+pub use buffer::{AlignedBuffer, BufferPool};
 
 /// Offsets, lengths and memory of [`Access::Direct`] writes are multiples of this; reads may use [`File::alignment`].
 pub const DIRECT_ALIGNMENT: usize = 4096;
