@@ -10,8 +10,10 @@
 //! - a file's name is on stable storage only after [`Device::sync_directory`] of its directory returned `Ok`;
 //! - after a failed sync nothing is known about what was written before it, and the caller must not retry.
 
+mod alignment;
 pub mod buffer;
 pub mod directory;
+mod path;
 mod pool;
 pub mod sim;
 mod uring;
@@ -83,6 +85,15 @@ pub trait Device: Send + Sync + 'static {
     fn lock(&self, mode: LockMode) -> io::Result<Box<dyn Lock>>;
 }
 
+/// What the process may do to a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessMode {
+    /// Everything.
+    ReadWrite,
+    /// Nothing is created, written or removed; such calls are [`io::ErrorKind::ReadOnlyFilesystem`].
+    ReadOnly,
+}
+
 /// How a device is locked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LockMode {
@@ -143,7 +154,8 @@ pub struct Completion {
 /// Reads in flight on behalf of one thread.
 ///
 /// A frontend's connection thread sleeps in [`ReadQueue::wait`] for its socket and its reads together; a read never
-/// blocks it and never needs a hand-off to another thread's reply.
+/// blocks it and never needs a hand-off to another thread's reply. A queue may be handed to another thread while it has
+/// no reads in flight.
 pub trait ReadQueue: Send {
     /// Starts to fill `buffer` (its whole length) from `offset`. Failures come back as completions.
     /// The caller keeps no more reads in flight than the depth it asked for.
@@ -156,6 +168,12 @@ pub trait ReadQueue: Send {
     fn next_completion(&mut self) -> Option<Completion>;
 
     /// Starts what was submitted and blocks until a read has finished, `socket` is readable (or hung up), or `timeout` has passed.
+    ///
+    /// A wait with a timeout may end early with nothing to tell (a signal, say). The queue may keep `socket` open until the
+    /// next wait without it, or until it is dropped: a peer that is to see the end of the stream needs a `shutdown`.
+    ///
+    /// # Panics
+    /// If there is nothing to wait for: no read in flight, no socket, no timeout.
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<Wake>;
 }
 
@@ -166,4 +184,10 @@ pub struct Wake {
     pub socket_readable: bool,
     /// At least one completion is waiting.
     pub completions: bool,
+}
+
+impl Wake {
+    fn is_something(self) -> bool {
+        self.socket_readable || self.completions
+    }
 }
