@@ -18,6 +18,9 @@ mod pool;
 pub mod sim;
 mod uring;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;

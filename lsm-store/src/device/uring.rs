@@ -5,6 +5,8 @@
 //! gives the memory up for good).
 
 mod ring;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::VecDeque;
