@@ -1,5 +1,8 @@
 //! The rules of direct I/O: what may be multiples of what, and how a short read at the end of a file looks.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 /// Fails with [`io::ErrorKind::InvalidInput`] unless memory, offset and length are multiples of `alignment`.

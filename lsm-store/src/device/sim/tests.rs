@@ -166,8 +166,14 @@ fn changes_of_one_name_survive_in_order() {
     let names = |choice| device.crash_image(&choice).list("").unwrap();
     assert!(names(CrashChoice::Missing(0)).is_empty(), "nothing can build on a lost creation");
     assert_eq!(names(CrashChoice::Missing(2)), ["b"]);
-    assert_eq!(names(CrashChoice::Alone(1)), ["b"], "a surviving rename brings the creation with it");
     assert_eq!(names(CrashChoice::Prefix(1)), ["a"]);
+
+    let device = self::device();
+    durable_file(&device, "a", b"data");
+    device.rename("a", "b").unwrap();
+    device.rename("b", "c").unwrap();
+    let alone = device.crash_image(&CrashChoice::Alone(1));
+    assert_eq!(alone.list("").unwrap(), ["c"], "a surviving rename brings the earlier one with it");
 }
 
 #[test]
@@ -180,6 +186,19 @@ fn a_rename_between_directories_needs_both_synced() {
     assert_eq!(content(&device.crash_image(&CrashChoice::Nothing), "x").unwrap(), b"data");
     device.sync_directory("").unwrap();
     assert_eq!(content(&device.crash_image(&CrashChoice::Nothing), "d/x").unwrap(), b"data");
+}
+
+#[test]
+fn a_synced_change_of_names_makes_those_it_builds_on_stable() {
+    let device = device();
+    device.create_directory("d").unwrap();
+    durable_file(&device, "x", b"data");
+    device.rename("x", "d/x").unwrap();
+    device.rename("d/x", "d/y").unwrap();
+    device.sync_directory("d").unwrap();
+    let image = device.crash_image(&CrashChoice::Nothing);
+    assert_eq!(image.list("d").unwrap(), ["y"]);
+    assert!(image.list("").unwrap().is_empty(), "a file never has two names");
 }
 
 #[test]

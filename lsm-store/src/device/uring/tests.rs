@@ -1,5 +1,5 @@
 use std::io::{IoSlice, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::*;
@@ -25,6 +25,89 @@ fn drain(queue: &mut UringQueue) -> Vec<Completion> {
         drained.extend(std::iter::from_fn(|| queue.next_completion()));
     }
     drained
+}
+
+/// A file that gives what is written into a pipe, when it is written.
+struct PipeFile {
+    pipe: OwnedFd,
+}
+
+fn pipe_file() -> (Arc<dyn File>, OwnedFd) {
+    let (pipe, writer) = io::pipe().unwrap();
+    (Arc::new(PipeFile { pipe: pipe.into() }), writer.into())
+}
+
+impl File for PipeFile {
+    fn read_at(&self, _buf: &mut [u8], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn write_at(&self, _bufs: &[IoSlice<'_>], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn allocate(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn alignment(&self) -> usize {
+        1
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.pipe.as_fd())
+    }
+}
+
+#[test]
+fn a_dropped_queue_waits_until_the_kernel_has_let_go() {
+    if probe().is_err() {
+        return;
+    }
+    let (file, writer) = pipe_file();
+    let mut queue = UringQueue::new(1).unwrap();
+    queue.submit(0, &file, AlignedBuffer::zeroed(4), 0);
+    assert!(queue.next_completion().is_none(), "the kernel has the read, which finds nothing yet");
+    rustix::io::write(&writer, b"data").unwrap();
+    drop(queue);
+    // The read went to its end, into the buffer: nothing is left in the pipe.
+    drop(writer);
+    assert_eq!(rustix::io::read(file.fd().unwrap(), &mut [0; 4]).unwrap(), 0);
+}
+
+#[test]
+fn short_reads_are_gone_on_with() {
+    if probe().is_err() {
+        return;
+    }
+    let (file, writer) = pipe_file();
+    let mut queue = UringQueue::new(1).unwrap();
+    queue.submit(0, &file, AlignedBuffer::zeroed(4), 0);
+    for piece in [b"d", b"a", b"t"] {
+        rustix::io::write(&writer, piece).unwrap();
+        assert_eq!(queue.wait(None, Some(Duration::from_millis(1))).unwrap(), Wake::default());
+    }
+    rustix::io::write(&writer, b"a").unwrap();
+    assert!(queue.wait(None, None).unwrap().completions);
+    assert_eq!(*queue.next_completion().unwrap().buffer, *b"data");
+    queue.submit(1, &file, AlignedBuffer::zeroed(4), 0);
+    rustix::io::write(&writer, b"x").unwrap();
+    drop(writer);
+    assert!(queue.wait(None, None).unwrap().completions);
+    let result = queue.next_completion().unwrap().result;
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[test]
@@ -138,7 +221,8 @@ fn a_watch_left_armed_tells_no_old_news() {
     let (mut socket, mut peer) = UnixStream::pair().unwrap();
     queue.submit(0, &file, AlignedBuffer::zeroed(4096), 0);
     assert!(queue.wait(Some(socket.as_fd()), None).unwrap().completions);
-    drain(&mut queue);
+    queue.next_completion().unwrap().result.unwrap();
+    assert!(!queue.watch.is_quiet(), "the watch stays armed");
     // Data comes and is read between two waits: the armed watch has fired for nothing.
     peer.write_all(b"x").unwrap();
     io::Read::read_exact(&mut socket, &mut [0]).unwrap();
@@ -160,9 +244,10 @@ fn a_reused_descriptor_number_is_watched_as_the_new_socket() {
     let (other, mut other_peer) = UnixStream::pair().unwrap();
     queue.submit(0, &file, AlignedBuffer::zeroed(4096), 0);
     assert!(queue.wait(Some(socket.as_fd()), None).unwrap().completions);
-    drain(&mut queue);
+    queue.next_completion().unwrap().result.unwrap();
+    assert!(!queue.watch.is_quiet(), "the watch stays armed");
     // As if `socket` had been closed and `other` been opened under its number.
-    let mut socket = std::os::fd::OwnedFd::from(socket);
+    let mut socket = OwnedFd::from(socket);
     rustix::io::dup2(&other, &mut socket).unwrap();
     other_peer.write_all(b"x").unwrap();
     assert!(queue.wait(Some(socket.as_fd()), None).unwrap().socket_readable);
