@@ -1,6 +1,7 @@
 //! The per-node log-structured store of Siltstone: content-addressed, compressed, deduplicated 4 KiB extents in an
 //! append-only log, with a journal in front and a map behind.
 
+pub mod checksum;
 pub mod clock;
 pub mod device;
 pub mod error;
