@@ -5,6 +5,7 @@ pub mod checksum;
 pub mod clock;
 pub mod device;
 pub mod error;
+pub mod fingerprint;
 pub mod id;
 pub mod map;
 pub mod read;
