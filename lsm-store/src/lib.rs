@@ -3,6 +3,7 @@
 
 pub mod checksum;
 pub mod clock;
+pub mod codec;
 pub mod device;
 pub mod error;
 pub mod fingerprint;
