@@ -9,6 +9,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod id;
 pub mod map;
+pub mod page_cache;
 pub mod read;
 pub mod request;
 pub mod rng;
