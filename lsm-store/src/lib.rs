@@ -13,5 +13,8 @@ pub mod page_cache;
 pub mod read;
 pub mod request;
 pub mod rng;
+pub mod segment;
+#[cfg(test)]
+mod test_device;
 
 pub use error::{Error, ErrorKind, Result};
