@@ -8,6 +8,7 @@ pub mod device;
 pub mod error;
 pub mod fingerprint;
 pub mod id;
+pub mod index;
 pub mod map;
 pub mod page_cache;
 pub mod read;
