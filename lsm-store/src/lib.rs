@@ -4,6 +4,7 @@
 pub mod checksum;
 pub mod clock;
 pub mod codec;
+pub mod dedupe;
 pub mod device;
 pub mod error;
 pub mod fingerprint;
