@@ -19,6 +19,7 @@ use blockdev::attach::{self, AttachError, AttachOptions, Method};
 use lsm_store::ErrorKind;
 
 fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
