@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +134,9 @@ fn serve(config: &HelperConfig) -> Result<()> {
 }
 
 fn serve_fuse(config: &HelperConfig, place: &Place) -> Result<()> {
+    if !Path::new("/dev/fuse").exists() {
+        return Err(AttachError::NoDriver("FUSE in the kernel (/dev/fuse)"));
+    }
     let (connector, disk) = NbdConnector::start(config.address()).map_err(|error| config.connection_failed(error))?;
     let info = connector.info;
     let read_only = config.read_only || info.is_read_only();

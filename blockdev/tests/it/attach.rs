@@ -20,10 +20,7 @@ macro_rules! rig {
         match rig::missing() {
             None => Rig::new(),
             Some(what) => {
-                #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-                {
-                    eprintln!("skipped: there is no {what}");
-                }
+                eprintln!("skipped: there is no {what}");
                 return;
             }
         }
