@@ -1,7 +1,7 @@
 //! Attaches and detaches the volumes of a running daemon: the least a program has to do to use [`blockdev::attach`].
 //!
 //! ```text
-//! attach DATA-DIR attach NAME [kernel|fuse] [ro] [TIMEOUT-SECONDS]
+//! attach DATA-DIR attach NAME [auto|kernel|fuse] [ro] [TIMEOUT-SECONDS]
 //! attach DATA-DIR detach NAME|DEVICE
 //! attach DATA-DIR list
 //! ```
@@ -39,6 +39,7 @@ fn parse(options: &[&str]) -> AttachOptions {
     let mut parsed = AttachOptions::default();
     for option in options {
         match *option {
+            "auto" => parsed.method = Method::Auto,
             "kernel" => parsed.method = Method::Kernel,
             "fuse" => parsed.method = Method::Fuse,
             "ro" => parsed.read_only = true,

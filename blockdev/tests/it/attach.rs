@@ -17,7 +17,10 @@ mod rig;
 /// Skips the test that calls it where devices cannot be made.
 macro_rules! rig {
     () => {
-        match rig::missing() {
+        rig!(rig::missing())
+    };
+    ($missing:expr) => {
+        match $missing {
             None => Rig::new(),
             Some(what) => {
                 eprintln!("skipped: there is no {what}");
@@ -303,4 +306,54 @@ fn a_helper_is_nobodys_child_and_its_directory_private() {
     let mode = fs::metadata(rig.data().join("attach/demo")).unwrap().mode();
     assert_eq!(mode & 0o077, 0);
     rig.run(&["detach", "demo"]).succeeds();
+}
+
+/// The kernel's driver end to end; `tests/kernel-nbd` runs it where the kernel at hand has none.
+#[test]
+fn a_kernel_device_survives_its_server_and_its_helper() {
+    let rig = rig!(rig::missing_for_kernel());
+    let mut server = Server::qemu(&rig, 256 * MIB);
+    let device = rig.attach_by("kernel", &[]);
+    assert!(device.to_str().unwrap().starts_with("/dev/nbd"), "{device:?}");
+    command(&["blockdev", "--getss"]).arg(&device).prints("512");
+    command(&["mkfs.ext4", "-q", "-E", "nodiscard"]).arg(&device).succeeds();
+    let mount = rig.mount(&device);
+    assert_eq!(rig.run(&["detach", "demo"]).code(), 11, "it is mounted");
+
+    server.kill();
+    let content: Vec<u8> = (0..128).flat_map(chunk).collect();
+    let file = mount.path().join("file");
+    let writer = {
+        let (file, content) = (file.clone(), content.clone());
+        thread::spawn(move || {
+            fs::write(&file, &content).unwrap();
+            File::open(&file).unwrap().sync_all().unwrap();
+        })
+    };
+    let mut server = Server::qemu(&rig, 256 * MIB);
+    writer.join().unwrap();
+    assert!(rig.helper_log().contains("connected to the daemon again"));
+    let filled = rig.allocated_bytes();
+    drop(mount);
+    command(&["fsck.ext4", "-f", "-n"]).arg(&device).succeeds();
+    let mount = rig.mount(&device);
+    assert!(fs::read(&file).unwrap() == content);
+    fs::remove_file(&file).unwrap();
+    command(&["sync"]).succeeds();
+    command(&["fstrim"]).arg(mount.path()).succeeds();
+    assert!(rig.allocated_bytes() <= filled - 4 * MIB);
+    drop(mount);
+
+    rig::kill(rig.only_attached().pid);
+    wait_until("the helper's death to show", || rig.only_attached().broken);
+    rig.run(&["detach", device.to_str().unwrap()]).succeeds();
+    rig.assert_nothing_attached();
+
+    let device = rig.attach_by("auto", &["ro", "1"]);
+    assert!(device.to_str().unwrap().starts_with("/dev/nbd"));
+    command(&["blockdev", "--getro"]).arg(&device).prints("1");
+    server.kill();
+    wait_until("the helper to give up", || rig.only_attached().broken);
+    rig.run(&["detach", "demo"]).succeeds();
+    rig.assert_nothing_attached();
 }

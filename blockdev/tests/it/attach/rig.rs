@@ -42,6 +42,14 @@ pub(super) fn missing() -> Option<&'static str> {
     ["/dev/fuse", "/dev/loop-control"].into_iter().find(|path| !Path::new(path).exists())
 }
 
+/// What the test of the kernel's driver needs and the machine lacks.
+pub(super) fn missing_for_kernel() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("root");
+    }
+    (!Path::new("/sys/module/nbd").exists()).then_some("NBD driver in the kernel")
+}
+
 /// The example `attach`, which cargo builds beside the tests.
 fn attach_program() -> PathBuf {
     let tests = env::current_exe().unwrap();
@@ -89,7 +97,11 @@ impl Rig {
 
     /// Attaches `demo` by FUSE and returns its device.
     pub(super) fn attach(&self, options: &[&str]) -> PathBuf {
-        self.run(&[&["attach", "demo", "fuse"], options].concat()).succeeds();
+        self.attach_by("fuse", options)
+    }
+
+    pub(super) fn attach_by(&self, method: &str, options: &[&str]) -> PathBuf {
+        self.run(&[&["attach", "demo", method], options].concat()).succeeds();
         self.only_attached().device
     }
 
@@ -105,7 +117,9 @@ impl Rig {
         assert!(!self.data().join("attach/demo").exists());
         let root = self.root.to_str().unwrap();
         assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(root));
-        assert!(!command(&["losetup", "--all"]).succeeds().stdout.contains(root));
+        if Path::new("/dev/loop-control").exists() {
+            assert!(!command(&["losetup", "--all"]).succeeds().stdout.contains(root));
+        }
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Outcome {
