@@ -292,3 +292,6 @@ impl RemoteDisk for NbdDisk {
         self.exchange(Request { command: Request::FLUSH, flags: 0, offset: 0, len: 0 }, &[], &mut [])
     }
 }
+
+#[cfg(test)]
+mod tests;
