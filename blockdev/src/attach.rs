@@ -145,7 +145,7 @@ pub fn detach(data_dir: &Path, name_or_device: &str) -> Result<()> {
 /// The attached volumes of this data directory, by name, broken ones too.
 ///
 /// # Errors
-/// `Io` if the directory cannot be read.
+/// `Unsupported` without the privileges to look, `Io` if the directory cannot be read.
 pub fn list(data_dir: &Path) -> Result<Vec<Attached>> {
     let data_dir = data_dir.canonicalize().map_err(|error| AttachError::io("opening", data_dir, error))?;
     Place::all(&data_dir)?.into_iter().map(|place| describe(&place)).collect()

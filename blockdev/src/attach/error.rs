@@ -35,8 +35,8 @@ pub enum AttachError {
     /// The machine lacks what the method needs.
     #[error("this machine has no {0}")]
     NoDriver(&'static str),
-    /// Making a device takes privileges the caller lacks.
-    #[error("only root can attach and detach devices")]
+    /// Making devices, and reading what is attached, takes privileges the caller lacks.
+    #[error("only root can attach, detach and list devices")]
     NotPermitted,
     /// No daemon answers for this data directory.
     #[error("no daemon answers at {}", .socket.display())]

@@ -57,6 +57,7 @@ impl Place {
         let entries = match fs::read_dir(&parent) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(AttachError::NotPermitted),
             Err(error) => return Err(AttachError::io("listing", parent, error)),
         };
         let mut places = Vec::new();
