@@ -1,3 +1,4 @@
 //! Volumes, and the frontends that serve them as block devices.
 
 pub mod export;
+pub mod frontend;
