@@ -3,3 +3,4 @@
 //! A frontend knows [`crate::export`] and nothing below it, so a new one (ublk, vhost-user-blk) needs no change to the store.
 
 pub mod memory;
+pub mod nbd;
