@@ -24,6 +24,8 @@ mkdir "$mnt"
 fail() { printf 'FAIL: %s\n' "$*" >&2; exit 1; }
 skip() { printf 'SKIP: %s\n' "$*" >&2; exit 77; }
 
+command -v "$SILT" >/dev/null || fail "there is no $SILT: run tools/test build"
+
 # Block devices and mounts need root: become it if that takes no password.
 need_root() {
     if [[ $EUID -ne 0 ]]; then
