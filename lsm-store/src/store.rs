@@ -21,6 +21,7 @@ mod upkeep;
 mod view;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -37,10 +38,12 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BlockIndex, Lsn, StoreId, VolumeId};
+use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
 use crate::manifest::{Edit, VolumeRecord};
+use crate::map::Version;
 use crate::request::Zeroing;
 use crate::rng::Rng;
+use crate::segment::Segments;
 use inner::{Inner, chain};
 use volume::VolumeState;
 
@@ -267,6 +270,30 @@ impl Store {
             created_ms: state.record().created_ms,
         };
         self.inner.volumes.read().values().map(info).collect()
+    }
+
+    /// The map as it is now: what has been flushed, of all volumes.
+    #[must_use]
+    pub fn map(&self) -> Arc<Version> {
+        Arc::clone(&self.inner.view().version)
+    }
+
+    /// The sealed segments.
+    #[must_use]
+    pub fn segments(&self) -> Arc<Segments> {
+        Arc::clone(&self.inner.segments)
+    }
+
+    /// The ids of the sealed segments, in order.
+    #[must_use]
+    pub fn segment_ids(&self) -> Vec<SegmentId> {
+        self.inner.meta.lock().state.segments.keys().copied().collect()
+    }
+
+    /// Which volume each layer of the map belongs to. Layers that are not named here belong to deleted volumes.
+    #[must_use]
+    pub fn layers(&self) -> BTreeMap<LayerId, VolumeId> {
+        self.inner.volumes.read().values().map(|state| (state.layer(), state.id())).collect()
     }
 
     /// A volume to read and write.
