@@ -1,11 +1,11 @@
 //! Finding blocks that are stored already, for one job that writes segments.
 //!
 //! A block counts as found only when all 256 bits of its fingerprint were compared with a segment's directory, or with
-//! what this job has appended itself. A segment that is gone, damaged or not eligible is no candidate and never an error: what
-//! is not found is stored again.
+//! what this job has appended itself. A segment that is gone, damaged or not eligible is no candidate and never an
+//! error: what is not found is stored again.
 //!
-//! The order of the questions is that of their price: the slot behind the previous hit (duplicates come in streams), the
-//! job's own blocks, the index. After a hit by the index the blocks just before are compared with the slots just
+//! The order of the questions is that of their price: the slot behind the previous hit (duplicates come in streams),
+//! the job's own blocks, the index. After a hit by the index the blocks just before are compared with the slots just
 //! before, because an old segment is known by its hooks only ([`crate::index`]).
 
 #[cfg(test)]
@@ -20,6 +20,9 @@ use crate::segment::{Readahead, Segments};
 
 /// Misses in a row after which a stream of duplicates is taken to have ended.
 const PREDICTED_MISSES_MAX: u32 = 16;
+
+/// Blocks whose index entries are fetched together.
+const PREFETCH_BLOCKS: usize = 64;
 
 /// What is known of one block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +75,10 @@ impl<'a, F: Fn(SegmentId) -> bool> Dedupe<'a, F> {
         let mut verdicts = Vec::with_capacity(fingerprints.len());
         let mut first_seen = FxHashMap::default();
         for (index, fingerprint) in fingerprints.iter().enumerate() {
+            // Within a stream the index is not asked.
+            if index % PREFETCH_BLOCKS == 0 && self.predicted.is_none() {
+                self.index.prefetch(&fingerprints[index..fingerprints.len().min(index + PREFETCH_BLOCKS)]);
+            }
             let verdict = match first_seen.get(fingerprint) {
                 Some(first) => {
                     self.counts.own += 1;

@@ -56,10 +56,9 @@ impl fmt::Debug for Fingerprint {
 pub fn fingerprint_blocks(blocks: &[&[u8; BLOCK_BYTES]], out: &mut [Fingerprint]) {
     assert_eq!(blocks.len(), out.len(), "one fingerprint a block");
     for (blocks, out) in blocks.chunks(many::BLOCKS_MAX).zip(out.chunks_mut(many::BLOCKS_MAX)) {
-        if !many::hash(blocks, out) {
-            for (block, out) in blocks.iter().zip(out) {
-                *out = Fingerprint::of(block);
-            }
+        let hashed = many::hash(blocks, out);
+        for (block, out) in blocks.iter().zip(out).skip(hashed) {
+            *out = Fingerprint::of(block);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Segments: the immutable 32 MiB units of the log that hold all block contents.
 //!
-//! A segment is written once by a [`SegmentWriter`] (header, frames, slot table, fingerprints, footer), *sealed* and never
-//! changed; it is freed whole. Blocks are named by [`crate::id::Slot`], so the slot table translates a slot into the frame that
-//! holds it. Sealed means that the footer verifies: a file without one is what a crash left, and holds nothing anybody
-//! refers to. All pages and frames are sealed with where they belong ([`crate::checksum`]).
+//! A segment is written once by a [`SegmentWriter`] (header, frames, slot table, fingerprints, footer), *sealed* and
+//! never changed; it is freed whole. Blocks are named by [`crate::id::Slot`], so the slot table translates a slot
+//! into the frame that holds it. Sealed means that the footer verifies: a file without one is what a crash left, and
+//! holds nothing anybody refers to. All pages and frames are sealed with where they belong ([`crate::checksum`]).
 //!
 //! The format is specified in `docs/disk-format/segment-part.md`.
 
@@ -87,6 +87,6 @@ pub struct Identity {
     pub class: Class,
     /// Dedupe domain: blocks are shared only within one. 0 is the only one yet.
     pub domain: u32,
-    /// When it was created, since the Unix epoch, in whole milliseconds. For people to read.
+    /// When it was created, since the Unix epoch; kept in whole milliseconds. For people to read.
     pub created: Duration,
 }

@@ -2,7 +2,7 @@
 //!
 //! `blake3::hash` fills the lanes with the four chunks of one 4 KiB block, which leaves half of eight lanes idle. Its
 //! many-input function is public but undocumented, so it is used here only, and only after it was seen, once in every
-//! process, to agree with `blake3::hash`; otherwise [`hash`] declines.
+//! process, to agree with `blake3::hash`; otherwise [`hash`] hashes nothing.
 
 use std::sync::LazyLock;
 
@@ -39,23 +39,23 @@ static TRUSTED: LazyLock<Option<Platform>> = LazyLock::new(|| {
     (trusted && platform.simd_degree() > 1).then_some(platform)
 });
 
-/// Hashes at most [`BLOCKS_MAX`] blocks into `out`; false, with `out` untouched, if one by one is as fast.
-pub(super) fn hash(blocks: &[&[u8; BLOCK_BYTES]], out: &mut [Fingerprint]) -> bool {
-    let Some(platform) = *TRUSTED else { return false };
+/// Hashes the first of at most [`BLOCKS_MAX`] blocks into `out`; how many. The others are as fast one by one.
+pub(super) fn hash(blocks: &[&[u8; BLOCK_BYTES]], out: &mut [Fingerprint]) -> usize {
+    let Some(platform) = *TRUSTED else { return 0 };
     let lanes = platform.simd_degree();
-    // Idle lanes cost as much as used ones. Alone, a block keeps four lanes busy.
-    let padded = blocks.len().next_multiple_of(lanes).min(BLOCKS_MAX);
-    if blocks.len() * 2 <= padded {
-        return false;
-    }
-    let mut padding = [blocks[0]; BLOCKS_MAX];
-    padding[..blocks.len()].copy_from_slice(blocks);
+    // Idle lanes cost as much as used ones, and a block alone keeps four busy: the last lanes must be more than half
+    // full.
+    let full = blocks.len() / lanes * lanes;
+    let hashed = if (blocks.len() - full) * 2 > lanes { blocks.len() } else { full };
+    let padded = hashed.next_multiple_of(lanes);
+    let mut inputs = [&[0; BLOCK_BYTES]; BLOCKS_MAX];
+    inputs[..hashed].copy_from_slice(&blocks[..hashed]);
     let mut hashes = [[0; 32]; BLOCKS_MAX];
-    hash_blocks(platform, &padding[..padded], &mut hashes[..padded]);
-    for (out, hash) in out.iter_mut().zip(hashes) {
+    hash_blocks(platform, &inputs[..padded], &mut hashes[..padded]);
+    for (out, hash) in out[..hashed].iter_mut().zip(hashes) {
         *out = Fingerprint(hash);
     }
-    true
+    hashed
 }
 
 /// Hashes chunk 0 of all blocks, then chunk 1, ..., then both parents of all blocks, then their roots.

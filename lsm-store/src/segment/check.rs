@@ -49,7 +49,7 @@ pub enum DamageKind {
 pub struct Damage {
     /// First damaged byte of the file.
     pub offset: u32,
-    /// How many bytes.
+    /// How many bytes; 0 if that is not known.
     pub bytes: u32,
     /// The slots it touches; empty if none, or if that is not known.
     pub slots: Range<u32>,

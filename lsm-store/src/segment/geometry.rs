@@ -18,8 +18,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry of a segment with `slots` slots (used or not) whose last frame ends before `frames_end`; `None` if no
-    /// segment is like that.
+    /// The geometry of a segment with `slots` slots (used or not) whose last frame ends before `frames_end`; `None`
+    /// if no segment is like that.
     #[must_use]
     pub fn new(slots: u32, frames_end: u32) -> Option<Self> {
         let geometry = Self { slots, frames_end };

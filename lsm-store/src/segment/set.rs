@@ -1,8 +1,8 @@
 //! The sealed segments of a store: which there are, and those that are open.
 //!
 //! A few hundred files are kept open and the rest opened when asked for; an evicted segment stays usable for whoever
-//! still holds it. Segments the store knows of (from the manifest, or since they were sealed) are opened without reading
-//! their footer.
+//! still holds it. Segments the store knows of (from the manifest, or since they were sealed) are opened without
+//! reading their footer.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! The slot table: from a slot to its frame, by one page that answers alone.
 //!
-//! A page holds an entry of 16 bits for each of 1,984 slots: the length of the frame that starts there, or which block of
-//! an earlier frame the slot is, or that the slot is unused. Every 64 slots an anchor gives an absolute offset, so that a
-//! lookup sums up at most 63 lengths. No frame's slots lie on two pages: the writer leaves slots unused instead.
+//! A page holds an entry of 16 bits for each of 1,984 slots: the length of the frame that starts there, or which
+//! block of an earlier frame the slot is, or that the slot is unused. Every 64 slots an anchor gives an absolute
+//! offset, so that a lookup sums up at most 63 lengths. No frame's slots lie on two pages: the writer leaves slots
+//! unused instead.
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -265,7 +265,8 @@ proptest! {
 
     #[test]
     fn ranges_of_slots_give_each_frame_once(
-        frames in proptest::collection::vec(1_usize..=16, 1..300), from in any::<prop::sample::Index>(), len in 1_usize..200,
+        frames in proptest::collection::vec(1_usize..=16, 1..300),
+        from in any::<prop::sample::Index>(), len in 1_usize..200,
     ) {
         let device = TestDevice::new();
         let frames: Vec<_> = frames.into_iter().map(|blocks| (blocks, Codec::Lz4)).collect();

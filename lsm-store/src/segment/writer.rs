@@ -4,6 +4,7 @@
 //! directory of segments. After any error the segment is lost: [`SegmentWriter::discard`] it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fingerprint_page;
 use super::frame::{self, FRAME_HEADER_BYTES, FRAME_KIND};
@@ -61,6 +62,9 @@ impl SegmentWriter {
     /// [`Error::OutOfSpace`] if there is no room; then there is no file either, and none of the later writes can fail
     /// for want of space.
     pub fn create(device: Arc<dyn Device>, store: StoreId, identity: Identity) -> Result<Self> {
+        // As the footer will give it back.
+        let created = Duration::from_millis(identity.created.as_millis() as u64);
+        let identity = Identity { created, ..identity };
         let path = path(identity.id);
         let file = device.create(&path, Access::Direct).map_err(|error| Error::io("creating", &path, error))?;
         if let Err(error) = file.allocate(0, SEGMENT_BYTES_MAX) {

@@ -136,7 +136,8 @@ proptest! {
     #[test]
     fn a_damaged_segment_gives_right_blocks_or_errors(
         edits in proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..6),
-        zeroed in proptest::option::of(any::<prop::sample::Index>()), cut in proptest::option::of(any::<prop::sample::Index>()),
+        zeroed in proptest::option::of(any::<prop::sample::Index>()),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
     ) {
         let (device, _) = fixture();
         let file = device.file(&path(SegmentId(1)));

@@ -111,7 +111,8 @@ proptest! {
         slots in 0_u32..=SLOTS_MAX, frame_bytes in 0_u32..31 << 20, frames in any::<u32>(), blocks in any::<u32>(),
     ) {
         let class = Class::from_byte(class).unwrap();
-        let identity = Identity { id: SegmentId(id), epoch: Epoch(epoch), class, domain, created: Duration::from_millis(created) };
+        let created = Duration::from_millis(created);
+        let identity = Identity { id: SegmentId(id), epoch: Epoch(epoch), class, domain, created };
         let header = trailer::encode_header(STORE, &identity);
         prop_assert_eq!(trailer::decode_header(STORE, identity.id, &header).unwrap(), identity);
         let Some(geometry) = Geometry::new(slots, 4096 + frame_bytes) else { return Ok(()) };
