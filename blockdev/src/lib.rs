@@ -1,3 +1,8 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+pub mod catalog;
 pub mod export;
+pub mod name;
+pub mod node;
+
+pub use {lsm_store, net};
