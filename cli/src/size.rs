@@ -44,7 +44,7 @@ impl FromStr for Size {
         }
         let scale = 10u128.pow(fraction.len() as u32);
         let scaled = (digits(whole)? * scale + digits(fraction)?) << shift;
-        if scaled % scale != 0 {
+        if !scaled.is_multiple_of(scale) {
             return Err(InvalidSize::Fraction);
         }
         u64::try_from(scaled / scale).map(Self).map_err(|_| InvalidSize::TooLarge)

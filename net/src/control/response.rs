@@ -164,24 +164,33 @@ pub struct Counters {
 pub struct VolumeCounters {
     /// The volume.
     pub name: String,
-    /// Read requests.
-    pub reads_total: u64,
-    /// Bytes read.
-    pub read_bytes_total: u64,
-    /// Write requests.
-    pub writes_total: u64,
-    /// Bytes written.
-    pub write_bytes_total: u64,
+    /// Reads.
+    #[serde(default)]
+    pub read: OperationCounters,
+    /// Writes.
+    #[serde(default)]
+    pub write: OperationCounters,
     /// Trims and zeroings.
-    pub zeroes_total: u64,
-    /// Bytes trimmed and zeroed.
-    pub zero_bytes_total: u64,
+    #[serde(default)]
+    pub zero: OperationCounters,
     /// Flushes.
-    pub flushes_total: u64,
-    /// Requests that failed.
-    pub errors_total: u64,
+    #[serde(default)]
+    pub flush: OperationCounters,
     /// Clients that have it open now.
     pub connections: u64,
+}
+
+/// Counters of one kind of request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OperationCounters {
+    /// Requests answered, failed ones included.
+    pub requests_total: u64,
+    /// Bytes they moved, or zeroed.
+    pub bytes_total: u64,
+    /// Requests that failed.
+    pub errors_total: u64,
+    /// Sum of their latencies, in microseconds.
+    pub latency_us_total: u64,
 }
 
 /// A complete import or export.
