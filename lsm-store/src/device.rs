@@ -10,11 +10,16 @@
 //! - a file's name is on stable storage only after [`Device::sync_directory`] of its directory returned `Ok`;
 //! - after a failed sync nothing is known about what was written before it, and the caller must not retry.
 
+mod alignment;
 pub mod buffer;
 pub mod directory;
+mod path;
 mod pool;
 pub mod sim;
 mod uring;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -22,7 +27,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use buffer::AlignedBuffer;
+pub use buffer::{AlignedBuffer, BufferPool};
 
 /// Offsets, lengths and memory of [`Access::Direct`] writes are multiples of this; reads may use [`File::alignment`].
 pub const DIRECT_ALIGNMENT: usize = 4096;
@@ -81,6 +86,15 @@ pub trait Device: Send + Sync + 'static {
     /// Takes the advisory lock on the whole device, without waiting; released when dropped or when the process dies.
     /// [`io::ErrorKind::WouldBlock`] if another process (or another handle) has it in a way that conflicts.
     fn lock(&self, mode: LockMode) -> io::Result<Box<dyn Lock>>;
+}
+
+/// What the process may do to a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessMode {
+    /// Everything.
+    ReadWrite,
+    /// Nothing is created, written or removed; such calls are [`io::ErrorKind::ReadOnlyFilesystem`].
+    ReadOnly,
 }
 
 /// How a device is locked.
@@ -143,7 +157,8 @@ pub struct Completion {
 /// Reads in flight on behalf of one thread.
 ///
 /// A frontend's connection thread sleeps in [`ReadQueue::wait`] for its socket and its reads together; a read never
-/// blocks it and never needs a hand-off to another thread's reply.
+/// blocks it and never needs a hand-off to another thread's reply. A queue may be handed to another thread while it has
+/// no reads in flight.
 pub trait ReadQueue: Send {
     /// Starts to fill `buffer` (its whole length) from `offset`. Failures come back as completions.
     /// The caller keeps no more reads in flight than the depth it asked for.
@@ -156,6 +171,12 @@ pub trait ReadQueue: Send {
     fn next_completion(&mut self) -> Option<Completion>;
 
     /// Starts what was submitted and blocks until a read has finished, `socket` is readable (or hung up), or `timeout` has passed.
+    ///
+    /// A wait with a timeout may end early with nothing to tell (a signal, say). The queue may keep `socket` open until the
+    /// next wait without it, or until it is dropped: a peer that is to see the end of the stream needs a `shutdown`.
+    ///
+    /// # Panics
+    /// If there is nothing to wait for: no read in flight, no socket, no timeout.
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<Wake>;
 }
 
@@ -166,4 +187,10 @@ pub struct Wake {
     pub socket_readable: bool,
     /// At least one completion is waiting.
     pub completions: bool,
+}
+
+impl Wake {
+    fn is_something(self) -> bool {
+        self.socket_readable || self.completions
+    }
 }

@@ -1,6 +1,25 @@
 //! The map: which block of which layer is where.
 //!
 //! Entries are *stretches* of adjacent blocks; immutable sorted *runs* hold them on disk, newest runs first.
+//! A [`Version`] says which runs there are and in what order; it is a value, replaced as a whole by applying an
+//! [`Edit`]. Lookups and scans work on a version and never wait for a flush or a compaction.
+
+mod bits;
+pub mod cache;
+pub mod compaction;
+mod filter;
+mod merge;
+mod page;
+pub mod run;
+mod seal;
+#[cfg(test)]
+mod testing;
+pub mod version;
+
+pub use cache::{PageCache, PageKey};
+pub use compaction::{CompactionPlan, Policy, debt, execute, plan};
+pub use run::{Damage, Run, RunFiles, RunLimits, RunMeta, RunWriter};
+pub use version::{Edit, Graveyard, Resolved, Version};
 
 use crate::id::{BlockIndex, LayerId, Location, SegmentId, Slot};
 
@@ -13,6 +32,15 @@ pub enum Target {
     Zero,
     /// It was trimmed: reads as zeros, reported as a hole.
     Hole,
+}
+
+/// The address of a block in the map; the order of runs and of everything in them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct Key {
+    /// The layer that wrote the block.
+    pub layer: LayerId,
+    /// The block.
+    pub block: BlockIndex,
 }
 
 /// Adjacent blocks of one layer with one target; for data, the slot grows with the block and the segment stays the same.
@@ -29,6 +57,37 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// Address of the first block.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key { layer: self.layer, block: self.first }
+    }
+
+    /// Address of the last block.
+    #[must_use]
+    pub fn last_key(&self) -> Key {
+        Key { layer: self.layer, block: BlockIndex(self.first.0 + self.count - 1) }
+    }
+
+    /// True if the two share a block of a layer.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.layer == other.layer && self.first < other.end() && other.first < self.end()
+    }
+
+    /// The stretch that covers both, if `next` goes on where `self` ends, in blocks and in slots.
+    #[must_use]
+    pub fn join(&self, next: &Self) -> Option<Self> {
+        let adjacent = self.layer == next.layer && self.end() == next.first;
+        let continued = match (self.target, next.target) {
+            (Target::Data(a), Target::Data(b)) => {
+                a.segment == b.segment && u64::from(a.slot.0) + self.count == u64::from(b.slot.0)
+            }
+            (a, b) => a == b,
+        };
+        (adjacent && continued).then(|| Self { count: self.count + next.count, ..*self })
+    }
+
     /// The first block behind the stretch.
     #[must_use]
     pub fn end(&self) -> BlockIndex {

@@ -1,6 +1,16 @@
-//! Memory for direct I/O: page-aligned, of a length that is a multiple of the alignment.
+//! Memory for direct I/O: page-aligned, and kept for reuse, since the first touch of a fresh page costs a page fault.
 
-/// A zeroed, page-aligned buffer.
+mod pool;
+#[cfg(test)]
+mod tests;
+
+pub use pool::BufferPool;
+
+use std::fmt;
+
+use super::DIRECT_ALIGNMENT;
+
+/// Page-aligned memory. It never moves while the buffer lives, not even when the buffer itself is moved.
 pub struct AlignedBuffer {
     storage: Vec<u8>,
     start: usize,
@@ -8,12 +18,35 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// A buffer of `len` zero bytes aligned to [`super::DIRECT_ALIGNMENT`].
+    /// A buffer of `len` zero bytes aligned to [`DIRECT_ALIGNMENT`].
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        let storage = vec![0; len + super::DIRECT_ALIGNMENT];
-        let start = storage.as_ptr().align_offset(super::DIRECT_ALIGNMENT);
-        Self { storage, start, len }
+        let storage = vec![0; len + DIRECT_ALIGNMENT];
+        let start = storage.as_ptr().align_offset(DIRECT_ALIGNMENT);
+        let buffer = Self { storage, start, len };
+        assert!(buffer.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT), "a buffer must be aligned");
+        buffer
+    }
+
+    /// The length that [`AlignedBuffer::set_len`] can reach.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.storage.len() - DIRECT_ALIGNMENT
+    }
+
+    /// Shows another length of the same memory; bytes that come into view hold whatever was there.
+    ///
+    /// # Panics
+    /// If `len` is beyond the capacity.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "a buffer of {} bytes cannot hold {len}", self.capacity());
+        self.len = len;
+    }
+}
+
+impl fmt::Debug for AlignedBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBuffer({} of {} bytes)", self.len, self.capacity())
     }
 }
 

@@ -1,0 +1,216 @@
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::{Action, CompactionPlan, MergeContext, Policy, debt, execute, plan};
+use crate::device::Device;
+use crate::error::Result;
+use crate::id::{LayerId, RunId};
+use crate::map::testing::{data, flush_run, memory_files, stretch};
+use crate::map::{Edit, Key, Run, RunFiles, RunMeta, Stretch, Target, Version};
+
+fn policy() -> Policy {
+    Policy { level0_runs: 2, level1_bytes: 100_000, fan_out: 10, run_bytes: 40_000, levels_max: 4 }
+}
+
+/// A version of runs that are only said to exist: (level, id, bytes, first block, last block).
+fn described(files: &Arc<RunFiles>, runs: &[(u8, u64, u64, u64, u64)]) -> Version {
+    let meta = |&(level, id, bytes, first, last): &(u8, u64, u64, u64, u64)| RunMeta {
+        id: RunId(id),
+        level,
+        bytes,
+        entry_pages: 1,
+        range_pages: 0,
+        entries: 1,
+        ranges: 0,
+        blocks: 1,
+        first: crate::map::testing::key(1, first),
+        last: crate::map::testing::key(1, last),
+    };
+    Version::open(files, &runs.iter().map(meta).collect::<Vec<_>>()).unwrap()
+}
+
+fn ids(ids: &[u64]) -> Vec<RunId> {
+    ids.iter().copied().map(RunId).collect()
+}
+
+#[test]
+fn nothing_is_due_below_the_targets() {
+    let files = memory_files().1;
+    let version = described(&files, &[(0, 9, 1 << 30, 0, 100), (1, 1, 99_000, 0, 100)]);
+    assert_eq!(plan(&version, &policy()), None);
+    assert_eq!(debt(&version, &policy()), 0);
+}
+
+#[test]
+fn level_0_goes_down_as_a_whole() {
+    let files = memory_files().1;
+    let version = described(
+        &files,
+        &[
+            (0, 8, 10_000, 0, 50),
+            (0, 9, 10_000, 60, 90),
+            (1, 1, 40_000, 20, 40),
+            (1, 2, 40_000, 91, 99),
+            (2, 3, 4096, 0, 10),
+        ],
+    );
+    let plan = plan(&version, &policy()).unwrap();
+    let action = Action::Merge { drop_holes: false, cut_bytes: 30_000 };
+    assert_eq!(plan, CompactionPlan { from_level: 0, upper: ids(&[9, 8]), lower: ids(&[1]), action });
+}
+
+#[test]
+fn holes_go_when_nothing_lies_below() {
+    let files = memory_files().1;
+    let version = described(&files, &[(0, 8, 10_000, 11, 50), (0, 9, 10_000, 60, 90), (2, 3, 4096, 0, 10)]);
+    let plan = plan(&version, &policy()).unwrap();
+    assert_eq!(plan.action, Action::Merge { drop_holes: true, cut_bytes: 20_000 });
+}
+
+#[test]
+fn the_slice_that_overlaps_least_goes_down() {
+    let files = memory_files().1;
+    let version = described(
+        &files,
+        &[
+            (1, 1, 40_000, 0, 9),
+            (1, 2, 40_000, 10, 19),
+            (1, 3, 40_000, 20, 29),
+            (2, 4, 40_000, 0, 5),
+            (2, 5, 40_000, 6, 12),
+            (2, 6, 40_000, 13, 30),
+        ],
+    );
+    let plan = plan(&version, &policy()).unwrap();
+    assert_eq!((plan.from_level, plan.upper, plan.lower), (1, ids(&[3]), ids(&[6])));
+    assert_eq!(debt(&version, &policy()), 20_000);
+}
+
+#[test]
+fn a_large_run_above_nothing_moves() {
+    let files = memory_files().1;
+    let version =
+        described(&files, &[(1, 1, 60_000, 0, 9), (1, 2, 60_000, 10, 19), (2, 3, 4096, 20, 30), (2, 4, 40_000, 0, 9)]);
+    let plan = plan(&version, &policy()).unwrap();
+    assert_eq!(plan, CompactionPlan { from_level: 1, upper: ids(&[2]), lower: ids(&[]), action: Action::Move });
+}
+
+#[test]
+fn small_runs_are_put_together() {
+    let files = memory_files().1;
+    let mut runs: Vec<_> = (0..12).map(|at| (1, at + 1, 9_000, at * 10, at * 10 + 9)).collect();
+    runs.push((2, 90, 4096, 1000, 1010));
+    let plan = plan(&described(&files, &runs), &policy()).unwrap();
+    assert_eq!((plan.upper, plan.lower), (ids(&[1, 2, 3, 4]), ids(&[90])));
+}
+
+fn run_plan(
+    plan: &CompactionPlan,
+    version: &Version,
+    files: &Arc<RunFiles>,
+    keeps_layer: &(dyn Fn(LayerId) -> bool + Sync),
+) -> Result<Edit> {
+    let next = Cell::new(100);
+    let mut next_run_id = || RunId(next.replace(next.get() + 1));
+    execute(plan, version, &mut MergeContext { files, next_run_id: &mut next_run_id, keeps_layer })
+}
+
+fn version_of(runs: impl IntoIterator<Item = Arc<Run>>) -> Version {
+    runs.into_iter().fold(Version::default(), |version, run| version.apply(&Edit::flushed(run)))
+}
+
+fn everything(run: &Arc<Run>) -> (Vec<Stretch>, Vec<Stretch>) {
+    use crate::map::run::Section;
+    [Section::Entries, Section::Ranges].map(|section| run.stream(section, None).collect::<Result<_>>().unwrap()).into()
+}
+
+fn merge_all(version: &Version, drop_holes: bool, cut_bytes: u64) -> CompactionPlan {
+    let upper = version.runs().map(|(_, run)| run.id()).collect();
+    CompactionPlan { from_level: 0, upper, lower: Vec::new(), action: Action::Merge { drop_holes, cut_bytes } }
+}
+
+#[test]
+fn ranges_stay_whole_and_hide_what_is_older() {
+    let files = memory_files().1;
+    let old = flush_run(&files, 1, &[stretch(1, 100, 10, data(1, 0)), stretch(1, 20_000, 1, data(1, 50))]);
+    let range = stretch(1, 0, 10_000, Target::Hole);
+    let middle = flush_run(&files, 2, &[range]);
+    let newest = stretch(1, 105, 1, data(2, 0));
+    let version = version_of([old, middle, flush_run(&files, 3, &[newest])]);
+    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &|_| true).unwrap();
+    let [(1, merged)] = &edit.added[..] else { panic!("one run in level 1") };
+    assert_eq!(everything(merged), (vec![newest, stretch(1, 20_000, 1, data(1, 50))], vec![range]));
+    assert_eq!(edit.removed, ids(&[3, 2, 1]));
+}
+
+#[test]
+fn holes_are_dropped_at_the_bottom_unless_zeros_would_shine_through() {
+    let files = memory_files().1;
+    let zeros = stretch(1, 0, 5000, Target::Zero);
+    let old = flush_run(&files, 1, &[zeros]);
+    let shielding = stretch(1, 10, 2, Target::Hole);
+    let needless = stretch(1, 9000, 2, Target::Hole);
+    let version = version_of([old, flush_run(&files, 2, &[shielding, needless])]);
+    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &|_| true).unwrap();
+    assert_eq!(everything(&edit.added[0].1), (vec![shielding], vec![zeros]));
+}
+
+#[test]
+fn a_merge_of_holes_alone_leaves_nothing() {
+    let files = memory_files().1;
+    let runs = [stretch(1, 0, 5000, Target::Hole), stretch(1, 9000, 2, Target::Hole)];
+    let version = version_of([flush_run(&files, 1, &runs)]);
+    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &|_| true).unwrap();
+    assert!(edit.added.is_empty());
+    assert_eq!(version.apply(&edit).depth(), 0);
+}
+
+#[test]
+fn entries_of_dead_layers_go() {
+    let files = memory_files().1;
+    let kept = stretch(2, 0, 1, data(1, 0));
+    let version =
+        version_of([flush_run(&files, 1, &[stretch(1, 0, 5000, Target::Zero), kept, stretch(3, 0, 1, data(2, 0))])]);
+    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &|layer| layer == LayerId(2)).unwrap();
+    assert_eq!(everything(&edit.added[0].1), (vec![kept], vec![]));
+}
+
+/// A cut must not go through an entry, and must divide a range that lies across it.
+#[test]
+fn cut_runs_do_not_overlap() {
+    let files = memory_files().1;
+    let entries =
+        |offset| (0..6000u64).map(move |at| stretch(1, at * 37 + offset, 3, data((at * 7919 % 5000) as u32, 0)));
+    let ranges: Vec<_> = (0..40).map(|at| stretch(1, at * 5551, 5003, Target::Zero)).collect();
+    let upper = flush_run(&files, 1, &entries(0).collect::<Vec<_>>());
+    let mut writer = crate::map::RunWriter::create(&files, RunId(2), 0, true).unwrap();
+    entries(5).for_each(|entry| writer.push_entry(entry).unwrap());
+    ranges.iter().for_each(|range| writer.push_range(*range).unwrap());
+    let version = version_of([upper, writer.finish().unwrap()]);
+    let edit = run_plan(&merge_all(&version, false, 10_000), &version, &files, &|_| true).unwrap();
+    assert!(edit.added.len() > 3, "{} runs", edit.added.len());
+    let merged = version.apply(&edit);
+    let pieces: Vec<_> = version.scan_all().collect::<Result<_>>().unwrap();
+    assert_eq!(merged.scan_all().collect::<Result<Vec<_>>>().unwrap(), pieces);
+    for (_, run) in merged.runs() {
+        assert_eq!(run.verify(), []);
+    }
+}
+
+#[test]
+fn a_failed_merge_leaves_no_files() {
+    let (device, files) = memory_files();
+    let blocks =
+        |shift| (0..30_000u64).map(|at| stretch(1, at * 2 + shift, 1, data((at % 977) as u32, 3))).collect::<Vec<_>>();
+    let version = version_of([flush_run(&files, 1, &blocks(0)), flush_run(&files, 2, &blocks(1))]);
+    let damaged = device.file(&crate::map::run::path(RunId(1)));
+    let middle = damaged.bytes.read().len() / 8192 * 4096;
+    damaged.bytes.write()[middle] ^= 1;
+    let plan = merge_all(&version, false, 20_000);
+    assert!(run_plan(&plan, &version, &files, &|_| true).is_err());
+    assert_eq!(device.list("runs").unwrap().len(), 2);
+    damaged.bytes.write()[middle] ^= 1;
+    let edit = run_plan(&plan, &version, &files, &|_| true).unwrap();
+    let first: Key = edit.added[0].1.meta().first;
+    assert_eq!(first, version.runs().next().unwrap().1.meta().first.min(crate::map::testing::key(1, 0)));
+}

@@ -1,0 +1,123 @@
+//! Reads a section of a run from one end to the other, for merges and scans.
+
+use std::sync::Arc;
+
+use super::{Patience, Run, Section, Stop};
+use crate::device::AlignedBuffer;
+use crate::error::{Error, Result};
+use crate::map::page::{PAGE_BYTES, Page};
+use crate::map::{Key, Stretch};
+
+/// Pages of the first read and of the largest; each read is twice as long as the one before.
+const READ_PAGES_MIN: u32 = 4;
+const READ_PAGES_MAX: u32 = 64;
+
+/// The stretches of a section, in order. Ends after the first error. Holds one read (at most 256 KiB) and one decoded page.
+pub(in crate::map) struct SectionStream {
+    run: Arc<Run>,
+    section: Section,
+    from: Option<Key>,
+    started: bool,
+    next_page: u32,
+    end_page: u32,
+    read_pages: u32,
+    buffer: Option<AlignedBuffer>,
+    buffered: std::ops::Range<u32>,
+    decoded: Vec<Stretch>,
+    at: usize,
+}
+
+impl SectionStream {
+    pub(super) fn new(run: Arc<Run>, section: Section, from: Option<Key>) -> Self {
+        let pages = run.pages(section);
+        let read_pages = if from.is_some() { READ_PAGES_MIN } else { READ_PAGES_MAX };
+        Self {
+            run,
+            section,
+            from,
+            started: false,
+            next_page: pages.start,
+            end_page: pages.end,
+            read_pages,
+            buffer: None,
+            buffered: 0..0,
+            decoded: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Goes to the page where `from` is.
+    fn start(&mut self) -> Result<()> {
+        self.started = true;
+        if let Some(key) = self.from {
+            let near = self.run.page_near(self.section, key, Patience::Wait).map_err(|stop| match stop {
+                Stop::Failed(error) => error,
+                Stop::WouldBlock => unreachable!("the stream may wait"),
+            })?;
+            self.next_page = near.unwrap_or(self.next_page);
+        }
+        Ok(())
+    }
+
+    /// Reads on from `next_page`.
+    fn fill(&mut self) -> Result<()> {
+        let count = self.read_pages.min(self.end_page - self.next_page);
+        self.read_pages = (self.read_pages * 2).min(READ_PAGES_MAX);
+        let mut buffer = AlignedBuffer::zeroed(count as usize * PAGE_BYTES);
+        self.run.files.read_pages(self.run.id(), self.next_page.into(), &mut buffer)?;
+        self.buffered = self.next_page..self.next_page + count;
+        self.buffer = Some(buffer);
+        Ok(())
+    }
+
+    /// Decodes the next page; false at the end.
+    fn decode_page(&mut self) -> Result<bool> {
+        if !self.started {
+            self.start()?;
+        }
+        if self.next_page == self.end_page {
+            return Ok(false);
+        }
+        if !self.buffered.contains(&self.next_page) {
+            self.fill()?;
+        }
+        let number = self.next_page;
+        let buffer = self.buffer.as_ref().expect("a read filled the buffer");
+        let at = (number - self.buffered.start) as usize * PAGE_BYTES;
+        let bytes = &buffer[at..at + PAGE_BYTES];
+        let (files, id) = (&self.run.files, self.run.id());
+        let bytes = files.verify(id, number.into(), bytes)?;
+        self.decoded.clear();
+        self.at = 0;
+        let decoded = &mut self.decoded;
+        Page::parse(bytes)
+            .and_then(|page| page.check(|stretch| decoded.push(stretch)))
+            .map_err(|why| files.damaged(id, number.into(), why))?;
+        if let Some(from) = self.from {
+            self.at = decoded.partition_point(|stretch| stretch.last_key() < from);
+        }
+        self.next_page += 1;
+        Ok(true)
+    }
+
+    fn fail(&mut self, error: Error) -> Option<Result<Stretch>> {
+        (self.next_page, self.decoded) = (self.end_page, Vec::new());
+        Some(Err(error))
+    }
+}
+
+impl Iterator for SectionStream {
+    type Item = Result<Stretch>;
+
+    fn next(&mut self) -> Option<Result<Stretch>> {
+        while self.at >= self.decoded.len() {
+            match self.decode_page() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.at += 1;
+        Some(Ok(self.decoded[self.at - 1]))
+    }
+}

@@ -1,0 +1,83 @@
+//! The sealed segments of a store: which there are, and those that are open.
+//!
+//! A few hundred files are kept open and the rest opened when asked for; an evicted segment stays usable for whoever
+//! still holds it. Segments the store knows of (from the manifest, or since they were sealed) are opened without reading
+//! their footer.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::geometry::Geometry;
+use super::open::{Readahead, Segment, fingerprint_page_key};
+use super::{SegmentSummary, fingerprint_page};
+use crate::device::Device;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::id::{Location, SegmentId, StoreId};
+use crate::page_cache::PageCache;
+
+/// The sealed segments of one store.
+pub struct Segments {
+    device: Arc<dyn Device>,
+    store: StoreId,
+    pages: Arc<PageCache>,
+    open: Cache<SegmentId, Arc<Segment>, UnitWeighter, FxBuildHasher>,
+    known: RwLock<FxHashMap<SegmentId, Geometry>>,
+}
+
+impl Segments {
+    /// The segments of `store` on `device`, with at most `open_max` files (at least 1) kept open.
+    #[must_use]
+    pub fn new(device: Arc<dyn Device>, store: StoreId, pages: Arc<PageCache>, open_max: usize) -> Self {
+        let open = Cache::with(open_max, open_max as u64, UnitWeighter, FxBuildHasher, DefaultLifecycle::default());
+        Self { device, store, pages, open, known: RwLock::default() }
+    }
+
+    /// Remembers a sealed segment.
+    pub fn learn(&self, summary: &SegmentSummary) {
+        self.known.write().insert(summary.identity.id, summary.geometry);
+    }
+
+    /// Forgets a segment that is about to be deleted and closes it.
+    pub fn forget(&self, id: SegmentId) {
+        self.known.write().remove(&id);
+        self.open.remove(&id);
+    }
+
+    /// True if the segment was learnt and not forgotten.
+    #[must_use]
+    pub fn knows(&self, id: SegmentId) -> bool {
+        self.known.read().contains_key(&id)
+    }
+
+    /// A segment, opened if it is not; may block.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] if it is missing, not sealed, or its footer is damaged.
+    pub fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
+        self.open.get_or_insert_with(&id, || {
+            let known = self.known.read().get(&id).copied();
+            Segment::open(&*self.device, self.pages.clone(), self.store, id, known).map(Arc::new)
+        })
+    }
+
+    /// What a sealed segment's footer says; reads it.
+    pub fn summary(&self, id: SegmentId) -> Result<SegmentSummary> {
+        let footer = Segment::open(&*self.device, self.pages.clone(), self.store, id, None)?.footer()?;
+        let (frames, blocks) = (footer.frames, footer.blocks);
+        Ok(SegmentSummary { identity: footer.identity, geometry: footer.geometry, frames, blocks })
+    }
+
+    /// The fingerprint of the block at `location`, all zeros for an unused slot. May block for one read.
+    pub fn fingerprint_at(&self, location: Location, readahead: Readahead) -> Result<Fingerprint> {
+        let (number, position) = fingerprint_page::position(location.slot);
+        match self.pages.page(&fingerprint_page_key(location.segment, number)) {
+            Some(page) => Ok(fingerprint_page::decode(&page)[position]),
+            None => self.segment(location.segment)?.fingerprint(location.slot, readahead),
+        }
+    }
+}
