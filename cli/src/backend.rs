@@ -18,10 +18,10 @@ use crate::handler::NodeHandler;
 use crate::socket;
 
 /// How long a command waits for a daemon that recovers, or for another command to end.
-pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Between two looks at a lock.
-pub(crate) const LOCK_POLL: Duration = Duration::from_millis(50);
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// How long a daemon may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,21 +69,10 @@ pub(crate) fn unexpected(answer: &Response) -> anyhow::Error {
 impl Backend {
     /// Connects to the daemon, or opens the store.
     pub(crate) fn open(dir: &DataDir, access: Access) -> anyhow::Result<Self> {
-        let clock = SystemClock::new();
-        loop {
-            if let Some(client) = connect(dir)? {
-                return Ok(Self::Remote(Box::new(client)));
-            }
-            match Self::open_local(dir, access) {
-                Err(error) if is_locked(&error) => {
-                    if clock.monotonic() >= LOCK_WAIT {
-                        return Err(locked(dir));
-                    }
-                    clock.sleep(LOCK_POLL);
-                }
-                other => return other,
-            }
-        }
+        await_lock(dir, &SystemClock::new(), || match connect(dir)? {
+            Some(client) => Ok(Self::Remote(Box::new(client))),
+            None => Self::open_local(dir, access),
+        })
     }
 
     fn open_local(dir: &DataDir, access: Access) -> anyhow::Result<Self> {
@@ -136,13 +125,32 @@ pub(crate) fn connect(dir: &DataDir) -> anyhow::Result<Option<Client<UnixStream>
     }
 }
 
-/// True if somebody else has the store.
-pub(crate) fn is_locked(error: &anyhow::Error) -> bool {
+/// Attempts something until nobody else has the store: a daemon may be recovering or stopping, a command be at work.
+pub(crate) fn await_lock<T>(
+    dir: &DataDir,
+    clock: &dyn Clock,
+    mut attempt: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let start = clock.monotonic();
+    loop {
+        match attempt() {
+            Err(error) if is_locked(&error) => {
+                if clock.monotonic() - start >= LOCK_WAIT {
+                    return Err(locked(dir));
+                }
+                clock.sleep(LOCK_POLL);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<StoreError>().is_some_and(|error| error.kind() == ErrorKind::Busy))
 }
 
 /// Says that somebody else has the store and does not let go.
-pub(crate) fn locked(dir: &DataDir) -> anyhow::Error {
+fn locked(dir: &DataDir) -> anyhow::Error {
     let message = format!(
         "the store in {} is in use by another process, which does not answer on {}: it may be recovering; try again",
         dir.path().display(),

@@ -14,7 +14,7 @@ use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::store::codec::Codec;
 use siltstone::store::store::Store;
 
-use crate::backend::{self, LOCK_WAIT};
+use crate::backend;
 use crate::data_dir::{Access, DataDir};
 use crate::exit::Complaint;
 use crate::handler::endpoint::Endpoint;
@@ -99,22 +99,13 @@ impl Daemon {
 
 /// Opens the store; waits a little for a command that is at work on it, but not for another daemon.
 fn open_store(dir: &DataDir, options: &Options, clock: &dyn Clock) -> anyhow::Result<Arc<Store>> {
-    let start = clock.monotonic();
-    loop {
-        match dir.open_store(Access::Create, options.memory_bytes, options.capacity_bytes) {
-            Err(error) if backend::is_locked(&error) => {
-                if let Some(client) = backend::connect(dir)? {
-                    let message = format!("process {} serves {} already", client.node().pid, dir.path().display());
-                    return Err(Complaint::new(Kind::Busy, message).into());
-                }
-                if clock.monotonic() - start >= LOCK_WAIT {
-                    return Err(backend::locked(dir));
-                }
-                clock.sleep(backend::LOCK_POLL);
-            }
-            other => return other,
+    backend::await_lock(dir, clock, || match backend::connect(dir)? {
+        Some(client) => {
+            let message = format!("process {} serves {} already", client.node().pid, dir.path().display());
+            Err(Complaint::new(Kind::Busy, message).into())
         }
-    }
+        None => dir.open_store(Access::Create, options.memory_bytes, options.capacity_bytes),
+    })
 }
 
 /// Opens the frontends' sockets; what does not keep the daemon from serving comes back as a warning.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use siltstone::catalog::Catalog;
 use siltstone::control::Kind;
+use siltstone::store::clock::SystemClock;
 use siltstone::store::id::VolumeId;
 use siltstone::store::store::{CheckReport, Damage, Store};
 
@@ -42,16 +43,18 @@ struct DamageDocument {
 impl Check {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let dir = DataDir::new(&global.data)?;
-        if let Some(daemon) = backend::connect(&dir)? {
-            let message = format!("the daemon (process {}) has the store: stop it first", daemon.node().pid);
-            return Err(Complaint::new(Kind::Busy, message).into());
-        }
         let bar = progress::bytes(global, "checking", Some(0));
         let mut watch = |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         };
-        let report = Store::check(&dir.environment(true)?, &mut watch);
+        let report = backend::await_lock(&dir, &SystemClock::new(), || match backend::connect(&dir)? {
+            Some(daemon) => {
+                let message = format!("the daemon (process {}) has the store: stop it first", daemon.node().pid);
+                Err(Complaint::new(Kind::Busy, message).into())
+            }
+            None => Ok(Store::check(&dir.environment(true)?, &mut watch)?),
+        });
         bar.finish_and_clear();
         let document = document(&dir, &report?);
         Output::new(global).answer(&document, || text(&document))?;

@@ -179,7 +179,8 @@ fn announce(global: &Global, dir: &DataDir, daemon: &Daemon) -> anyhow::Result<(
 
 fn text(ready: &Ready<'_>) -> String {
     let mut text: String = ready.volumes.iter().flat_map(|volume| &volume.uris).map(|uri| format!("{uri}\n")).collect();
-    text += &format!("serving {} volumes from {}; Ctrl-C stops it\n", ready.volumes.len(), ready.data);
+    let plural = if ready.volumes.len() == 1 { "" } else { "s" };
+    text += &format!("serving {} volume{plural} from {}; Ctrl-C stops it\n", ready.volumes.len(), ready.data);
     text
 }
 

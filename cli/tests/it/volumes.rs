@@ -148,6 +148,20 @@ fn a_running_store_is_not_checked() {
 }
 
 #[test]
+fn a_check_waits_for_a_daemon_that_is_stopping() {
+    let scratch = Scratch::new("check-stopping");
+    let silt = Silt::new(&scratch.join("data"));
+    let daemon = Daemon::start(&silt, &[]);
+    silt.run_with_input(&["import", "-", "demo"], &[7; 8 << 20]).expect(0);
+    daemon.signal(rustix::process::Signal::TERM);
+    while silt.data().join("control.sock").exists() {
+        std::thread::yield_now();
+    }
+    let report = silt.json(&["check"]);
+    assert_eq!((&report["damaged"], &report["damage"]), (&json!(false), &json!([])));
+}
+
+#[test]
 fn iostat_reports_volumes_of_a_running_daemon_only() {
     let scratch = Scratch::new("iostat");
     let silt = Silt::new(&scratch.join("data"));
