@@ -1,7 +1,9 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+pub mod attach;
 pub mod catalog;
 pub mod export;
+pub mod frontend;
 pub mod name;
 pub mod node;
 

@@ -69,3 +69,11 @@ impl Seal {
         checksum == self.checksum(offset, &[body]).to_le_bytes()
     }
 }
+
+/// The plain CRC-32C of `bytes`, for payloads whose place is covered by the checksum of what refers to them.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(bytes);
+    digest.finalize() as u32
+}

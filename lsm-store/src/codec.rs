@@ -50,6 +50,12 @@ impl ZstdLevel {
     pub fn new(level: u8) -> Option<Self> {
         (1..=19).contains(&level).then_some(Self(level))
     }
+
+    /// The level as a number.
+    #[must_use]
+    pub fn value(self) -> u8 {
+        self.0
+    }
 }
 
 impl Default for ZstdLevel {

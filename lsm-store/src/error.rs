@@ -67,6 +67,9 @@ pub enum Error {
     /// Another process has the store open.
     #[error("the store is in use by another process")]
     Locked,
+    /// The store was closed.
+    #[error("the store was closed")]
+    Closed,
     /// The store was opened for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -131,7 +134,7 @@ impl Error {
             Self::NoSuchVolume(_) | Self::NoStore => ErrorKind::NotFound,
             Self::BeyondEnd { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
             Self::StoreExists => ErrorKind::Exists,
-            Self::Locked => ErrorKind::Busy,
+            Self::Locked | Self::Closed => ErrorKind::Busy,
             Self::ReadOnly => ErrorKind::ReadOnly,
             Self::OutOfSpace => ErrorKind::OutOfSpace,
             Self::Poisoned(_) => ErrorKind::Poisoned,

@@ -10,13 +10,19 @@ pub mod error;
 pub mod fingerprint;
 pub mod id;
 pub mod index;
+mod journal;
+pub mod manifest;
 pub mod map;
+mod memtable;
 pub mod page_cache;
 pub mod read;
 pub mod request;
 pub mod rng;
 pub mod segment;
+pub mod store;
+mod superblock;
 #[cfg(test)]
 mod test_device;
 
 pub use error::{Error, ErrorKind, Result};
+pub use store::{Environment, Options, Record, Settings, Store, Volume, VolumeSpec};

@@ -17,7 +17,7 @@ mod testing;
 pub mod version;
 
 pub use cache::{PageCache, PageKey};
-pub use compaction::{CompactionPlan, Policy, debt, execute, plan};
+pub use compaction::{CompactionPlan, MergeContext, Policy, debt, execute, plan};
 pub use run::{Damage, Run, RunFiles, RunLimits, RunMeta, RunWriter};
 pub use version::{Edit, Graveyard, Resolved, Version};
 

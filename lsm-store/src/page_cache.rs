@@ -101,3 +101,18 @@ impl PageCache {
         self.cache.weight()
     }
 }
+
+/// The kind under which runs keep their pages here.
+const RUN_PAGE_KIND: Kind = Kind(*b"RUNP");
+
+/// Map runs share the cache.
+impl crate::map::PageCache for PageCache {
+    fn lookup(&self, key: crate::map::PageKey) -> Option<Arc<[u8; PAGE_BYTES]>> {
+        let page = self.page(&PageKey { kind: RUN_PAGE_KIND, file: key.run.0, page: key.page })?;
+        Some(page.0)
+    }
+
+    fn insert(&self, key: crate::map::PageKey, page: Arc<[u8; PAGE_BYTES]>) {
+        Self::insert(self, PageKey { kind: RUN_PAGE_KIND, file: key.run.0, page: key.page }, Page(page));
+    }
+}

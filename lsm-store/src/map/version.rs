@@ -151,6 +151,12 @@ impl Version {
         self.runs().map(|(level, run)| RunMeta { level, ..*run.meta() }).collect()
     }
 
+    /// How many runs level 0 has: lookups go through each of them.
+    #[must_use]
+    pub fn level0_runs(&self) -> usize {
+        self.levels.first().map_or(0, |level| level.runs.len())
+    }
+
     /// Levels in use; level 0 may be empty when deeper ones are not.
     #[must_use]
     pub fn depth(&self) -> usize {

@@ -1,0 +1,6 @@
+//! Ways to reach an [`Export`](crate::export::Export) from outside the process.
+//!
+//! A frontend knows [`crate::export`] and nothing below it, so a new one (ublk, vhost-user-blk) needs no change to the store.
+
+pub mod memory;
+pub mod nbd;

@@ -1,0 +1,236 @@
+//! The manifest's file: commits appended, synced, replayed, and started anew by a checkpoint.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::edit::{self, EDIT_VERSION, Edit};
+use super::state::State;
+use crate::checksum::{Kind, Seal};
+use crate::device::{Access, Device, File};
+use crate::error::{Error, Result};
+use crate::id::StoreId;
+
+/// The directory of manifest files.
+pub(crate) const MANIFEST_DIRECTORY: &str = "manifest";
+
+/// A manifest file longer than this (and twice its own checkpoint) is replaced by a checkpoint.
+pub(crate) const CHECKPOINT_BYTES: u64 = 4 << 20;
+
+/// Space is reserved this far ahead, so that a commit does not fail for want of it.
+const ALLOCATE_BYTES: u64 = 1 << 20;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"SMAN");
+
+/// What stands before each commit's body. The checksum covers the rest of the header and the body, seeded with the
+/// file and the offset; `previous` is the checksum of the commit before, 0 for the first.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+struct CommitHeaderV1 {
+    magic: U32,
+    checksum: U32,
+    previous: U32,
+    body_bytes: U32,
+    sequence: U64,
+    version: U16,
+    reserved: [u8; 6],
+}
+
+const HEADER_BYTES: usize = size_of::<CommitHeaderV1>();
+const _: () = assert!(HEADER_BYTES == 32);
+
+/// Commits start at multiples of this.
+const COMMIT_ALIGNMENT: u64 = 32;
+
+/// The manifest open for commits.
+pub(crate) struct Manifest {
+    device: Arc<dyn Device>,
+    store: StoreId,
+    id: u64,
+    file: Arc<dyn File>,
+    end: u64,
+    allocated: u64,
+    checkpoint_bytes: u64,
+    previous: u32,
+    sequence: u64,
+}
+
+/// What opening a manifest found.
+pub(crate) struct Opened {
+    pub(crate) state: State,
+    /// Sequence of the last commit.
+    pub(crate) sequence: u64,
+    /// Length of the valid part.
+    pub(crate) end: u64,
+    checksum: u32,
+}
+
+fn path(id: u64) -> String {
+    format!("{MANIFEST_DIRECTORY}/{id:016x}")
+}
+
+fn encode_commit(seal: &Seal, offset: u64, previous: u32, sequence: u64, edits: &[Edit]) -> (Vec<u8>, u32) {
+    let body = edit::encode(edits);
+    let mut header = CommitHeaderV1 {
+        magic: MAGIC.into(),
+        checksum: 0.into(),
+        previous: previous.into(),
+        body_bytes: (body.len() as u32).into(),
+        sequence: sequence.into(),
+        version: EDIT_VERSION.into(),
+        reserved: [0; 6],
+    };
+    let checksum = seal.checksum(offset, &[&header.as_bytes()[8..], &body]);
+    header.checksum = checksum.into();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(&body);
+    bytes.resize(bytes.len().next_multiple_of(COMMIT_ALIGNMENT as usize), 0);
+    (bytes, checksum)
+}
+
+/// Replays a manifest file up to its first invalid commit: what was being appended when the machine stopped.
+///
+/// Whether commits are missing at the end (rot of the newest one looks like a torn append) is found out by the journal,
+/// whose batches name the manifest sequence they were written after.
+pub(crate) fn replay(device: &dyn Device, store: StoreId, id: u64) -> Result<Opened> {
+    let path = path(id);
+    let file = device.open(&path, Access::Buffered).map_err(|error| Error::io("opening the manifest", &path, error))?;
+    let len = file.len().map_err(|error| Error::io("reading", &path, error))?;
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| Error::corrupt(&path, 0, "absurdly long"))?];
+    file.read_at(&mut bytes, 0).map_err(|error| Error::io("reading", &path, error))?;
+    let seal = Seal::new(store, Kind(*b"MANI"), id);
+    let mut opened = Opened { state: State::default(), sequence: 0, end: 0, checksum: 0 };
+    while let Some((header, body)) = commit_at(&seal, &bytes, &opened) {
+        let edits = edit::decode(header.version.get(), body)?
+            .ok_or_else(|| Error::corrupt(&path, opened.end, "a commit with a valid checksum does not decode"))?;
+        if !edits.iter().all(|edit| opened.state.apply(edit)) {
+            return Err(Error::corrupt(&path, opened.end, "a commit contradicts those before it"));
+        }
+        opened.checksum = header.checksum.get();
+        opened.sequence = header.sequence.get();
+        opened.end += ((HEADER_BYTES + body.len()) as u64).next_multiple_of(COMMIT_ALIGNMENT);
+    }
+    if opened.end == 0 {
+        return Err(Error::corrupt(&path, 0, "the checkpoint at its start is not valid"));
+    }
+    refuse_later_commits(&seal, &path, &bytes, &opened)?;
+    Ok(opened)
+}
+
+/// The commit at the end of what was replayed, if a valid one is there.
+fn commit_at<'a>(seal: &Seal, bytes: &'a [u8], opened: &Opened) -> Option<(CommitHeaderV1, &'a [u8])> {
+    let (header, body) = valid_commit(seal, bytes, opened.end)?;
+    let follows = opened.end == 0 || header.sequence.get() == opened.sequence + 1;
+    (header.previous.get() == opened.checksum && follows).then_some((header, body))
+}
+
+fn valid_commit<'a>(seal: &Seal, bytes: &'a [u8], offset: u64) -> Option<(CommitHeaderV1, &'a [u8])> {
+    let bytes = bytes.get(usize::try_from(offset).ok()?..)?;
+    let (header, rest) = CommitHeaderV1::read_from_prefix(bytes).ok()?;
+    let body = rest.get(..header.body_bytes.get() as usize)?;
+    let checksum = seal.checksum(offset, &[&header.as_bytes()[8..], body]);
+    (header.magic.get() == MAGIC && header.checksum.get() == checksum).then_some((header, body))
+}
+
+/// Commits are synced one by one, so a valid one behind the break means that the break is damage, not a torn append.
+fn refuse_later_commits(seal: &Seal, path: &str, bytes: &[u8], opened: &Opened) -> Result<()> {
+    let mut offset = opened.end + COMMIT_ALIGNMENT;
+    while offset < bytes.len() as u64 {
+        if valid_commit(seal, bytes, offset).is_some_and(|(header, _)| header.sequence.get() > opened.sequence) {
+            return Err(Error::corrupt(path, opened.end, "a commit in the middle is not valid"));
+        }
+        offset += COMMIT_ALIGNMENT;
+    }
+    Ok(())
+}
+
+impl Manifest {
+    /// Starts manifest file `id` with a checkpoint of `state`, synced, its name too. The superblock does not name it yet.
+    pub(crate) fn create(
+        device: &Arc<dyn Device>,
+        store: StoreId,
+        id: u64,
+        sequence: u64,
+        state: &State,
+    ) -> Result<Self> {
+        let path = path(id);
+        let fail = |error| Error::io("writing", &path, error);
+        match device.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        let file = device.create(&path, Access::Buffered).map_err(fail)?;
+        let (bytes, checksum) = encode_commit(&Seal::new(store, Kind(*b"MANI"), id), 0, 0, sequence, &state.to_edits());
+        let end = bytes.len() as u64;
+        let allocated = (end + ALLOCATE_BYTES).next_multiple_of(ALLOCATE_BYTES);
+        file.allocate(0, allocated).map_err(fail)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0).map_err(fail)?;
+        file.sync_data().map_err(fail)?;
+        device.sync_directory(MANIFEST_DIRECTORY).map_err(fail)?;
+        let device = Arc::clone(device);
+        Ok(Self { device, store, id, file, end, allocated, checkpoint_bytes: end, previous: checksum, sequence })
+    }
+
+    /// The file's id, for the superblock.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Sequence of the last commit.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Length of the file's valid part in bytes.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// True if a checkpoint into a new file is due.
+    pub(crate) fn is_long(&self) -> bool {
+        self.end > CHECKPOINT_BYTES && self.end > 2 * self.checkpoint_bytes
+    }
+
+    /// Appends a commit and syncs it; durable on return. After an error the manifest must not be used again, except
+    /// after [`Error::OutOfSpace`], which leaves it as it was.
+    pub(crate) fn commit(&mut self, edits: &[Edit]) -> Result<()> {
+        let path = path(self.id);
+        let seal = Seal::new(self.store, Kind(*b"MANI"), self.id);
+        let sequence = self.sequence + 1;
+        let (bytes, checksum) = encode_commit(&seal, self.end, self.previous, sequence, edits);
+        self.make_room(bytes.len() as u64, &path)?;
+        let fail = |error| Error::io("writing", &path, error);
+        self.file.write_at(&[IoSlice::new(&bytes)], self.end).map_err(fail)?;
+        self.file.sync_data().map_err(|error| Error::io("syncing", &path, error))?;
+        self.end += bytes.len() as u64;
+        self.previous = checksum;
+        self.sequence = sequence;
+        Ok(())
+    }
+
+    fn make_room(&mut self, bytes: u64, path: &str) -> Result<()> {
+        let needed = (self.end + bytes + ALLOCATE_BYTES).next_multiple_of(ALLOCATE_BYTES);
+        if needed > self.allocated {
+            self.file
+                .allocate(self.allocated, needed - self.allocated)
+                .map_err(|error| Error::io("extending", path, error))?;
+            self.allocated = needed;
+        }
+        Ok(())
+    }
+
+    /// Removes manifest files other than this one.
+    pub(crate) fn remove_others(&self) -> Result<()> {
+        let own = format!("{:016x}", self.id);
+        let fail = |error| Error::io("listing", MANIFEST_DIRECTORY, error);
+        for name in self.device.list(MANIFEST_DIRECTORY).map_err(fail)? {
+            if name != own {
+                let path = format!("{MANIFEST_DIRECTORY}/{name}");
+                self.device.remove(&path).map_err(|error| Error::io("removing", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::codec::Codec;
+use crate::device::sim::{Faults, SimDevice};
+use crate::device::{Access, Device};
+use crate::error::Error;
+use crate::id::{BlockIndex, Epoch, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::map::{Key, RunMeta};
+use crate::segment::{Class, Geometry, Identity, SegmentSummary};
+
+const STORE: StoreId = StoreId([3; 16]);
+
+fn device() -> Arc<dyn Device> {
+    let device = SimDevice::new(1, Faults::none());
+    device.create_directory(MANIFEST_DIRECTORY).unwrap();
+    Arc::new(device)
+}
+
+fn volume(size_bytes: u64) -> VolumeRecord {
+    VolumeRecord { size_bytes, codec: Codec::Lz4, layer: LayerId(2), lsn: Lsn(9), created_ms: 1_700_000_000_000 }
+}
+
+fn all_edits() -> Vec<Edit> {
+    let identity = Identity {
+        id: SegmentId(5),
+        epoch: Epoch(1),
+        class: Class::Flush,
+        domain: 0,
+        created: Duration::from_millis(77),
+    };
+    let geometry = Geometry::new(10, 8192).unwrap();
+    let key = |block| Key { layer: LayerId(2), block: BlockIndex(block) };
+    let run = RunMeta {
+        id: RunId(6),
+        level: 1,
+        bytes: 8192,
+        entry_pages: 1,
+        range_pages: 0,
+        entries: 2,
+        ranges: 0,
+        blocks: 3,
+        first: key(1),
+        last: key(9),
+    };
+    vec![
+        Edit::ReserveIds { segment: SegmentId(9), run: RunId(9), volume: VolumeId(9), layer: LayerId(9) },
+        Edit::SetJournal(JournalStart { tail: Generation(4), first: Sequence(8), incarnation: 2, exists: true }),
+        Edit::SetCapacity(Some(1 << 40)),
+        Edit::SetVolume(VolumeId(1), volume(1 << 30)),
+        Edit::SetRecord(b"name".to_vec(), Some(b"value".to_vec())),
+        Edit::AddSegment(SegmentSummary { identity, geometry, frames: 10, blocks: 10 }),
+        Edit::AddRun(run),
+    ]
+}
+
+#[test]
+fn edits_keep_their_bytes() {
+    let bytes = edit::encode(&all_edits());
+    let digest = blake3::hash(&bytes).to_hex();
+    assert_eq!((bytes.len(), &digest[..16]), (591, "cf2c30ab357a3a32"), "the stored form of edits has changed");
+}
+
+#[test]
+fn edits_survive_their_stored_form() {
+    let mut edits = all_edits();
+    edits.push(Edit::RemoveVolume(VolumeId(1)));
+    edits.push(Edit::SetRecord(b"name".to_vec(), None));
+    edits.push(Edit::RemoveSegment(SegmentId(5)));
+    edits.push(Edit::RemoveRun(RunId(6)));
+    edits.push(Edit::SetCapacity(None));
+    assert_eq!(edit::decode(1, &edit::encode(&edits)).unwrap(), Some(edits));
+}
+
+#[test]
+fn a_checkpoint_says_what_the_commits_said() {
+    let mut state = State::default();
+    assert!(all_edits().iter().all(|edit| state.apply(edit)));
+    let mut again = State::default();
+    assert!(state.to_edits().iter().all(|edit| again.apply(edit)));
+    assert_eq!(again, state);
+}
+
+#[test]
+fn commits_are_replayed_and_a_torn_one_is_not() {
+    let device = device();
+    let mut manifest = Manifest::create(&device, STORE, 1, 1, &State::default()).unwrap();
+    manifest.commit(&all_edits()).unwrap();
+    let whole = replay(&*device, STORE, 1).unwrap();
+    manifest.commit(&[Edit::SetVolume(VolumeId(2), volume(5))]).unwrap();
+    assert_eq!(replay(&*device, STORE, 1).unwrap().state.volumes.len(), 2);
+    let file = device.open(&format!("{MANIFEST_DIRECTORY}/{:016x}", 1), Access::Buffered).unwrap();
+    file.write_at(&[IoSlice::new(&[0xff])], whole.end + 40).unwrap();
+    let torn = replay(&*device, STORE, 1).unwrap();
+    assert_eq!((torn.state, torn.sequence), (whole.state, whole.sequence));
+}
+
+#[test]
+fn a_damaged_commit_with_valid_ones_behind_it_is_not_taken_for_the_end() {
+    let device = device();
+    let mut manifest = Manifest::create(&device, STORE, 1, 1, &State::default()).unwrap();
+    let first = manifest.len_bytes();
+    manifest.commit(&all_edits()).unwrap();
+    manifest.commit(&[Edit::SetVolume(VolumeId(2), volume(5))]).unwrap();
+    let file = device.open(&format!("{MANIFEST_DIRECTORY}/{:016x}", 1), Access::Buffered).unwrap();
+    file.write_at(&[IoSlice::new(&[0xff])], first + 40).unwrap();
+    assert!(matches!(replay(&*device, STORE, 1), Err(Error::Corrupt { offset, .. }) if offset == first));
+}
+
+#[test]
+fn a_commit_of_a_newer_version_is_refused() {
+    assert!(matches!(edit::decode(2, &[]), Err(Error::Unsupported { found: 2, .. })));
+}

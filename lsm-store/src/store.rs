@@ -1,0 +1,335 @@
+//! A store, open: volumes by id, the background work, and the way in and out.
+
+mod background;
+mod budget;
+mod cache;
+mod check;
+mod flush;
+mod front;
+mod inner;
+mod meta;
+mod open;
+mod pace;
+mod plan;
+mod reads;
+mod recovery;
+mod space;
+mod states;
+mod status;
+mod sync;
+mod upkeep;
+mod view;
+mod volume;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+pub use background::BackgroundMode;
+pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
+pub use check::{CheckReport, Damage};
+pub use reads::VolumeReads;
+pub use status::{MemoryUse, StoreStatus};
+pub use volume::Volume;
+
+use crate::clock::Clock;
+use crate::codec::Codec;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::id::{BLOCK_BYTES, BlockIndex, Lsn, StoreId, VolumeId};
+use crate::manifest::{Edit, VolumeRecord};
+use crate::request::Zeroing;
+use crate::rng::Rng;
+use inner::{Inner, chain};
+use volume::VolumeState;
+
+/// The largest volume, in bytes: 1 PiB.
+pub const VOLUME_BYTES_MAX: u64 = BlockIndex::COUNT_MAX * BLOCK_BYTES as u64;
+
+/// What the store needs of the machine.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where its files live.
+    pub device: Arc<dyn Device>,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// Its chance.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// What a new store is made with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// Space to allocate ahead, in bytes; `None` lets the store grow on demand.
+    pub capacity_bytes: Option<u64>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// How the memory is divided.
+    pub budget: Budget,
+    /// Who does the background work.
+    pub background: BackgroundMode,
+    /// Open for reading only: nothing on disk changes, and other readers may have it open too.
+    pub read_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { budget: Budget::divide(MEMORY_BYTES_DEFAULT), background: BackgroundMode::Threads, read_only: false }
+    }
+}
+
+/// What a new volume is made with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VolumeSpec {
+    /// Size in bytes, at most [`VOLUME_BYTES_MAX`]; any number.
+    pub size_bytes: u64,
+    /// How new blocks are compressed.
+    pub codec: Codec,
+}
+
+/// A volume of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VolumeInfo {
+    /// Its id.
+    pub id: VolumeId,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// How new blocks are compressed.
+    pub codec: Codec,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+/// A durable key and value that the store keeps for the layer above, changed together with the volumes they describe.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value; `None` removes the record.
+    pub value: Option<Vec<u8>>,
+}
+
+/// An open store.
+///
+/// Dropping it stops its threads and leaves everything as it is, like a crash; [`Store::close`] ends it in order.
+pub struct Store {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Makes a new, empty store on the device.
+    ///
+    /// # Errors
+    /// `Exists` if there is one, `Busy` if another process has it, `OutOfSpace`, `Io`.
+    pub fn create(environment: &Environment, settings: Settings) -> Result<()> {
+        open::create(environment, settings)
+    }
+
+    /// True if there is a store on the device.
+    ///
+    /// # Errors
+    /// `Io` if the device cannot be listed.
+    pub fn exists(environment: &Environment) -> Result<bool> {
+        open::exists(environment)
+    }
+
+    /// Opens the store, replaying its journal. An opening for writing is exclusive.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `Busy` if another process has it, `Unsupported` if a newer version wrote it (nothing
+    /// was changed then), `Corrupt` if something that had been flushed is damaged, `OutOfSpace`, `Io`.
+    pub fn open(environment: Environment, options: Options) -> Result<Arc<Self>> {
+        let inner = open::open(environment, options)?;
+        let threads = match options.background {
+            BackgroundMode::Threads if !options.read_only => inner.spawn()?,
+            _ => Vec::new(),
+        };
+        Ok(Arc::new(Self { inner, threads: Mutex::new(threads) }))
+    }
+
+    /// Ends the store in order: everything accepted goes into segments and the journal is removed. If the disk is too
+    /// full for that, the journal stays, synced. Later calls on the store and its volumes fail with `Busy`.
+    ///
+    /// # Errors
+    /// `Poisoned` if the store met an I/O error, now or before.
+    pub fn close(&self) -> Result<()> {
+        self.stop_threads();
+        if self.inner.read_only {
+            return Ok(());
+        }
+        self.inner.close()
+    }
+
+    fn stop_threads(&self) {
+        self.inner.background.stop();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread of the store has panicked");
+            }
+        }
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.inner.store
+    }
+
+    /// Makes a volume, all hole. `records` gets its id and says what else to remember in the same commit.
+    ///
+    /// # Errors
+    /// `Invalid` for an impossible size, `OutOfSpace`, `Poisoned`.
+    pub fn create_volume(&self, spec: VolumeSpec, records: impl FnOnce(VolumeId) -> Vec<Record>) -> Result<VolumeId> {
+        self.inner.refuse_if_unwritable()?;
+        check_size(spec.size_bytes)?;
+        let mut meta = self.inner.meta.lock();
+        let (id, layer) = meta.new_volume_ids();
+        let created_ms = self.inner.wall_ms();
+        let record = VolumeRecord { size_bytes: spec.size_bytes, codec: spec.codec, layer, lsn: Lsn(0), created_ms };
+        let mut edits = vec![Edit::SetVolume(id, record)];
+        edits.extend(records(id).into_iter().map(|record| Edit::SetRecord(record.key, record.value)));
+        self.inner.commit(&mut meta, edits)?;
+        self.inner.volumes.write().insert(id, Arc::new(VolumeState::new(id, &record)));
+        Ok(id)
+    }
+
+    /// Changes a volume's size. What lies beyond a smaller size is gone at once, also if the volume grows again.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`, `OutOfSpace`, `Poisoned`.
+    pub fn resize_volume(&self, id: VolumeId, size_bytes: u64) -> Result<()> {
+        self.inner.refuse_if_unwritable()?;
+        check_size(size_bytes)?;
+        let _changing = self.inner.volume_changes.lock();
+        let volume = self.volume(id)?;
+        let state = self.inner.volume_state(id)?;
+        let before = state.size_bytes();
+        if size_bytes < before {
+            // Writes beyond the new end are refused from here on.
+            state.resize(size_bytes);
+        }
+        let (from, to) = (size_bytes.min(before), size_bytes.max(before));
+        // On the way down this discards; on the way up it hides what a write in flight may have left there.
+        let changed = volume.zero_range(from, to - from, Zeroing::Hole).and_then(|()| volume.flush()).and_then(|()| {
+            let edit = Edit::SetVolume(id, VolumeRecord { size_bytes, ..state.record() });
+            self.inner.commit(&mut self.inner.meta.lock(), vec![edit])
+        });
+        state.resize(if changed.is_ok() { size_bytes } else { before });
+        changed
+    }
+
+    /// Removes a volume and forgets or changes `records` in the same commit. Its space comes back by collection.
+    ///
+    /// # Errors
+    /// `NotFound`, `Poisoned`.
+    pub fn delete_volume(&self, id: VolumeId, records: Vec<Record>) -> Result<()> {
+        self.inner.refuse_if_unwritable()?;
+        let _changing = self.inner.volume_changes.lock();
+        let mut meta = self.inner.meta.lock();
+        self.inner.volume_state(id)?;
+        let mut edits = vec![Edit::RemoveVolume(id)];
+        edits.extend(records.into_iter().map(|record| Edit::SetRecord(record.key, record.value)));
+        self.inner.commit(&mut meta, edits)?;
+        self.inner.volumes.write().remove(&id);
+        Ok(())
+    }
+
+    /// The records of the layer above, by key.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let meta = self.inner.meta.lock();
+        let records = meta.state.records.iter();
+        records.map(|(key, value)| Record { key: key.clone(), value: Some(value.clone()) }).collect()
+    }
+
+    /// Changes records, all or none, durably.
+    ///
+    /// # Errors
+    /// `OutOfSpace`, `Poisoned`.
+    pub fn put_records(&self, records: Vec<Record>) -> Result<()> {
+        let mut meta = self.inner.meta.lock();
+        let edits = records.into_iter().map(|record| Edit::SetRecord(record.key, record.value)).collect();
+        self.inner.commit(&mut meta, edits)
+    }
+
+    /// The volumes, by id.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<VolumeInfo> {
+        let info = |state: &Arc<VolumeState>| VolumeInfo {
+            id: state.id(),
+            size_bytes: state.size_bytes(),
+            codec: state.codec(),
+            created_ms: state.record().created_ms,
+        };
+        self.inner.volumes.read().values().map(info).collect()
+    }
+
+    /// A volume to read and write.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn volume(&self, id: VolumeId) -> Result<Volume> {
+        Ok(Volume::new(Arc::clone(&self.inner), self.inner.volume_state(id)?))
+    }
+
+    /// Does one unit of background work; `false` if there is none. For [`BackgroundMode::Manual`].
+    ///
+    /// # Errors
+    /// `OutOfSpace` if the work needs room, `Poisoned` after an I/O error.
+    pub fn step(&self) -> Result<bool> {
+        self.inner.step()
+    }
+
+    /// Starts a new journal generation, so that everything accepted so far can be flushed into segments.
+    ///
+    /// # Errors
+    /// `OutOfSpace`, `Poisoned`.
+    pub fn freeze(&self) -> Result<()> {
+        self.inner.refuse_if_unwritable()?;
+        self.inner.freeze()
+    }
+
+    /// Numbers about the store now.
+    #[must_use]
+    pub fn status(&self) -> StoreStatus {
+        self.inner.status()
+    }
+
+    /// Changes how much space is allocated ahead; `None` lets the store grow on demand.
+    ///
+    /// # Errors
+    /// `OutOfSpace` if the space is not there, `Invalid` if the store already holds more, `Poisoned`.
+    pub fn set_capacity(&self, capacity_bytes: Option<u64>) -> Result<()> {
+        self.inner.set_capacity(capacity_bytes)
+    }
+
+    /// Verifies a stopped store from end to end without changing it: every structure, and every block against its
+    /// fingerprint. `progress` hears (bytes done, bytes in all) now and then.
+    ///
+    /// # Errors
+    /// `NotFound`, `Busy`, `Unsupported`, `Io`: what kept the check from being made. Damage is in the report.
+    pub fn check(environment: &Environment, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport> {
+        check::check(environment, progress)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}
+
+fn check_size(size_bytes: u64) -> Result<()> {
+    if size_bytes == 0 || size_bytes > VOLUME_BYTES_MAX {
+        return Err(Error::Invalid { what: "a volume's size", must: "from 1 byte to 1 PiB" });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Work behind the writers' backs: flush jobs, compaction, preparing journal files, marks.
+//!
+//! The work is the same whoever does it: threads in a daemon, or the caller of [`Inner::step`] in a simulation, where
+//! everything must happen in one thread and in an order that can be repeated.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::inner::Inner;
+use crate::error::{Error, Result};
+
+/// How long a thread sleeps when nothing wakes it. Also how soon an idle journal is marked.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+
+/// How long a flush job waits for space before it looks again.
+const SPACE_WAIT: Duration = Duration::from_millis(250);
+
+/// Journal files kept prepared.
+const READY_FILES: usize = 2;
+
+/// Who does the background work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BackgroundMode {
+    /// Threads of the store.
+    #[default]
+    Threads,
+    /// Nobody but the callers of [`super::Store::step`], and writers that would otherwise wait for ever.
+    Manual,
+}
+
+/// The bell of the background threads.
+pub(super) struct Background {
+    pub(super) mode: BackgroundMode,
+    state: Mutex<Bell>,
+    ringing: Condvar,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: u64,
+    stopping: bool,
+}
+
+impl Background {
+    pub(super) fn new(mode: BackgroundMode) -> Self {
+        Self { mode, state: Mutex::default(), ringing: Condvar::new() }
+    }
+
+    /// Tells the threads that there is work.
+    pub(super) fn wake(&self) {
+        self.state.lock().rung += 1;
+        self.ringing.notify_all();
+    }
+
+    /// Tells the threads to end.
+    pub(super) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.ringing.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
+    /// Waits until the bell rings after `seen`, or `timeout` has passed; returns what to wait for next.
+    fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        let mut state = self.state.lock();
+        if state.rung == seen && !state.stopping {
+            self.ringing.wait_for(&mut state, timeout);
+        }
+        state.rung
+    }
+}
+
+impl Inner {
+    /// Starts the background threads.
+    pub(super) fn spawn(self: &Arc<Self>) -> Result<Vec<std::thread::JoinHandle<()>>> {
+        let spawn = |name: &str, work: fn(&Inner) -> Result<bool>| {
+            let inner = Arc::clone(self);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || inner.work_until_stopped(work))
+                .map_err(|error| Error::io("starting", format!("thread {name}"), error))
+        };
+        Ok(vec![spawn("silt-flush", Inner::step_flush)?, spawn("silt-compact", Inner::step_upkeep)?])
+    }
+
+    fn work_until_stopped(&self, work: fn(&Self) -> Result<bool>) {
+        let mut seen = 0;
+        while !self.background.is_stopping() {
+            let wait = match work(self) {
+                Ok(true) => continue,
+                Ok(false) => IDLE_WAIT,
+                Err(Error::OutOfSpace) => SPACE_WAIT,
+                Err(Error::Poisoned(_)) => return,
+                Err(error) => {
+                    self.poison(error);
+                    return;
+                }
+            };
+            seen = self.background.wait(seen, wait);
+        }
+    }
+
+    /// Flushes the oldest frozen memtable, if there is one.
+    fn step_flush(&self) -> Result<bool> {
+        self.refuse_if_poisoned()?;
+        self.flush_oldest()
+    }
+
+    /// Everything else, most urgent first.
+    fn step_upkeep(&self) -> Result<bool> {
+        self.refuse_if_poisoned()?;
+        if self.generations.ready_count() < READY_FILES {
+            self.generations.prepare().map_err(|error| self.poison_unless_full(error))?;
+            return Ok(true);
+        }
+        Ok(self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?)
+    }
+
+    /// One unit of background work; `false` if there is none.
+    pub(super) fn step(&self) -> Result<bool> {
+        Ok(self.step_flush()? || self.step_upkeep()?)
+    }
+
+    pub(super) fn poison_unless_full(&self, error: Error) -> Error {
+        match error {
+            Error::OutOfSpace | Error::Poisoned(_) => error,
+            error => self.poison(error),
+        }
+    }
+
+    /// Back-pressure at the door: waits or is delayed until there is memory for a change of `payload_bytes`, and refuses
+    /// it if it could not be flushed for want of space.
+    ///
+    /// On success `bytes` of memory are held, to be released by the flush job or, if nothing was placed, by the caller.
+    pub(super) fn admit(&self, payload_bytes: u64, bytes: u64) -> Result<()> {
+        self.refuse_if_poisoned()?;
+        if payload_bytes > 0 {
+            self.space.admit(&*self.device, bytes, self.pace.held() + bytes)?;
+        }
+        while self.pace.is_full(bytes) {
+            self.relieve(bytes)?;
+        }
+        if let Some(pause) = self.pace.hold(bytes)
+            && self.background.mode == BackgroundMode::Threads
+        {
+            self.clock.sleep(pause);
+        }
+        Ok(())
+    }
+
+    /// Holds memory for replayed records, making room by flushing here and now: nobody else does during recovery.
+    pub(super) fn hold_replayed(&self, bytes: u64) -> Result<()> {
+        while self.pace.is_full(bytes) {
+            if !self.step_flush()? {
+                self.freeze()?;
+            }
+        }
+        self.pace.hold(bytes);
+        Ok(())
+    }
+
+    fn relieve(&self, bytes: u64) -> Result<()> {
+        match self.background.mode {
+            BackgroundMode::Threads => {
+                self.background.wake();
+                self.pace.wait_for_room(bytes);
+                self.refuse_if_poisoned()
+            }
+            BackgroundMode::Manual => {
+                if !self.step_flush()? {
+                    self.freeze()?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Flush jobs: a frozen memtable becomes segments and a run.
+//!
+//! Blocks are taken in order, so that neighbours end up in neighbouring frames. Zeros become map entries; what is
+//! stored already is referred to; the rest is compressed and appended. Segments and run are durable before the manifest
+//! names them, and the journal generation is given up only after that. A job that fails for want of space leaves
+//! nothing behind and is done again later.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::inner::Inner;
+use crate::codec::{Codec, Compressor, Encoding, Stored};
+use crate::dedupe::{Dedupe, Verdict};
+use crate::error::{Error, Result};
+use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
+use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Slot};
+use crate::manifest::{Edit, VolumeRecord};
+use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
+use crate::memtable::{Content, FrozenEntry, Memtable};
+use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
+
+/// Entries looked up and compressed together.
+const BATCH_ENTRIES: usize = 512;
+
+/// Blocks per frame of a zstd volume: adjacent new blocks that arrive together. zstd gains little on 4 KiB; a reader
+/// who wants one block decodes four.
+const ZSTD_GROUP_BLOCKS: usize = 4;
+
+/// Level-0 runs at which a flush job first merges some: lookups go through each of them.
+const LEVEL0_RUNS_MAX: usize = 16;
+
+type Block = [u8; BLOCK_BYTES];
+
+impl Inner {
+    /// Flushes the oldest frozen memtable; `false` if there is none.
+    pub(super) fn flush_oldest(&self) -> Result<bool> {
+        let _flushing = self.flushing.lock();
+        let Some(memtable) = self.view().oldest_frozen().cloned() else { return Ok(false) };
+        let last = self.frozen_files.lock().get(&memtable.generation()).expect("a frozen memtable has a file").last;
+        if !self.written.wait(last) {
+            return Err(self.poisoned());
+        }
+        while self.view().version.level0_runs() >= LEVEL0_RUNS_MAX && self.compact_once()? {}
+        self.top_up_ids()?;
+        self.release_for_work()?;
+        let flushed = self.flush(&memtable).map_err(|error| self.poison_unless_full(error));
+        if flushed.is_err() {
+            self.pace.restart_progress();
+        }
+        self.refill_after_work();
+        flushed.map(|()| true)
+    }
+
+    fn flush(&self, memtable: &Arc<Memtable>) -> Result<()> {
+        let codecs = self.codecs();
+        let eligible = |id: SegmentId| self.segments.knows(id);
+        let run_id = self.new_run_id();
+        let mut job = FlushJob {
+            inner: self,
+            codecs,
+            dedupe: Dedupe::new(&self.index, &self.segments, eligible),
+            compressor: Compressor::new(),
+            writer: None,
+            sealed: Vec::new(),
+            run: RunWriter::create(&self.runs, run_id, 0, true)?,
+            joined: None,
+        };
+        let made = job.work(memtable).and_then(|()| job.seal());
+        let (dedupe, sealed) = (job.dedupe, job.sealed);
+        let is_empty = job.run.is_empty();
+        let made = made.and_then(|()| if is_empty { Ok(None) } else { job.run.finish().map(Some) });
+        let run = match made {
+            Ok(Some(run)) => Some(run),
+            unmade => {
+                self.runs.delete(run_id)?;
+                self.remove_segments(&sealed);
+                unmade?
+            }
+        };
+        self.device
+            .sync_directory(SEGMENT_DIRECTORY)
+            .map_err(|error| Error::io("syncing", SEGMENT_DIRECTORY, error))?;
+        self.runs.sync_directory()?;
+        self.publish_flushed(memtable, &sealed, run)?;
+        dedupe.own().for_each(|(fingerprint, location)| self.index.insert(fingerprint, location));
+        self.counters.count_dedupe(dedupe.counts());
+        self.give_up_generation(memtable)
+    }
+
+    /// The layers that somebody reads, with the codec of what is written to them.
+    fn codecs(&self) -> FxHashMap<LayerId, Codec> {
+        self.volumes.read().values().map(|volume| (volume.layer(), volume.codec())).collect()
+    }
+
+    fn remove_segments(&self, sealed: &[SegmentSummary]) {
+        for summary in sealed {
+            let path = crate::segment::path(summary.identity.id);
+            if let Err(error) = self.device.remove(&path) {
+                tracing::warn!(path, %error, "an unused segment stays until the next start");
+            }
+        }
+    }
+
+    fn publish_flushed(&self, memtable: &Memtable, sealed: &[SegmentSummary], run: Option<Arc<Run>>) -> Result<()> {
+        let mut meta = self.meta.lock();
+        let mut edits: Vec<_> = sealed.iter().copied().map(Edit::AddSegment).collect();
+        let edit = run.map(MapEdit::flushed).unwrap_or_default();
+        edits.extend(edit.added_metas().into_iter().map(Edit::AddRun));
+        for volume in self.volumes.read().values() {
+            let lsn = volume.record().lsn;
+            let known = meta.state.volumes.get(&volume.id()).copied();
+            if let Some(known) = known.filter(|known| known.lsn != lsn) {
+                edits.push(Edit::SetVolume(volume.id(), VolumeRecord { lsn, ..known }));
+            }
+        }
+        if !self.is_recovering() {
+            let view = self.view();
+            let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
+            edits.push(self.journal_start(next.expect("a frozen memtable has a successor")));
+        }
+        self.commit(&mut meta, edits)?;
+        sealed.iter().for_each(|summary| self.segments.learn(summary));
+        self.counters.count_written(sealed, &edit.added_metas());
+        self.update_view(|view| {
+            let version = Arc::new(view.version.apply(&edit));
+            view.flushed(memtable.generation(), version)
+        });
+        Ok(())
+    }
+
+    /// The memtable's content is in the map: its memory and its file are free.
+    fn give_up_generation(&self, memtable: &Memtable) -> Result<()> {
+        let generation = memtable.generation();
+        let frozen = self.frozen_files.lock().remove(&generation).expect("a frozen memtable has a file");
+        Self::raise(&self.flushed, frozen.last);
+        Self::raise(&self.synced, frozen.last);
+        self.unsynced.lock().retain(|file| file.generation > generation);
+        self.pace.release(memtable.held_bytes());
+        self.counters.flush_jobs.fetch_add(1, Ordering::Relaxed);
+        self.generations.retire(frozen.file)
+    }
+}
+
+struct FlushJob<'a, F> {
+    inner: &'a Inner,
+    codecs: FxHashMap<LayerId, Codec>,
+    dedupe: Dedupe<'a, F>,
+    compressor: Compressor,
+    writer: Option<SegmentWriter>,
+    sealed: Vec<SegmentSummary>,
+    run: RunWriter,
+    /// The stretch under construction.
+    joined: Option<Stretch>,
+}
+
+impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
+    fn work(&mut self, memtable: &Memtable) -> Result<()> {
+        let mut entries = memtable.sorted();
+        entries.retain(|entry| self.codecs.contains_key(&entry.layer));
+        let held = memtable.held_bytes();
+        let count = entries.len().max(1) as u64;
+        for batch in entries.chunks(BATCH_ENTRIES) {
+            self.flush_batch(batch)?;
+            self.inner.pace.progressed(held * batch.len() as u64 / count);
+            self.inner.refuse_if_poisoned()?;
+        }
+        if let Some(stretch) = self.joined.take() {
+            self.run.push(stretch)?;
+        }
+        Ok(())
+    }
+
+    fn flush_batch(&mut self, entries: &[FrozenEntry]) -> Result<()> {
+        let blocks: Vec<(&FrozenEntry, &Block)> = entries.iter().filter_map(stored_block).collect();
+        let contents: Vec<&Block> = blocks.iter().map(|(_, block)| *block).collect();
+        let mut fingerprints = vec![Fingerprint([0; 32]); contents.len()];
+        fingerprint_blocks(&contents, &mut fingerprints);
+        let verdicts = self.dedupe.look_up(&fingerprints);
+        let locations = self.append_new(&blocks, &fingerprints, &verdicts)?;
+        let mut locations = locations.into_iter();
+        for entry in entries {
+            let target = match &entry.content {
+                Content::Hole => Target::Hole,
+                Content::Zero => Target::Zero,
+                Content::Data(_) if stored_block(entry).is_none() => Target::Zero,
+                Content::Data(_) => Target::Data(locations.next().expect("every stored block has a location")),
+            };
+            self.push(Stretch { layer: entry.layer, first: entry.first, count: entry.count, target })?;
+        }
+        Ok(())
+    }
+
+    /// Appends the blocks that are not stored yet and returns the locations of all.
+    fn append_new(
+        &mut self,
+        blocks: &[(&FrozenEntry, &Block)],
+        fingerprints: &[Fingerprint],
+        verdicts: &[Verdict],
+    ) -> Result<Vec<Location>> {
+        let mut locations: Vec<Location> = Vec::with_capacity(blocks.len());
+        while locations.len() < blocks.len() {
+            let index = locations.len();
+            match verdicts[index] {
+                Verdict::Stored(location) => locations.push(location),
+                Verdict::SameAs(first) => locations.push(locations[first]),
+                Verdict::New => {
+                    let codec = self.codecs[&blocks[index].0.layer];
+                    let count = group_len(codec, &blocks[index..], &verdicts[index..]);
+                    self.append(
+                        codec,
+                        &blocks[index..index + count],
+                        &fingerprints[index..index + count],
+                        &mut locations,
+                    )?;
+                }
+            }
+        }
+        Ok(locations)
+    }
+
+    /// Appends adjacent new blocks, as one frame if that saves anything.
+    fn append(
+        &mut self,
+        codec: Codec,
+        blocks: &[(&FrozenEntry, &Block)],
+        fingerprints: &[Fingerprint],
+        locations: &mut Vec<Location>,
+    ) -> Result<()> {
+        let mut group = [0; BLOCK_BYTES * ZSTD_GROUP_BLOCKS];
+        let mut compressor = std::mem::take(&mut self.compressor);
+        let data = match blocks {
+            [(_, block)] => &block[..],
+            _ => {
+                for (part, (_, block)) in group.chunks_exact_mut(BLOCK_BYTES).zip(blocks) {
+                    part.copy_from_slice(*block);
+                }
+                &group[..blocks.len() * BLOCK_BYTES]
+            }
+        };
+        let stored = compressor.compress(codec, data);
+        let appended = if stored.encoding == Encoding::Raw {
+            blocks.iter().zip(fingerprints).try_for_each(|((_, block), fingerprint)| {
+                let stored = Stored { encoding: Encoding::Raw, bytes: &block[..] };
+                self.append_frame(std::slice::from_ref(fingerprint), stored, locations)
+            })
+        } else {
+            self.append_frame(fingerprints, stored, locations)
+        };
+        self.compressor = compressor;
+        appended
+    }
+
+    fn append_frame(
+        &mut self,
+        fingerprints: &[Fingerprint],
+        stored: Stored<'_>,
+        locations: &mut Vec<Location>,
+    ) -> Result<()> {
+        let full = self.writer.as_ref().is_some_and(|writer| !writer.room_for(fingerprints.len(), stored.bytes.len()));
+        if full {
+            self.seal()?;
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => empty.insert(self.inner.new_segment()?),
+        };
+        let segment = writer.identity().id;
+        let first = writer.append_group(fingerprints, stored)?;
+        for (step, fingerprint) in fingerprints.iter().enumerate() {
+            let location = Location { segment, slot: Slot(first.0 + step as u16) };
+            self.dedupe.appended(*fingerprint, location);
+            locations.push(location);
+        }
+        Ok(())
+    }
+
+    /// Seals the segment under construction, if there is one.
+    fn seal(&mut self) -> Result<()> {
+        if let Some(writer) = self.writer.take() {
+            self.sealed.push(writer.seal()?);
+        }
+        Ok(())
+    }
+
+    /// Adds a stretch to the run, joined with the one before where they are one.
+    fn push(&mut self, stretch: Stretch) -> Result<()> {
+        match &mut self.joined {
+            None => self.joined = Some(stretch),
+            Some(before) => match before.join(&stretch) {
+                Some(both) => *before = both,
+                None => self.run.push(std::mem::replace(before, stretch))?,
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The entry's block if it has to be stored: zeros are not.
+fn stored_block(entry: &FrozenEntry) -> Option<(&FrozenEntry, &Block)> {
+    let Content::Data(bytes) = &entry.content else { return None };
+    let block: &Block = bytes[..].try_into().expect("a memtable holds whole blocks");
+    (!is_zero(block)).then_some((entry, block))
+}
+
+/// How many of the blocks, the first of which is new, go into one frame.
+fn group_len(codec: Codec, blocks: &[(&FrozenEntry, &Block)], verdicts: &[Verdict]) -> usize {
+    if !matches!(codec, Codec::Zstd { .. }) {
+        return 1;
+    }
+    let (layer, first) = (blocks[0].0.layer, blocks[0].0.first.0);
+    let adjacent =
+        blocks.iter().zip(verdicts).enumerate().take(ZSTD_GROUP_BLOCKS).take_while(|(step, (block, verdict))| {
+            block.0.layer == layer && block.0.first.0 == first + *step as u64 && **verdict == Verdict::New
+        });
+    adjacent.count()
+}
+
+impl Inner {
+    fn new_segment(&self) -> Result<SegmentWriter> {
+        let identity = Identity {
+            id: self.new_segment_id(),
+            epoch: Epoch(self.incarnation),
+            class: Class::Flush,
+            domain: 0,
+            created: Duration::from_millis(self.wall_ms()),
+        };
+        SegmentWriter::create(Arc::clone(&self.device), self.store, identity)
+    }
+}

@@ -1,0 +1,310 @@
+//! The front of the store: where accepted writes get their place.
+//!
+//! Submission is one short critical section in which a batch gets its sequence, LSNs, file offset and place in the
+//! checksum chain, and becomes visible; so writes become visible in LSN order. The bytes go to the file outside it, and
+//! a submission is answered only when everything placed before it has been written too.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+
+use super::inner::{FrozenFile, Inner};
+use super::volume::VolumeState;
+use crate::checksum::{Seal, crc32c};
+use crate::error::Result;
+use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, Lsn, Sequence};
+use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
+use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
+use crate::memtable::{self, Memtable};
+
+/// Payloads of small batches are gathered in chunks of this size.
+const ARENA_CHUNK_BYTES: usize = 1 << 20;
+
+/// A batch with at least this much payload brings its own memory, copied before the critical section.
+const OWN_PAYLOAD_BYTES: usize = 32 << 10;
+
+/// One change to submit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a> {
+    pub(super) first: BlockIndex,
+    pub(super) count: u64,
+    pub(super) kind: RecordKind,
+    /// Whole blocks; empty unless `kind` is data.
+    pub(super) payload: &'a [u8],
+    /// The change was computed from what the blocks held before this sequence: refuse it if they changed since.
+    pub(super) based_before: Option<Sequence>,
+}
+
+/// What a submission came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Submitted {
+    /// Placed and written; this is the sequence of its last record.
+    Written(Sequence),
+    /// A block that the change was computed from has changed meanwhile: compute it again.
+    Outdated,
+}
+
+/// Where the next batch goes.
+pub(super) struct Front {
+    pub(super) file: GenerationFile,
+    seal: Seal,
+    offset: u64,
+    previous: u32,
+    /// Sequence of the next record.
+    pub(super) next: Sequence,
+    pub(super) memtable: Arc<Memtable>,
+    arena: BytesMut,
+}
+
+/// A batch that has its place and has still to be written there.
+struct Placed {
+    file: GenerationFile,
+    offset: u64,
+    head: Vec<u8>,
+    payload: Bytes,
+    first: Sequence,
+    last: Sequence,
+}
+
+impl Front {
+    /// The front at the start of a generation whose header is already in the file.
+    pub(super) fn new(
+        inner_seal: Seal,
+        file: GenerationFile,
+        header: &GenerationHeader,
+        memtable: Arc<Memtable>,
+    ) -> Self {
+        Self {
+            file,
+            seal: inner_seal,
+            offset: GENERATION_HEADER_BYTES as u64,
+            previous: header.previous,
+            next: header.first,
+            memtable,
+            arena: BytesMut::new(),
+        }
+    }
+
+    /// Puts the payloads of a batch one after the other into memory that lives as long as the memtable.
+    fn gather(&mut self, changes: &[Change<'_>], bytes: usize) -> Bytes {
+        if self.arena.capacity() < bytes {
+            self.arena = BytesMut::with_capacity(ARENA_CHUNK_BYTES.max(bytes));
+        }
+        changes.iter().for_each(|change| self.arena.extend_from_slice(change.payload));
+        self.arena.split().freeze()
+    }
+
+    fn place(&mut self, marks: &BatchMarks, records: &[Record], payload: Bytes) -> Placed {
+        let offset = self.offset;
+        let mut head = Vec::with_capacity(batch::HEADER_BYTES + records.len() * batch::RECORD_BYTES);
+        self.previous = batch::encode(&self.seal, offset, self.previous, marks, records, &mut head);
+        self.offset += batch::batch_bytes(records.len(), payload.len());
+        self.next = Sequence(marks.first.0 + records.len() as u64);
+        let last = Sequence(self.next.0 - 1);
+        Placed { file: self.file.clone(), offset, head, payload, first: marks.first, last }
+    }
+
+    /// Makes the records visible.
+    fn insert(&self, records: &[Record], first: Sequence, payload: &Bytes) {
+        let mut at = 0;
+        for (index, record) in records.iter().enumerate() {
+            let sequence = Sequence(first.0 + index as u64);
+            match record.kind {
+                RecordKind::Data => {
+                    let len = record.payload_bytes();
+                    self.memtable.insert_data(record.layer, record.first, sequence, &payload.slice(at..at + len));
+                    at += len;
+                }
+                RecordKind::Zero | RecordKind::Hole => {
+                    let hole = record.kind == RecordKind::Hole;
+                    self.memtable.insert_zeroed(record.layer, record.first, record.count, sequence, hole);
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Submits changes of one volume as one batch; answered when it and all before it have been handed to the kernel.
+    pub(super) fn submit(&self, volume: &VolumeState, changes: &[Change<'_>]) -> Result<Submitted> {
+        let payload_bytes: usize = changes.iter().map(|change| change.payload.len()).sum();
+        assert!(payload_bytes <= self.budget.batch_bytes, "the caller cuts large writes");
+        let held = held_bytes(changes.len(), payload_bytes);
+        self.admit(payload_bytes as u64, held)?;
+        let submitted = self.place_and_write(volume, changes, payload_bytes, held);
+        if !matches!(submitted, Ok(Submitted::Written(_))) {
+            self.pace.give_back(held);
+        }
+        submitted
+    }
+
+    fn place_and_write(
+        &self,
+        volume: &VolumeState,
+        changes: &[Change<'_>],
+        payload_bytes: usize,
+        held: u64,
+    ) -> Result<Submitted> {
+        let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
+        let own = (payload_bytes >= OWN_PAYLOAD_BYTES).then(|| {
+            let mut own = BytesMut::with_capacity(payload_bytes);
+            changes.iter().for_each(|change| own.extend_from_slice(change.payload));
+            own.freeze()
+        });
+        let placed = {
+            let mut front = self.front.lock();
+            self.make_room(&mut front, changes.len(), payload_bytes)?;
+            if self.is_outdated(&front, volume, changes) {
+                return Ok(Submitted::Outdated);
+            }
+            let payload = own.unwrap_or_else(|| front.gather(changes, payload_bytes));
+            let records = assign(volume, changes, &checksums);
+            let marks = self.marks(front.next);
+            front.memtable.hold(held);
+            front.insert(&records, marks.first, &payload);
+            front.place(&marks, &records, payload)
+        };
+        let last = placed.last;
+        self.write_placed(placed)?;
+        Ok(Submitted::Written(last))
+    }
+
+    /// Submits records that recovery has replayed, as one batch.
+    pub(super) fn append_records(&self, batch: &[(Record, &[u8])]) -> Result<()> {
+        let payload_bytes: usize = batch.iter().map(|(_, payload)| payload.len()).sum();
+        let held = held_bytes(batch.len(), payload_bytes);
+        self.hold_replayed(held)?;
+        let records: Vec<_> = batch.iter().map(|(record, _)| *record).collect();
+        let mut payload = BytesMut::with_capacity(payload_bytes);
+        batch.iter().for_each(|(_, part)| payload.extend_from_slice(part));
+        let payload = payload.freeze();
+        let placed = {
+            let mut front = self.front.lock();
+            self.make_room(&mut front, records.len(), payload_bytes)?;
+            let marks = self.marks(front.next);
+            front.memtable.hold(held);
+            front.insert(&records, marks.first, &payload);
+            front.place(&marks, &records, payload)
+        };
+        self.write_placed(placed)
+    }
+
+    /// Appends a batch without records, so that the newest synced batch is named by another one.
+    pub(super) fn append_mark(&self) -> Result<()> {
+        let placed = {
+            let mut front = self.front.lock();
+            self.make_room(&mut front, 0, 0)?;
+            let marks = self.marks(front.next);
+            front.place(&marks, &[], Bytes::new())
+        };
+        placed.file.write(&[IoSlice::new(&placed.head)], placed.offset).map_err(|error| self.poison(error))
+    }
+
+    pub(super) fn marks(&self, first: Sequence) -> BatchMarks {
+        BatchMarks {
+            first,
+            synced: Sequence(self.synced.load(Ordering::Acquire)),
+            manifest: self.manifest_sequence.load(Ordering::Acquire),
+            wall_ms: self.wall_ms(),
+        }
+    }
+
+    fn write_placed(&self, placed: Placed) -> Result<()> {
+        let parts = [IoSlice::new(&placed.head), IoSlice::new(&placed.payload)];
+        placed.file.write(&parts, placed.offset).map_err(|error| self.poison(error))?;
+        if self.written.complete_and_wait(placed.first, placed.last) { Ok(()) } else { Err(self.poisoned()) }
+    }
+
+    fn make_room(&self, front: &mut Front, record_count: usize, payload_bytes: usize) -> Result<()> {
+        self.refuse_if_poisoned()?;
+        if front.offset + batch::batch_bytes(record_count, payload_bytes) > self.generations.file_bytes() {
+            self.rotate(front)?;
+        }
+        Ok(())
+    }
+
+    /// Freezes the memtable and goes on in the next generation.
+    pub(super) fn rotate(&self, front: &mut Front) -> Result<()> {
+        let file = self.generations.take()?;
+        let header = self.begin_generation(&file, front.next, front.previous)?;
+        let seal = generation::seal(self.store, file.generation);
+        let memtable = Arc::new(Memtable::new(file.generation, front.next));
+        let last = Sequence(front.next.0 - 1);
+        self.frozen_files.lock().insert(front.file.generation, FrozenFile { file: front.file.clone(), last });
+        self.unsynced.lock().push(file.clone());
+        self.publish_rotated(&memtable);
+        *front = Front::new(seal, file, &header, memtable);
+        self.background.wake();
+        Ok(())
+    }
+
+    /// Writes the header of a generation that starts with record `first`.
+    pub(super) fn begin_generation(
+        &self,
+        file: &GenerationFile,
+        first: Sequence,
+        previous: u32,
+    ) -> Result<GenerationHeader> {
+        let marks = self.marks(first);
+        let header = GenerationHeader {
+            generation: file.generation,
+            incarnation: self.incarnation,
+            first,
+            previous,
+            synced: marks.synced,
+            manifest: marks.manifest,
+        };
+        file.write(&[IoSlice::new(&header.encode(self.store))], 0).map_err(|error| self.poison(error))?;
+        Ok(header)
+    }
+
+    fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
+        let flushed = Sequence(self.flushed.load(Ordering::Acquire));
+        changes.iter().any(|change| {
+            change.based_before.is_some_and(|before| {
+                // What a flush job took out of memory since can no longer be compared.
+                before <= flushed
+                    || (change.first.0..change.first.0 + change.count)
+                        .any(|block| self.changed_since(front, volume, BlockIndex(block), before))
+            })
+        })
+    }
+
+    fn changed_since(&self, front: &Front, volume: &VolumeState, block: BlockIndex, before: Sequence) -> bool {
+        let newest = front
+            .memtable
+            .lookup_with_sequence(volume.layer(), block)
+            .or_else(|| self.view().frozen().find_map(|memtable| memtable.lookup_with_sequence(volume.layer(), block)));
+        newest.is_some_and(|(_, sequence)| sequence >= before)
+    }
+}
+
+/// Memory a batch holds until its memtable has been flushed.
+fn held_bytes(change_count: usize, payload_bytes: usize) -> u64 {
+    (payload_bytes + (change_count + payload_bytes / BLOCK_BYTES) * memtable::ENTRY_BYTES) as u64
+}
+
+/// Gives the changes their LSNs. The caller holds the front's lock.
+fn assign(volume: &VolumeState, changes: &[Change<'_>], checksums: &[u32]) -> Vec<Record> {
+    let lsn = volume.advance_lsn(changes.len() as u64);
+    changes
+        .iter()
+        .zip(checksums)
+        .enumerate()
+        .map(|(index, (change, checksum))| {
+            debug_assert!(change.payload.len() % BLOCK_BYTES == 0, "changes carry whole blocks");
+            Record {
+                volume: volume.id(),
+                layer: volume.layer(),
+                first: change.first,
+                count: change.count,
+                lsn: Lsn(lsn.0 + index as u64),
+                epoch: Epoch(0),
+                kind: change.kind,
+                payload_checksum: if change.kind == RecordKind::Data { *checksum } else { 0 },
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,162 @@
+//! The durable state of an open store and the only way to change it: a manifest commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inner::Inner;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::id::{LayerId, RunId, SegmentId, StoreId, VolumeId};
+use crate::manifest::{Edit, Manifest, State};
+use crate::superblock::{self, Superblock};
+
+/// Ids are reserved this many ahead of their use, so that an id given to a file that never got into the manifest is
+/// still never given again.
+const IDS_AHEAD: u32 = 256;
+
+/// The manifest with its state, and the ids given out.
+pub(super) struct Meta {
+    superblock: Superblock,
+    /// `None` in a store open for reading only.
+    manifest: Option<Manifest>,
+    pub(super) state: State,
+    next_segment: SegmentId,
+    next_run: RunId,
+    next_volume: VolumeId,
+    next_layer: LayerId,
+}
+
+impl Meta {
+    /// The state as replayed, not to be changed.
+    pub(super) fn read_only(superblock: Superblock, state: State) -> Self {
+        Self::with(superblock, None, state)
+    }
+
+    fn with(superblock: Superblock, manifest: Option<Manifest>, state: State) -> Self {
+        let (next_segment, next_run) = (state.next_segment, state.next_run);
+        let (next_volume, next_layer) = (state.next_volume, state.next_layer);
+        Self { superblock, manifest, state, next_segment, next_run, next_volume, next_layer }
+    }
+
+    /// Starts a new manifest file with a checkpoint of `state`: every opening does, so that nobody ever appends behind
+    /// a torn commit.
+    pub(super) fn begin(device: &Arc<dyn Device>, superblock: Superblock, state: State, sequence: u64) -> Result<Self> {
+        let superblock = switch(device, superblock, sequence, &state)?;
+        let manifest = superblock.1;
+        Ok(Self::with(superblock.0, Some(manifest), state))
+    }
+
+    /// Sequence of the last commit.
+    pub(super) fn sequence(&self) -> u64 {
+        self.manifest.as_ref().map_or(0, Manifest::sequence)
+    }
+
+    /// Length of the manifest in bytes.
+    pub(super) fn manifest_bytes(&self) -> u64 {
+        self.manifest.as_ref().map_or(0, Manifest::len_bytes)
+    }
+
+    /// When the store was created, in milliseconds since the Unix epoch.
+    pub(super) fn created_ms(&self) -> u64 {
+        self.superblock.created_ms
+    }
+
+    fn reserve_ids(&self) -> Edit {
+        Edit::ReserveIds {
+            segment: SegmentId(self.next_segment.0.saturating_add(IDS_AHEAD)),
+            run: RunId(self.next_run.0 + u64::from(IDS_AHEAD)),
+            volume: VolumeId(self.next_volume.0 + u64::from(IDS_AHEAD)),
+            layer: LayerId(self.next_layer.0 + u64::from(IDS_AHEAD)),
+        }
+    }
+
+    fn ids_run_low(&self) -> bool {
+        let half = IDS_AHEAD / 2;
+        self.next_segment.0.saturating_add(half) > self.state.next_segment.0
+            || self.next_run.0 + u64::from(half) > self.state.next_run.0
+            || self.next_volume.0 + u64::from(half) > self.state.next_volume.0
+            || self.next_layer.0 + u64::from(half) > self.state.next_layer.0
+    }
+
+    fn commit(&mut self, device: &Arc<dyn Device>, mut edits: Vec<Edit>) -> Result<()> {
+        if self.ids_run_low() {
+            edits.push(self.reserve_ids());
+        }
+        let manifest = self.manifest.as_mut().ok_or(Error::ReadOnly)?;
+        manifest.commit(&edits)?;
+        for edit in &edits {
+            assert!(self.state.apply(edit), "a commit agrees with the state: {edit:?}");
+        }
+        if manifest.is_long() {
+            let sequence = manifest.sequence() + 1;
+            let (superblock, manifest) = switch(device, self.superblock, sequence, &self.state)?;
+            (self.superblock, self.manifest) = (superblock, Some(manifest));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a checkpoint into the next manifest file, names it in the superblock and removes the others.
+fn switch(
+    device: &Arc<dyn Device>,
+    superblock: Superblock,
+    sequence: u64,
+    state: &State,
+) -> Result<(Superblock, Manifest)> {
+    let manifest = Manifest::create(device, superblock.store, superblock.manifest + 1, sequence, state)?;
+    let superblock = Superblock { manifest: manifest.id(), generation: superblock.generation + 1, ..superblock };
+    superblock::update(&**device, &superblock)?;
+    manifest.remove_others()?;
+    Ok((superblock, manifest))
+}
+
+impl Inner {
+    /// Makes `edits` durable and part of the state. A full disk changes nothing; any other failure stops the store.
+    pub(super) fn commit(&self, meta: &mut Meta, edits: Vec<Edit>) -> Result<()> {
+        self.refuse_if_unwritable()?;
+        meta.commit(&self.device, edits).map_err(|error| match error {
+            Error::OutOfSpace => error,
+            error => self.poison(error),
+        })?;
+        self.manifest_sequence.store(meta.sequence(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Reserves ids durably if few reserved ones are left: enough for any flush job or merge afterwards.
+    pub(super) fn top_up_ids(&self) -> Result<()> {
+        let mut meta = self.meta.lock();
+        if meta.ids_run_low() { self.commit(&mut meta, Vec::new()) } else { Ok(()) }
+    }
+
+    /// A segment id that was never given out before. [`Inner::top_up_ids`] comes first.
+    pub(super) fn new_segment_id(&self) -> SegmentId {
+        let mut meta = self.meta.lock();
+        let id = meta.next_segment;
+        meta.next_segment = id.next();
+        assert!(id < meta.state.next_segment, "segment ids are reserved before they are used");
+        id
+    }
+
+    /// A run id that was never given out before. [`Inner::top_up_ids`] comes first.
+    pub(super) fn new_run_id(&self) -> RunId {
+        let mut meta = self.meta.lock();
+        let id = meta.next_run;
+        meta.next_run = id.next();
+        assert!(id < meta.state.next_run, "run ids are reserved before they are used");
+        id
+    }
+}
+
+impl Meta {
+    /// A volume id and a layer id that were never given out before. The commit that names them reserves beyond them.
+    pub(super) fn new_volume_ids(&mut self) -> (VolumeId, LayerId) {
+        let ids = (self.next_volume, self.next_layer);
+        (self.next_volume, self.next_layer) = (ids.0.next(), ids.1.next());
+        ids
+    }
+
+    /// The store's identity.
+    pub(super) fn store(&self) -> StoreId {
+        self.superblock.store
+    }
+}

@@ -1,0 +1,371 @@
+//! Making a store, opening it, and ending it in order.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::background::Background;
+use super::cache::BlockCache;
+use super::front::Front;
+use super::inner::Inner;
+use super::meta::Meta;
+use super::pace::Pace;
+use super::recovery;
+use super::space::SpaceLedger;
+use super::status::Counters;
+use super::view::View;
+use super::volume::VolumeState;
+use super::{Environment, Options, Settings};
+use crate::device::{Device, File, LockMode};
+use crate::error::{Error, Result};
+use crate::id::{Generation, LayerId, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::index::FingerprintIndex;
+use crate::journal::JOURNAL_DIRECTORY;
+use crate::journal::batch::{Record, RecordKind};
+use crate::journal::generation::{self, GenerationFile, GenerationHeader, Generations};
+use crate::journal::watermark::Watermark;
+use crate::manifest::{Edit, JournalStart, MANIFEST_DIRECTORY, Manifest, State, replay as replay_manifest};
+use crate::map::run::DIRECTORY as RUN_DIRECTORY;
+use crate::map::{Graveyard, RunFiles, RunLimits, Version};
+use crate::memtable::Memtable;
+use crate::page_cache::PageCache;
+use crate::segment::{SEGMENT_DIRECTORY, Segments};
+use crate::superblock::{self, SUPERBLOCK_FILE, Superblock};
+
+const DIRECTORIES: [&str; 4] = [JOURNAL_DIRECTORY, SEGMENT_DIRECTORY, RUN_DIRECTORY, MANIFEST_DIRECTORY];
+
+/// Segment files kept open, and as many run files.
+const OPEN_FILES: usize = 256;
+
+pub(super) fn exists(environment: &Environment) -> Result<bool> {
+    let names = environment.device.list("").map_err(|error| Error::io("listing", "the data directory", error))?;
+    Ok(names.iter().any(|name| name == SUPERBLOCK_FILE))
+}
+
+pub(super) fn create(environment: &Environment, settings: Settings) -> Result<()> {
+    let device = &environment.device;
+    let _lock = lock(&**device, LockMode::Exclusive)?;
+    if exists(environment)? {
+        return Err(Error::StoreExists);
+    }
+    for directory in DIRECTORIES {
+        device.create_directory(directory).map_err(|error| Error::io("creating", directory, error))?;
+    }
+    let mut store = StoreId([0; 16]);
+    environment.rng.fill(&mut store.0);
+    let first = JournalStart { tail: Generation(1), first: Sequence(1), incarnation: 0, exists: false };
+    let state = State {
+        journal: first,
+        next_segment: SegmentId(1),
+        next_run: RunId(1),
+        next_volume: VolumeId(1),
+        next_layer: LayerId(1),
+        capacity_bytes: settings.capacity_bytes,
+        ..State::default()
+    };
+    let manifest = Manifest::create(device, store, 1, 1, &state)?;
+    let created_ms = environment.clock.wall().as_millis() as u64;
+    // The superblock comes last: with its name the store exists.
+    superblock::create(&**device, &Superblock { store, generation: 1, manifest: manifest.id(), created_ms })
+}
+
+pub(super) fn lock(device: &dyn Device, mode: LockMode) -> Result<Box<dyn crate::device::Lock>> {
+    device.lock(mode).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked,
+        io::ErrorKind::NotFound => Error::NoStore,
+        _ => Error::io("locking", "the data directory", error),
+    })
+}
+
+/// What was found on disk.
+struct Found {
+    superblock: Superblock,
+    state: State,
+    sequence: u64,
+}
+
+pub(super) fn open(environment: Environment, options: Options) -> Result<Arc<Inner>> {
+    if !exists(&environment)? {
+        return Err(Error::NoStore);
+    }
+    let mode = if options.read_only { LockMode::Shared } else { LockMode::Exclusive };
+    let lock = lock(&*environment.device, mode)?;
+    let superblock = superblock::read(&*environment.device)?;
+    let opened = replay_manifest(&*environment.device, superblock.store, superblock.manifest)?;
+    let found = Found { superblock, state: opened.state, sequence: opened.sequence };
+    if options.read_only {
+        open_read_only(environment, options, found, lock)
+    } else {
+        open_for_writing(environment, options, found, lock)
+    }
+}
+
+fn open_read_only(
+    environment: Environment,
+    options: Options,
+    found: Found,
+    lock: Box<dyn crate::device::Lock>,
+) -> Result<Arc<Inner>> {
+    let (start, store, sequence) = (found.state.journal, found.superblock.store, found.sequence);
+    let memtable = Arc::new(Memtable::new(start.tail, start.first));
+    let mut next = start.first;
+    let mut lsns = Vec::new();
+    recovery::replay(&*environment.device, store, &start, sequence, |_, payloads| {
+        for (record, payload) in payloads {
+            insert_copy(&memtable, record, payload, next);
+            next = next.next();
+            lsns.push((record.volume, record.lsn));
+        }
+        Ok(())
+    })?;
+    let meta = Meta::read_only(found.superblock, found.state);
+    let file = GenerationFile { generation: start.tail, file: Arc::new(NoFile) };
+    let generations = Generations::new(Arc::clone(&environment.device), 0, 0, start.tail);
+    let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
+    for (id, lsn) in lsns {
+        if let Ok(volume) = inner.volume_state(id) {
+            volume.raise_lsn(lsn);
+        }
+    }
+    Ok(inner)
+}
+
+fn insert_copy(memtable: &Memtable, record: &Record, payload: &[u8], sequence: Sequence) {
+    match record.kind {
+        RecordKind::Data => {
+            memtable.insert_data(record.layer, record.first, sequence, &bytes::Bytes::copy_from_slice(payload));
+        }
+        RecordKind::Zero => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, false),
+        RecordKind::Hole => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, true),
+    }
+}
+
+fn open_for_writing(
+    environment: Environment,
+    options: Options,
+    found: Found,
+    lock: Box<dyn crate::device::Lock>,
+) -> Result<Arc<Inner>> {
+    let device = Arc::clone(&environment.device);
+    let (start, store) = (found.state.journal, found.superblock.store);
+    remove_leftovers(&*device, &found.state)?;
+    let files = crate::journal::replay::list(&*device)?;
+    let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
+    let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
+    // The new manifest file says the same as the old one; the journal it names is still the old one.
+    let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
+    let file = generations.take()?;
+    let memtable = Arc::new(Memtable::new(file.generation, start.first));
+    let sequence = meta.sequence();
+    let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
+    recovery::replay(&*device, store, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
+    inner.finish_recovery(&files)?;
+    inner.open_ballast()?;
+    Ok(inner)
+}
+
+/// Journal files kept for use beside the one being written.
+const FILES_MAX: usize = 4;
+
+fn assemble(
+    environment: Environment,
+    options: Options,
+    meta: Meta,
+    generations: Generations,
+    (file, memtable): (GenerationFile, Arc<Memtable>),
+    (first, lock): (Sequence, Box<dyn crate::device::Lock>),
+) -> Result<Arc<Inner>> {
+    let Environment { device, clock, .. } = environment;
+    let (budget, read_only) = (options.budget, options.read_only);
+    let (store, incarnation) = (meta.store(), meta.state.journal.incarnation + 1);
+    let pages = Arc::new(PageCache::new(budget.page_cache_bytes as usize));
+    let segments = Segments::new(Arc::clone(&device), store, Arc::clone(&pages), OPEN_FILES);
+    meta.state.segments.values().for_each(|summary| segments.learn(summary));
+    let limits = RunLimits {
+        handles: OPEN_FILES,
+        index_bytes: budget.run_index_bytes / 3,
+        filter_bytes: budget.run_index_bytes / 3 * 2,
+    };
+    let runs = RunFiles::new(Arc::clone(&device), store, Arc::clone(&clock), pages.clone(), limits);
+    let metas: Vec<_> = meta.state.runs.values().copied().collect();
+    let version = Arc::new(Version::open(&runs, &metas)?);
+    let header = GenerationHeader {
+        generation: file.generation,
+        incarnation,
+        first,
+        previous: 0,
+        synced: Sequence(first.0 - 1),
+        manifest: meta.sequence(),
+    };
+    if !read_only {
+        file.write(&[IoSlice::new(&header.encode(store))], 0)?;
+    }
+    let volumes = meta.state.volumes.iter();
+    let volumes = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
+    let reached = Sequence(first.0 - 1);
+    let to_index = meta.state.segments.keys().copied().collect();
+    Ok(Arc::new(Inner {
+        space: SpaceLedger::new(meta.state.capacity_bytes),
+        front: Mutex::new(Front::new(
+            generation::seal(store, file.generation),
+            file.clone(),
+            &header,
+            Arc::clone(&memtable),
+        )),
+        written: Watermark::new(reached),
+        synced: AtomicU64::new(reached.0),
+        sync_turn: Mutex::new(()),
+        unsynced: Mutex::new(vec![file]),
+        flushed: AtomicU64::new(reached.0),
+        marked: AtomicU64::new(reached.0),
+        generations,
+        frozen_files: Mutex::new(BTreeMap::new()),
+        view: RwLock::new(Arc::new(View::new(memtable, version))),
+        volumes: RwLock::new(volumes),
+        volume_changes: Mutex::new(()),
+        manifest_sequence: AtomicU64::new(meta.sequence()),
+        meta: Mutex::new(meta),
+        index: FingerprintIndex::new(budget.index_bytes as usize),
+        flushing: Mutex::new(()),
+        merging: Mutex::new(()),
+        to_index: Mutex::new(to_index),
+        segments: Arc::new(segments),
+        runs,
+        pages,
+        graveyard: Mutex::new(Graveyard::default()),
+        blocks: BlockCache::new(budget.block_cache_bytes),
+        pace: Pace::new(budget.memtable_bytes),
+        counters: Counters::default(),
+        background: Background::new(options.background),
+        poison: OnceLock::new(),
+        recovering: AtomicBool::new(true),
+        device,
+        clock,
+        store,
+        read_only,
+        budget,
+        incarnation,
+        lock: Mutex::new(Some(lock)),
+    }))
+}
+
+/// Removes segments and runs that no commit names: an earlier opening was making them when it ended.
+fn remove_leftovers(device: &dyn Device, state: &State) -> Result<()> {
+    let known_segment =
+        |name: &str| crate::segment::parse_name(name).is_some_and(|id| state.segments.contains_key(&id));
+    let known_run = |name: &str| u64::from_str_radix(name, 16).is_ok_and(|id| state.runs.contains_key(&RunId(id)));
+    remove_unknown(device, SEGMENT_DIRECTORY, known_segment)?;
+    remove_unknown(device, RUN_DIRECTORY, known_run)
+}
+
+fn remove_unknown(device: &dyn Device, directory: &str, is_known: impl Fn(&str) -> bool) -> Result<()> {
+    let names = device.list(directory).map_err(|error| Error::io("listing", directory, error))?;
+    for name in names.iter().filter(|name| !is_known(name)) {
+        let path = format!("{directory}/{name}");
+        device.remove(&path).map_err(|error| Error::io("removing", path, error))?;
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Freezes the memtable unless it is empty.
+    pub(super) fn freeze(&self) -> Result<()> {
+        let mut front = self.front.lock();
+        if front.memtable.is_empty() {
+            return Ok(());
+        }
+        self.rotate(&mut front)
+    }
+
+    /// The journal as it is needed now: from the oldest generation still in memory on.
+    pub(super) fn journal_start_edit(&self) -> Edit {
+        let view = self.view();
+        let oldest = view.memtables().last().expect("a view has an active memtable");
+        self.journal_start(oldest)
+    }
+
+    pub(super) fn journal_start(&self, oldest: &Memtable) -> Edit {
+        Edit::SetJournal(JournalStart {
+            tail: oldest.generation(),
+            first: oldest.first(),
+            incarnation: self.incarnation,
+            exists: true,
+        })
+    }
+
+    /// Everything accepted goes into segments, and the journal is removed. The threads have ended.
+    pub(super) fn close(&self) -> Result<()> {
+        match self.flush_everything() {
+            Ok(()) => self.remove_journal()?,
+            Err(Error::OutOfSpace) => {
+                tracing::warn!(
+                    "the disk is too full to empty the journal; it stays, and is replayed at the next start"
+                );
+                self.sync_all()?;
+            }
+            Err(error) => return Err(error),
+        }
+        let _ = self.poison.set(Error::Closed);
+        self.written.fail();
+        self.lock.lock().take();
+        Ok(())
+    }
+
+    fn flush_everything(&self) -> Result<()> {
+        self.freeze()?;
+        while self.flush_oldest()? {}
+        Ok(())
+    }
+
+    fn remove_journal(&self) -> Result<()> {
+        let front = self.front.lock();
+        // Beyond every prepared file, so that none of them is ever taken for a journal.
+        let tail = Generation(front.file.generation.0 + 1 + self.generations.ready_count() as u64);
+        let start = JournalStart { tail, first: front.next, incarnation: self.incarnation, exists: false };
+        self.commit(&mut self.meta.lock(), vec![Edit::SetJournal(start)])?;
+        generation::remove(&*self.device, front.file.generation)?;
+        self.generations.remove_all()?;
+        Ok(())
+    }
+
+    /// True while replay is under way.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.recovering.load(Ordering::Acquire)
+    }
+}
+
+/// What stands for the journal's file in a store open for reading only: nothing can be written to it.
+struct NoFile;
+
+impl File for NoFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn write_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn alignment(&self) -> usize {
+        1
+    }
+}

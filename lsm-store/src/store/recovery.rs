@@ -1,0 +1,168 @@
+//! Replay of the journal when a store is opened.
+//!
+//! The chain of batches is followed from the manifest's journal start. Where it breaks is where the machine stopped,
+//! unless a later batch says that the broken one had been synced: then it is damage, and the store refuses to open
+//! rather than serve less than it promised. A writing opening copies what it replays into new generations and syncs
+//! them before it serves, because what was read may not be on stable storage yet.
+
+use std::sync::atomic::Ordering;
+
+use super::inner::Inner;
+use crate::checksum::crc32c;
+use crate::device::{Access, Device};
+use crate::error::{Error, Result};
+use crate::id::{BLOCK_BYTES, BlockIndex, Generation, Sequence, StoreId};
+use crate::journal::batch::{Batch, Record};
+use crate::journal::generation::{self, GenerationFile};
+use crate::journal::replay::{self, ChainEnd, Reader};
+use crate::manifest::JournalStart;
+
+/// Where the chain broke, and what may lie behind the break.
+struct Break {
+    end: ChainEnd,
+    path: String,
+    /// Generations of this incarnation behind the chain's last one.
+    behind: Vec<Generation>,
+    /// Generation in which the chain ended, if it ever began.
+    within: Option<Generation>,
+}
+
+/// Follows the journal from `start` and hands every record of the chain to `sink`, in order, with its payload.
+pub(super) fn replay(
+    device: &dyn Device,
+    store: StoreId,
+    start: &JournalStart,
+    manifest_sequence: u64,
+    mut sink: impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
+) -> Result<()> {
+    if !start.exists {
+        return Ok(());
+    }
+    let mut wanted = replay::list(device)?;
+    wanted.retain(|generation| *generation >= start.tail);
+    if wanted.first() != Some(&start.tail) {
+        return Err(Error::corrupt(generation::path(start.tail), 0, "the journal file is missing"));
+    }
+    let broken = follow(device, store, start, &wanted, &mut sink)?;
+    refuse_damage(device, store, &broken, manifest_sequence)
+}
+
+fn follow(
+    device: &dyn Device,
+    store: StoreId,
+    start: &JournalStart,
+    wanted: &[Generation],
+    sink: &mut impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
+) -> Result<Break> {
+    let mut end = ChainEnd { next: start.first, previous: 0, offset: 0 };
+    let mut within = None;
+    let mut expected = start.tail;
+    for (index, &generation) in wanted.iter().enumerate() {
+        let path = generation::path(generation);
+        let stop = |end, within| Break { end, path: path.clone(), behind: wanted[index..].to_vec(), within };
+        if generation != expected {
+            return Ok(stop(end, within));
+        }
+        let (header, mut reader) = Reader::open(device, store, generation)?;
+        let begins = header.filter(|header| {
+            let follows = generation == start.tail || header.previous == end.previous;
+            header.incarnation == start.incarnation && header.first == end.next && follows
+        });
+        let Some(header) = begins else { return Ok(stop(end, within)) };
+        end = Reader::start(&header);
+        within = Some(generation);
+        while let Some((batch, bytes)) = reader.next_batch(&mut end)? {
+            let payloads = batch.verified_payloads(bytes).expect("a batch of the chain is whole");
+            sink(&batch, &payloads)?;
+        }
+        expected = generation.next();
+    }
+    let path = within.map(generation::path).unwrap_or_default();
+    Ok(Break { end, path, behind: Vec::new(), within })
+}
+
+/// A crash leaves nothing behind the break that was placed after a sync of what is missing.
+fn refuse_damage(device: &dyn Device, store: StoreId, broken: &Break, manifest_sequence: u64) -> Result<()> {
+    let mut synced = Sequence(0);
+    let mut manifest = 0;
+    let from_break = broken.within.map(|generation| (generation, broken.end.offset));
+    for (generation, offset) in from_break.into_iter().chain(broken.behind.iter().map(|behind| (*behind, 0))) {
+        let (header, mut reader) = Reader::open(device, store, generation)?;
+        if let Some(header) = header
+            && offset == 0
+        {
+            synced = synced.max(header.synced);
+            manifest = manifest.max(header.manifest);
+        }
+        if let Some(marks) = reader.marks_beyond(offset)? {
+            synced = synced.max(marks.synced);
+            manifest = manifest.max(marks.manifest);
+        }
+    }
+    if synced >= broken.end.next {
+        let why = "a batch that had been flushed is not valid";
+        return Err(Error::corrupt(&broken.path, broken.end.offset, why));
+    }
+    if manifest > manifest_sequence {
+        return Err(Error::corrupt("manifest", 0, "commits that the journal knows of are missing"));
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Copies a replayed batch into the new journal and the memtable. Its records keep their LSNs and their order.
+    pub(super) fn append_replayed(&self, payloads: &[(&Record, &[u8])]) -> Result<()> {
+        for (record, _) in payloads {
+            if let Ok(volume) = self.volume_state(record.volume) {
+                volume.raise_lsn(record.lsn);
+            }
+        }
+        let pieces: Vec<_> = payloads.iter().flat_map(|(record, payload)| self.cut(record, payload)).collect();
+        let mut rest = &pieces[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |(_, payload): &&(Record, &[u8])| {
+                bytes += payload.len();
+                bytes <= self.budget.batch_bytes
+            };
+            let (batch, behind) = rest.split_at(rest.iter().take_while(fits).count());
+            self.append_records(batch)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// The record in parts that fit into this opening's batches, which may be smaller than those it was written with.
+    fn cut<'a>(&self, record: &Record, payload: &'a [u8]) -> Vec<(Record, &'a [u8])> {
+        if payload.len() <= self.budget.batch_bytes {
+            return vec![(*record, payload)];
+        }
+        let step = self.budget.batch_bytes / BLOCK_BYTES;
+        payload
+            .chunks(step * BLOCK_BYTES)
+            .enumerate()
+            .map(|(index, part)| {
+                let first = BlockIndex(record.first.0 + (index * step) as u64);
+                let count = (part.len() / BLOCK_BYTES) as u64;
+                (Record { first, count, payload_checksum: crc32c(part), ..*record }, part)
+            })
+            .collect()
+    }
+
+    /// Ends recovery: what was replayed is synced in new generations, and the manifest names those.
+    pub(super) fn finish_recovery(&self, old: &[Generation]) -> Result<()> {
+        self.sync_all()?;
+        let mut meta = self.meta.lock();
+        let edit = self.journal_start_edit();
+        self.commit(&mut meta, vec![edit])?;
+        self.recovering.store(false, Ordering::Release);
+        drop(meta);
+        for &generation in old {
+            let path = generation::path(generation);
+            let file = self.device.open(&path, Access::Buffered);
+            let file = file.map_err(|error| Error::io("opening", &path, error))?;
+            self.generations.adopt(GenerationFile { generation, file })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Room on disk: what a write may still count on when it is accepted.
+//!
+//! An accepted write must be flushable whatever it holds, so it is refused unless there is room for it in the worst case
+//! (unique and incompressible), after everything accepted before it, and after what the store needs to go on when it is
+//! full: a segment under construction, the map, the manifest, and a part for collection.
+//!
+//! With a capacity, a file called the ballast holds the room that the store does not use yet, so that nobody else takes
+//! it. It is cut before a file of the store grows and filled up again afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::inner::Inner;
+use crate::device::{Access, Device, File};
+use crate::error::{Error, Result};
+use crate::manifest::{Edit, State};
+use crate::segment::SEGMENT_BYTES_MAX;
+
+/// Name of the file that holds free room.
+pub(crate) const BALLAST_FILE: &str = "ballast";
+
+/// Accepted bytes between two looks at the device.
+const GRANT_BYTES: i64 = 16 << 20;
+
+/// The smallest part of the disk that writes leave alone.
+const RESERVE_BYTES_MIN: u64 = 8 << 20;
+
+/// Segments under construction at once, and the room a merge of runs may take meanwhile.
+const WORK_BYTES: u64 = 2 * SEGMENT_BYTES_MAX + (16 << 20);
+
+/// Bytes a block may take at most in a segment and in the map, as parts of 64 of its length.
+const WORST_CASE_64THS: u64 = 66;
+
+/// What writes may still count on.
+pub(super) struct SpaceLedger {
+    /// Bytes that may be accepted before the device is asked again.
+    granted: AtomicI64,
+    ballast: Mutex<Ballast>,
+}
+
+struct Ballast {
+    capacity_bytes: Option<u64>,
+    file: Option<Arc<dyn File>>,
+    len: u64,
+}
+
+impl SpaceLedger {
+    pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
+        let ballast = Ballast { capacity_bytes, file: None, len: 0 };
+        Self { granted: AtomicI64::new(0), ballast: Mutex::new(ballast) }
+    }
+
+    /// The capacity, if there is one.
+    pub(super) fn capacity_bytes(&self) -> Option<u64> {
+        self.ballast.lock().capacity_bytes
+    }
+
+    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed.
+    pub(super) fn admit(&self, device: &dyn Device, bytes: u64, held: u64) -> Result<()> {
+        if self.granted.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64 {
+            return Ok(());
+        }
+        let room = self.room(device)?;
+        let left = room.saturating_sub(worst_case(held));
+        if left == 0 {
+            self.granted.store(0, Ordering::Relaxed);
+            return Err(Error::OutOfSpace);
+        }
+        // Near the end every write looks for itself.
+        let grant = if left > 8 * GRANT_BYTES as u64 { GRANT_BYTES } else { 0 };
+        self.granted.store(grant, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bytes for new data on the device now, without what is reserved.
+    pub(super) fn room(&self, device: &dyn Device) -> Result<u64> {
+        let space = device.space().map_err(|error| Error::io("asking for", "free space", error))?;
+        let ballast = self.ballast.lock();
+        let (total, available) = match ballast.capacity_bytes {
+            Some(capacity) => (capacity, ballast.len),
+            None => (space.total_bytes, space.available_bytes),
+        };
+        Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
+    }
+
+    /// Cuts the ballast so that files of the store can grow by `bytes`.
+    pub(super) fn release(&self, bytes: u64) -> Result<()> {
+        let mut ballast = self.ballast.lock();
+        let len = ballast.len.saturating_sub(bytes);
+        ballast.resize(len)
+    }
+
+    /// Fills the ballast up to the capacity, when the files of the store take `used` bytes.
+    pub(super) fn refill(&self, used: u64) -> Result<()> {
+        let mut ballast = self.ballast.lock();
+        let Some(capacity) = ballast.capacity_bytes else { return Ok(()) };
+        ballast.resize(capacity.saturating_sub(used))
+    }
+
+    fn open(&self, device: &dyn Device, capacity_bytes: Option<u64>) -> Result<()> {
+        let fail = |error| Error::io("opening", BALLAST_FILE, error);
+        let mut ballast = self.ballast.lock();
+        ballast.capacity_bytes = capacity_bytes;
+        let exists = device.list("").map_err(fail)?.iter().any(|name| name == BALLAST_FILE);
+        if capacity_bytes.is_none() {
+            (ballast.file, ballast.len) = (None, 0);
+            return if exists { device.remove(BALLAST_FILE).map_err(fail) } else { Ok(()) };
+        }
+        let file = match exists {
+            true => device.open(BALLAST_FILE, Access::Buffered),
+            false => device.create(BALLAST_FILE, Access::Buffered),
+        };
+        let file = file.map_err(fail)?;
+        ballast.len = file.len().map_err(fail)?;
+        ballast.file = Some(file);
+        Ok(())
+    }
+}
+
+impl Ballast {
+    fn resize(&mut self, len: u64) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if len < self.len {
+            file.set_len(len).map_err(|error| Error::io("cutting", BALLAST_FILE, error))?;
+        } else if len > self.len {
+            file.allocate(self.len, len - self.len).map_err(|error| Error::io("extending", BALLAST_FILE, error))?;
+        }
+        self.len = len;
+        Ok(())
+    }
+}
+
+/// Kept from user data: for collection, deletion and the manifest.
+fn reserve(total_bytes: u64) -> u64 {
+    (total_bytes / 50).clamp(RESERVE_BYTES_MIN, 4 << 30)
+}
+
+/// What `held` bytes of accepted writes can come to in segments and runs.
+fn worst_case(held: u64) -> u64 {
+    held / 64 * WORST_CASE_64THS
+}
+
+/// Bytes of all files that the state names.
+pub(super) fn used_bytes(state: &State) -> u64 {
+    let segments: u64 = state.segments.values().map(|segment| u64::from(segment.geometry.file_bytes())).sum();
+    segments + state.runs.values().map(|run| run.bytes).sum::<u64>()
+}
+
+impl Inner {
+    /// Holds the capacity that the manifest names, or lets go of a ballast that is there without one.
+    pub(super) fn open_ballast(&self) -> Result<()> {
+        let meta = self.meta.lock();
+        self.space.open(&*self.device, meta.state.capacity_bytes)?;
+        self.space.refill(self.used_bytes(&meta.state))
+    }
+
+    /// Bytes the store takes, journal and manifest included.
+    pub(super) fn used_bytes(&self, state: &State) -> u64 {
+        used_bytes(state) + self.generations.total_bytes()
+    }
+
+    /// Before work that makes segments and runs.
+    pub(super) fn release_for_work(&self) -> Result<()> {
+        self.space.release(WORK_BYTES)
+    }
+
+    /// After it. That the ballast cannot grow back is not the work's failure: somebody else took the room.
+    pub(super) fn refill_after_work(&self) {
+        let used = self.used_bytes(&self.meta.lock().state);
+        if let Err(error) = self.space.refill(used) {
+            tracing::warn!(%error, "the store's capacity cannot be held in full");
+        }
+    }
+
+    /// Changes the space that is held for the store.
+    pub(super) fn set_capacity(&self, capacity_bytes: Option<u64>) -> Result<()> {
+        self.refuse_if_unwritable()?;
+        let mut meta = self.meta.lock();
+        let used = self.used_bytes(&meta.state);
+        if capacity_bytes.is_some_and(|capacity| capacity < used + WORK_BYTES) {
+            return Err(Error::Invalid { what: "the capacity", must: "at least what the store uses now and 80 MiB" });
+        }
+        let before = self.space.capacity_bytes();
+        self.space.open(&*self.device, capacity_bytes)?;
+        let held =
+            self.space.refill(used).and_then(|()| self.commit(&mut meta, vec![Edit::SetCapacity(capacity_bytes)]));
+        if held.is_err() {
+            self.space.open(&*self.device, before)?;
+            self.space.refill(used)?;
+        }
+        held
+    }
+}

@@ -1,0 +1,58 @@
+//! FLUSH: one sync for all who wait, and the marks that tell rot from a crash.
+
+use std::sync::atomic::Ordering;
+
+use super::inner::Inner;
+use crate::error::Result;
+use crate::id::Sequence;
+
+impl Inner {
+    /// Waits until every record up to `sequence` is on stable storage. Whoever comes while a sync runs shares the next.
+    pub(super) fn sync_to(&self, sequence: Sequence) -> Result<()> {
+        if self.synced.load(Ordering::Acquire) >= sequence.0 {
+            return self.refuse_if_poisoned();
+        }
+        let _turn = self.sync_turn.lock();
+        self.refuse_if_poisoned()?;
+        if self.synced.load(Ordering::Acquire) >= sequence.0 {
+            return Ok(());
+        }
+        if !self.written.wait(sequence) {
+            return Err(self.poisoned());
+        }
+        self.sync_written()
+    }
+
+    /// Syncs everything written so far. The caller has the sync turn.
+    fn sync_written(&self) -> Result<()> {
+        let target = self.written.reached();
+        let files = self.unsynced.lock().clone();
+        for file in &files {
+            file.sync().map_err(|error| self.poison(error))?;
+        }
+        // All but the newest had been left for good before the sync began.
+        if let Some(newest) = files.last() {
+            self.unsynced.lock().retain(|file| file.generation >= newest.generation);
+        }
+        Self::raise(&self.synced, target);
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Syncs whatever has been written.
+    pub(super) fn sync_all(&self) -> Result<()> {
+        self.sync_to(self.written.reached())
+    }
+
+    /// Names the newest sync in the journal if nothing has been written since. True if it did.
+    pub(super) fn mark_if_idle(&self) -> Result<bool> {
+        let synced = self.synced.load(Ordering::Acquire);
+        let idle = self.written.reached().0 == synced;
+        if !idle || self.marked.load(Ordering::Acquire) >= synced {
+            return Ok(false);
+        }
+        self.append_mark()?;
+        Self::raise(&self.marked, Sequence(synced));
+        Ok(true)
+    }
+}

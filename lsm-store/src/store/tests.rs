@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::device::sim::{Faults, SimDevice};
+use crate::request::{BlockState, Write};
+use crate::rng::SeededRng;
+
+const BLOCK: usize = BLOCK_BYTES;
+
+fn environment(device: &SimDevice) -> Environment {
+    Environment {
+        device: Arc::new(device.clone()),
+        clock: Arc::new(SystemClock::new()),
+        rng: Arc::new(SeededRng::new(7)),
+    }
+}
+
+fn options() -> Options {
+    Options { budget: Budget::divide(8 << 20), background: BackgroundMode::Manual, read_only: false }
+}
+
+fn new_store(device: &SimDevice) -> Arc<Store> {
+    Store::create(&environment(device), Settings::default()).unwrap();
+    Store::open(environment(device), options()).unwrap()
+}
+
+fn new_volume(store: &Store, size_bytes: u64) -> Volume {
+    let spec = VolumeSpec { size_bytes, codec: Codec::default() };
+    let id = store.create_volume(spec, |_| Vec::new()).unwrap();
+    store.volume(id).unwrap()
+}
+
+fn read(volume: &Volume, offset: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    volume.read(offset, len).unwrap().copy_to(&mut bytes);
+    bytes
+}
+
+fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    SeededRng::new(seed).fill(&mut bytes);
+    bytes
+}
+
+fn write(volume: &Volume, offset: u64, data: &[u8]) {
+    volume.write(&[Write { offset, data }]).unwrap();
+}
+
+fn settle(store: &Store) {
+    store.freeze().unwrap();
+    while store.step().unwrap() {}
+}
+
+#[test]
+fn what_is_written_is_read_from_memory_and_from_segments() {
+    let device = SimDevice::new(1, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    let data = pattern(1, 3 * BLOCK + 100);
+    write(&volume, 5 * BLOCK as u64 + 7, &data);
+    assert_eq!(read(&volume, 5 * BLOCK as u64 + 7, data.len()), data);
+    settle(&store);
+    assert_eq!(read(&volume, 5 * BLOCK as u64 + 7, data.len()), data);
+    assert_eq!(read(&volume, 5 * BLOCK as u64, 7), [0; 7]);
+    assert_eq!(store.status().segment_count, 1);
+}
+
+#[test]
+fn a_store_opened_again_holds_what_was_written_with_and_without_a_clean_end() {
+    for clean in [true, false] {
+        let device = SimDevice::new(2, Faults::none());
+        let store = new_store(&device);
+        let volume = new_volume(&store, 64 << 20);
+        let data = pattern(2, 40 * BLOCK);
+        write(&volume, 0, &data);
+        settle(&store);
+        write(&volume, 10 * BLOCK as u64, &data[..BLOCK]);
+        volume.flush().unwrap();
+        let id = volume.id();
+        if clean {
+            store.close().unwrap();
+        }
+        drop(store);
+        let store = Store::open(environment(&device.process_death()), options()).unwrap();
+        let volume = store.volume(id).unwrap();
+        let mut expected = data.clone();
+        expected.copy_within(..BLOCK, 10 * BLOCK);
+        assert!(read(&volume, 0, expected.len()) == expected, "clean: {clean}");
+    }
+}
+
+#[test]
+fn equal_blocks_of_two_volumes_are_stored_once() {
+    let device = SimDevice::new(3, Faults::none());
+    let store = new_store(&device);
+    let (one, two) = (new_volume(&store, 1 << 20), new_volume(&store, 1 << 20));
+    let data = pattern(3, 64 * BLOCK);
+    write(&one, 0, &data);
+    settle(&store);
+    write(&two, 0, &data);
+    settle(&store);
+    let status = store.status();
+    assert_eq!((status.blocks_stored, status.blocks_shared), (64, 64));
+    assert!(read(&two, 0, data.len()) == data);
+}
+
+#[test]
+fn zeroing_hides_what_lies_below_and_is_told_apart() {
+    let device = SimDevice::new(4, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, VOLUME_BYTES_MAX);
+    write(&volume, 0, &pattern(4, 8 * BLOCK));
+    settle(&store);
+    volume.zero(2 * BLOCK as u64, 2 * BLOCK as u64, Zeroing::Hole).unwrap();
+    volume.zero(4 * BLOCK as u64, 2 * BLOCK as u64, Zeroing::Allocated).unwrap();
+    for _ in 0..2 {
+        assert!(read(&volume, 2 * BLOCK as u64, 4 * BLOCK).iter().all(|byte| *byte == 0));
+        let states: Vec<_> =
+            volume.block_status(0, 1 << 30, 16).unwrap().into_iter().map(|extent| (extent.len, extent.state)).collect();
+        let block = BLOCK as u64;
+        let expected = [
+            (2 * block, BlockState::Data),
+            (2 * block, BlockState::Hole),
+            (2 * block, BlockState::Zero),
+            (2 * block, BlockState::Data),
+            ((1 << 30) - 8 * block, BlockState::Hole),
+        ];
+        assert_eq!(states, expected);
+        settle(&store);
+    }
+    volume.zero(0, VOLUME_BYTES_MAX, Zeroing::Hole).unwrap();
+    settle(&store);
+    assert!(read(&volume, 0, 8 * BLOCK).iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_check_of_a_good_store_finds_nothing_and_of_a_damaged_one_names_the_volume() {
+    let device = SimDevice::new(5, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    write(&volume, 0, &pattern(5, 100 * BLOCK));
+    store.close().unwrap();
+    let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
+    assert_eq!((report.damages.len(), report.blocks_good), (0, 100));
+    let segment = device.list("segments").unwrap().remove(0);
+    device.flip_bit(&format!("segments/{segment}"), 20_000, 3).unwrap();
+    let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
+    assert_eq!(report.damages.len(), 1);
+    assert_eq!(report.damages[0].volumes, [volume.id()]);
+}

@@ -1,0 +1,82 @@
+//! Background work besides flush jobs: merging runs, and teaching the fingerprint index what is stored.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::inner::{Inner, chain};
+use crate::error::Result;
+use crate::id::LayerId;
+use crate::manifest::Edit;
+use crate::map::{CompactionPlan, MergeContext, Policy, execute, plan};
+use crate::segment::Directory;
+
+impl Inner {
+    /// Carries out the most urgent merge; `false` if none is due.
+    pub(super) fn compact_once(&self) -> Result<bool> {
+        let _merging = self.merging.lock();
+        self.bury_unread()?;
+        let version = Arc::clone(&self.view().version);
+        let Some(plan) = plan(&version, &Policy::default()) else {
+            return Ok(version.build_earned_filters()? > 0);
+        };
+        self.top_up_ids()?;
+        self.release_for_work()?;
+        let edit = self.merge(&plan, &version).map_err(|error| self.poison_unless_full(error))?;
+        let mut meta = self.meta.lock();
+        let added = edit.added_metas();
+        let written: Vec<_> = added.iter().filter(|run| !edit.removed.contains(&run.id)).copied().collect();
+        let removed = edit.removed.iter().copied().map(Edit::RemoveRun);
+        let edits = removed.chain(added.into_iter().map(Edit::AddRun)).collect();
+        self.commit(&mut meta, edits)?;
+        self.update_view(|view| view.with_version(Arc::new(view.version.apply(&edit))));
+        self.graveyard.lock().bury(&version, &edit);
+        drop(meta);
+        self.counters.count_written(&[], &written);
+        self.counters.merges.fetch_add(1, Ordering::Relaxed);
+        self.refill_after_work();
+        Ok(true)
+    }
+
+    fn merge(&self, plan: &CompactionPlan, version: &crate::map::Version) -> Result<crate::map::Edit> {
+        let layers: Vec<LayerId> = {
+            let mut layers: Vec<_> = self.volumes.read().values().map(|volume| volume.layer()).collect();
+            layers.sort_unstable();
+            layers
+        };
+        let edit = execute(
+            plan,
+            version,
+            &mut MergeContext {
+                files: &self.runs,
+                next_run_id: &mut || self.new_run_id(),
+                keeps_layer: &|layer| layers.binary_search(&layer).is_ok(),
+            },
+        )?;
+        self.runs.sync_directory()?;
+        Ok(edit)
+    }
+
+    /// Deletes replaced runs that nobody reads any more.
+    fn bury_unread(&self) -> Result<()> {
+        let unread = self.graveyard.lock().take_unread();
+        unread.into_iter().try_for_each(|id| self.runs.delete(id))
+    }
+
+    /// Reads the fingerprints of one segment into the index; `false` if it knows all.
+    pub(super) fn rebuild_index_once(&self) -> Result<bool> {
+        let Some(id) = self.to_index.lock().pop() else { return Ok(false) };
+        let directory = self.segments.segment(id).and_then(|segment| Directory::read(&segment));
+        match directory {
+            Ok(directory) => {
+                for (slot, fingerprint) in directory.entries() {
+                    self.index.insert(&fingerprint, crate::id::Location { segment: id, slot });
+                }
+            }
+            // The index is a hint: a segment it cannot learn costs dedupe ratio, and its reads fail by themselves.
+            Err(error) => {
+                tracing::warn!(segment = %id, error = %chain(&error), "a segment's fingerprints cannot be read")
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,309 @@
+//! A volume of an open store: reads, writes, zeroing and flushes by byte offset.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::front::{Change, Submitted};
+use super::inner::Inner;
+use super::reads::VolumeReads;
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, LayerId, Lsn, Sequence, VolumeId};
+use crate::journal::batch::{RECORDS_MAX, RecordKind};
+use crate::manifest::VolumeRecord;
+use crate::read::ReadData;
+use crate::request::{StatusExtent, Write, Zeroing};
+
+/// What the store keeps in memory of a volume.
+#[derive(Debug)]
+pub(super) struct VolumeState {
+    id: VolumeId,
+    layer: LayerId,
+    codec: Codec,
+    created_ms: u64,
+    size_bytes: AtomicU64,
+    /// The last LSN given out; changed under the front's lock only.
+    lsn: AtomicU64,
+    /// Sequence of the newest answered change.
+    answered: AtomicU64,
+}
+
+impl VolumeState {
+    pub(super) fn new(id: VolumeId, record: &VolumeRecord) -> Self {
+        Self {
+            id,
+            layer: record.layer,
+            codec: record.codec,
+            created_ms: record.created_ms,
+            size_bytes: AtomicU64::new(record.size_bytes),
+            lsn: AtomicU64::new(record.lsn.0),
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn id(&self) -> VolumeId {
+        self.id
+    }
+
+    pub(super) fn layer(&self) -> LayerId {
+        self.layer
+    }
+
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn resize(&self, size_bytes: u64) {
+        self.size_bytes.store(size_bytes, Ordering::Release);
+    }
+
+    /// What the manifest keeps of the volume now.
+    pub(super) fn record(&self) -> VolumeRecord {
+        VolumeRecord {
+            size_bytes: self.size_bytes(),
+            codec: self.codec,
+            layer: self.layer,
+            lsn: Lsn(self.lsn.load(Ordering::Acquire)),
+            created_ms: self.created_ms,
+        }
+    }
+
+    /// Gives out `count` LSNs and returns the first. The caller holds the front's lock.
+    pub(super) fn advance_lsn(&self, count: u64) -> Lsn {
+        Lsn(self.lsn.fetch_add(count, Ordering::AcqRel) + 1)
+    }
+
+    /// Recovery has seen this LSN.
+    pub(super) fn raise_lsn(&self, lsn: Lsn) {
+        self.lsn.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+}
+
+/// A volume to read and write. Cheap to clone; usable from many threads.
+#[derive(Clone)]
+pub struct Volume {
+    inner: Arc<Inner>,
+    state: Arc<VolumeState>,
+}
+
+impl Volume {
+    pub(super) fn new(inner: Arc<Inner>, state: Arc<VolumeState>) -> Self {
+        Self { inner, state }
+    }
+
+    /// The volume's id.
+    #[must_use]
+    pub fn id(&self) -> VolumeId {
+        self.state.id()
+    }
+
+    /// Size in bytes now.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.state.size_bytes()
+    }
+
+    /// How new blocks are compressed.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.state.codec()
+    }
+
+    /// True if the store was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.inner.read_only
+    }
+
+    /// Applies `writes` in order. On return they have been handed to the kernel: they survive the death of the process;
+    /// [`Volume::flush`] makes them survive that of the machine.
+    ///
+    /// # Errors
+    /// `OutOfSpace` if there is no room for new data; writes before the one that met it have been applied. `Invalid`
+    /// beyond the end, before anything was applied. `Poisoned` after an I/O error.
+    pub fn write(&self, writes: &[Write<'_>]) -> Result<()> {
+        self.inner.refuse_if_unwritable()?;
+        for write in writes {
+            self.check_range(write.offset, write.data.len() as u64)?;
+        }
+        let mut group = Group { volume: self, changes: Vec::with_capacity(writes.len()), bytes: 0 };
+        for write in writes {
+            self.write_one(write, &mut group)?;
+        }
+        group.submit()
+    }
+
+    fn write_one<'a>(&self, write: &Write<'a>, group: &mut Group<'_, 'a>) -> Result<()> {
+        let (mut offset, mut data) = (write.offset, write.data);
+        let head = (offset.next_multiple_of(BLOCK_BYTES as u64) - offset).min(data.len() as u64) as usize;
+        if head > 0 {
+            group.submit()?;
+            self.merge(offset, head, |part| part.copy_from_slice(&data[..head]))?;
+            (offset, data) = (offset + head as u64, &data[head..]);
+        }
+        let (whole, tail) = data.split_at(data.len() / BLOCK_BYTES * BLOCK_BYTES);
+        for piece in whole.chunks(self.inner.budget.batch_bytes) {
+            group.push(block_of(offset), piece)?;
+            offset += piece.len() as u64;
+        }
+        if !tail.is_empty() {
+            group.submit()?;
+            self.merge(offset, tail.len(), |part| part.copy_from_slice(tail))?;
+        }
+        Ok(())
+    }
+
+    /// Changes part of one block: reads it, applies `change` to the part, writes it whole. If the block was written
+    /// meanwhile, does it again: no lock is held while the base is read.
+    fn merge(&self, offset: u64, len: usize, change: impl Fn(&mut [u8])) -> Result<()> {
+        let first = block_of(offset);
+        let start = (offset - first.byte_offset()) as usize;
+        assert!(start + len <= BLOCK_BYTES, "a partial change lies in one block");
+        loop {
+            let before = self.inner.front.lock().next;
+            let mut block = vec![0; BLOCK_BYTES];
+            self.inner.read_blocks(&self.state, first, 1)?.copy_to(&mut block);
+            change(&mut block[start..start + len]);
+            let kind = RecordKind::Data;
+            let change = Change { first, count: 1, kind, payload: &block, based_before: Some(before) };
+            if self.submit(&[change])? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes a range read as zeros. Costs the same whatever its length; needs no space for data.
+    ///
+    /// # Errors
+    /// As [`Volume::write`].
+    pub fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()> {
+        self.inner.refuse_if_unwritable()?;
+        self.check_range(offset, len)?;
+        self.zero_range(offset, len, zeroing)
+    }
+
+    pub(super) fn zero_range(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let block = BLOCK_BYTES as u64;
+        let end = offset + len;
+        let (first, last) = (offset.next_multiple_of(block), end / block * block);
+        if first > last {
+            return self.merge(offset, len as usize, |part| part.fill(0));
+        }
+        if offset < first {
+            self.merge(offset, (first - offset) as usize, |part| part.fill(0))?;
+        }
+        if first < last {
+            let kind = match zeroing {
+                Zeroing::Hole => RecordKind::Hole,
+                Zeroing::Allocated => RecordKind::Zero,
+            };
+            let count = (last - first) >> BLOCK_SHIFT;
+            let change = Change { first: block_of(first), count, kind, payload: &[], based_before: None };
+            assert!(self.submit(&[change])?, "an unconditional change is never outdated");
+        }
+        if last < end {
+            self.merge(last, (end - last) as usize, |part| part.fill(0))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every change of this volume that was answered before the call is on stable storage.
+    ///
+    /// # Errors
+    /// `Poisoned` if the sync failed, now or before; what was not flushed before may be lost.
+    pub fn flush(&self) -> Result<()> {
+        if self.inner.read_only {
+            return Ok(());
+        }
+        self.inner.sync_to(Sequence(self.state.answered.load(Ordering::Acquire)))
+    }
+
+    /// Reads `len` bytes, waiting for the disk as needed.
+    ///
+    /// # Errors
+    /// `Corrupt` if what is on disk is not what was written; `Io` if it cannot be read; `Invalid` beyond the end.
+    pub fn read(&self, offset: u64, len: usize) -> Result<ReadData> {
+        self.check_range(offset, len as u64)?;
+        self.inner.read_bytes(&self.state, offset, len)
+    }
+
+    /// A place for one thread's reads that must not block it.
+    ///
+    /// # Errors
+    /// `Io` if the machine gives no read queue.
+    pub fn reads(&self) -> Result<VolumeReads> {
+        VolumeReads::new(Arc::clone(&self.inner), Arc::clone(&self.state))
+    }
+
+    /// The states of `[offset, offset + len)` from its start: at least one extent, at most `extents_max`, covering the
+    /// range from its start and perhaps not to its end. Adjacent extents differ in state.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the end or for an empty range; `Io` and `Corrupt` if the map cannot be read.
+    pub fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
+        self.check_range(offset, len)?;
+        if len == 0 || extents_max == 0 {
+            return Err(Error::Invalid { what: "the range and the number of extents", must: "at least 1" });
+        }
+        self.inner.block_status(&self.state, offset, len, extents_max)
+    }
+
+    fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {
+        match self.inner.submit(&self.state, changes)? {
+            Submitted::Written(last) => {
+                self.state.answered.fetch_max(last.0, Ordering::AcqRel);
+                Ok(true)
+            }
+            Submitted::Outdated => Ok(false),
+        }
+    }
+
+    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
+        let size = self.size_bytes();
+        match offset.checked_add(len) {
+            Some(end) if end <= size => Ok(()),
+            _ => Err(Error::BeyondEnd { offset, len, size }),
+        }
+    }
+}
+
+/// The block that the byte at `offset` belongs to.
+pub(super) fn block_of(offset: u64) -> BlockIndex {
+    BlockIndex(offset >> BLOCK_SHIFT)
+}
+
+/// Whole-block writes gathered into one submission.
+struct Group<'v, 'a> {
+    volume: &'v Volume,
+    changes: Vec<Change<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Group<'_, 'a> {
+    fn push(&mut self, first: BlockIndex, payload: &'a [u8]) -> Result<()> {
+        if self.bytes + payload.len() > self.volume.inner.budget.batch_bytes || self.changes.len() == RECORDS_MAX {
+            self.submit()?;
+        }
+        let count = (payload.len() / BLOCK_BYTES) as u64;
+        self.changes.push(Change { first, count, kind: RecordKind::Data, payload, based_before: None });
+        self.bytes += payload.len();
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        assert!(self.volume.submit(&self.changes)?, "an unconditional change is never outdated");
+        self.changes.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}
