@@ -1,5 +1,10 @@
 //! Volumes, and the frontends that serve them as block devices.
 
 pub mod attach;
+pub mod catalog;
 pub mod export;
 pub mod frontend;
+pub mod name;
+pub mod node;
+
+pub use {lsm_store, net};

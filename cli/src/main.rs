@@ -1,2 +1,30 @@
-//! placeholder
-fn main() {}
+//! `silt`: the command and the daemon.
+//!
+//! A command asks a running daemon through its control socket, or opens the store itself if none runs; what it asks is
+//! the same, and executed by the same code ([`handler`]).
+
+mod args;
+mod attach;
+mod backend;
+mod command;
+mod daemon;
+mod data_dir;
+mod exit;
+mod handler;
+mod image;
+mod logging;
+mod output;
+mod progress;
+mod size;
+mod socket;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let args = args::Args::parse();
+    logging::start(&args.global, args.command.is_daemon());
+    match command::run(&args) {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error, &args.global).into(),
+    }
+}

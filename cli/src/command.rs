@@ -1,0 +1,60 @@
+//! The verbs, one file each.
+
+pub(crate) mod attach;
+pub(crate) mod attached;
+pub(crate) mod capacity;
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod create;
+pub(crate) mod detach;
+pub(crate) mod du;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod info;
+pub(crate) mod iostat;
+pub(crate) mod ls;
+pub(crate) mod resize;
+pub(crate) mod rm;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod uri;
+
+use siltstone::name::{InvalidName, VolumeName};
+
+use crate::args::{Args, Command};
+use crate::exit::Exit;
+
+/// Runs the command that was given.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let global = &args.global;
+    match &args.command {
+        Command::Serve(serve) => serve.run(global),
+        Command::Create(create) => create.run(global),
+        Command::Ls(ls) => ls.run(global),
+        Command::Info(info) => info.run(global),
+        Command::Resize(resize) => resize.run(global),
+        Command::Rm(rm) => rm.run(global),
+        Command::Du(du) => du.run(global),
+        Command::Status(status) => status.run(global),
+        Command::Capacity(capacity) => capacity.run(global),
+        Command::Uri(uri) => uri.run(global),
+        Command::Import(import) => import.run(global),
+        Command::Export(export) => export.run(global),
+        Command::Attach(attach) => attach.run(global),
+        Command::Detach(detach) => detach.run(global),
+        Command::Attached(attached) => attached.run(global),
+        Command::Check(check) => check.run(global),
+        Command::Iostat(iostat) => iostat.run(global),
+        Command::Completion(completion) => completion.run(),
+    }
+}
+
+/// A volume's name on the command line.
+fn volume_name(text: &str) -> Result<VolumeName, InvalidName> {
+    text.parse()
+}
+
+/// A compression on the command line, checked here so that a typing error is one of usage.
+fn codec(text: &str) -> Result<String, siltstone::Error> {
+    text.parse::<siltstone::store::codec::Codec>().map(|_| text.to_owned())
+}

@@ -1,0 +1,96 @@
+//! `silt du`
+
+use indicatif::ProgressBar;
+use siltstone::control::{
+    Error, NoTransfer, NodeUsage, Peer, Progress, Received, Request, Response, Usage, VolumeUsage,
+};
+use siltstone::name::VolumeName;
+
+use crate::args::Global;
+use crate::backend;
+use crate::data_dir::Access;
+use crate::exit::Exit;
+use crate::output::{Output, table};
+use crate::progress;
+use crate::size;
+
+/// Show what volumes take: their data, what is left of it after dedupe and compression, and whose it is alone.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Du {
+    /// The volumes; all if none is named.
+    #[arg(value_parser = super::volume_name)]
+    names: Vec<VolumeName>,
+}
+
+impl Du {
+    pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
+        let request = Request::Usage { names: self.names.iter().map(ToString::to_string).collect() };
+        let mut watcher = Watcher { bar: progress::steps(global, "du") };
+        let answer = backend::transfer(global, Access::Read, &request, &mut watcher);
+        watcher.bar.finish_and_clear();
+        match answer? {
+            Response::Usage(usage) => {
+                Output::new(global).answer(&usage, || text(&usage))?;
+                Ok(Exit::Ok)
+            }
+            other => Err(backend::unexpected(&other)),
+        }
+    }
+}
+
+/// Shows progress.
+struct Watcher {
+    bar: ProgressBar,
+}
+
+impl Peer for Watcher {
+    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
+        self.bar.set_message(progress.what.clone());
+        if let Some(total) = progress.total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(progress.done);
+        Ok(())
+    }
+
+    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        NoTransfer.send(offset, data)
+    }
+
+    fn receive(&mut self) -> Result<Received, Error> {
+        NoTransfer.receive()
+    }
+}
+
+fn text(usage: &Usage) -> String {
+    let columns = ["NAME", "SIZE", "MAPPED", "STORED", "UNIQUE", "SHARED", "DEDUPE", "COMPRESS"];
+    let rows = usage.volumes.iter().map(row).chain([total(&usage.node)]);
+    let table = table(&columns, &columns[1..], rows);
+    format!("{table}on disk: {} (map, journal and garbage included)\n", size::human(usage.node.disk_bytes))
+}
+
+fn row(volume: &VolumeUsage) -> Vec<String> {
+    vec![
+        volume.name.clone(),
+        size::human(volume.size_bytes),
+        size::human(volume.mapped_bytes),
+        size::human(volume.stored_bytes),
+        size::human(volume.unique_bytes),
+        size::human(volume.shared_bytes),
+        format!("{:.2}", volume.dedupe_ratio),
+        format!("{:.2}", volume.compression_ratio),
+    ]
+}
+
+fn total(node: &NodeUsage) -> Vec<String> {
+    vec![
+        "(node)".into(),
+        size::human(node.size_bytes),
+        size::human(node.mapped_bytes),
+        size::human(node.stored_bytes),
+        String::new(),
+        String::new(),
+        format!("{:.2}", node.dedupe_ratio),
+        format!("{:.2}", node.compression_ratio),
+    ]
+}

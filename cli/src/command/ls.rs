@@ -1,0 +1,39 @@
+//! `silt ls`
+
+use siltstone::control::{Request, Response, VolumeDescription};
+
+use crate::args::Global;
+use crate::backend;
+use crate::data_dir::Access;
+use crate::exit::Exit;
+use crate::output::{Output, table};
+use crate::size;
+
+/// List the volumes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ls {}
+
+impl Ls {
+    pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
+        match backend::ask(global, Access::Read, &Request::List)? {
+            Response::Volumes { volumes } => {
+                let document = serde_json::json!({ "volumes": volumes });
+                Output::new(global).answer(&document, || text(&volumes))?;
+                Ok(Exit::Ok)
+            }
+            other => Err(backend::unexpected(&other)),
+        }
+    }
+}
+
+fn text(volumes: &[VolumeDescription]) -> String {
+    if volumes.is_empty() {
+        return String::new();
+    }
+    let row = |volume: &VolumeDescription| {
+        let clients = volume.connections.to_string();
+        let state = if volume.state == "ready" { clients } else { volume.state.clone() };
+        vec![volume.name.clone(), size::human(volume.size_bytes), volume.codec.clone(), state, volume.created.clone()]
+    };
+    table(&["NAME", "SIZE", "CODEC", "CLIENTS", "CREATED"], &["SIZE", "CLIENTS"], volumes.iter().map(row))
+}

@@ -1,0 +1,188 @@
+//! `silt serve`
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::Serialize;
+use siltstone::control::{CreateVolume, Handler, Kind, NoTransfer, Request};
+use siltstone::name::{InvalidName, VolumeName};
+use siltstone::store::codec::Codec;
+
+use crate::args::Global;
+use crate::daemon::{Daemon, Options, Signals};
+use crate::data_dir::DataDir;
+use crate::exit::{Complaint, Exit};
+use crate::handler::NodeHandler;
+use crate::output::Output;
+use crate::size::{InvalidSize, Size};
+
+/// Serve the volumes of a data directory by NBD until SIGTERM or Ctrl-C; a second Ctrl-C does not wait.
+///
+/// Clients connect to DIR/nbd.sock, or by TCP; the export name is the volume's name. Without --capacity the store
+/// grows on demand and can run out of disk space that others take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Make a volume unless there is one of this size, for example demo=10G or demo=10G,codec=zstd:3. Repeatable.
+    #[arg(long, value_name = "NAME=SIZE[,codec=CODEC]")]
+    create: Vec<Wanted>,
+    /// Memory for everything: caches, index, accepted writes. At least 256M.
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    memory: Size,
+    /// Allocate the store's space ahead, so that no other process can take it. `silt capacity` changes it later.
+    #[arg(long, value_name = "SIZE")]
+    capacity: Option<Size>,
+    /// How volumes are compressed whose maker does not say: lz4, zstd, zstd:1 to zstd:19, or none.
+    #[arg(long, default_value = "lz4", value_parser = super::codec)]
+    codec: String,
+    /// Where to serve NBD by TCP. If the port is taken, the Unix socket alone serves.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10809")]
+    listen: SocketAddr,
+    /// Permit --listen on an address that other machines reach: no encryption, no login.
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Serve NBD by the Unix socket only.
+    #[arg(long, conflicts_with_all = ["listen", "insecure_listen"])]
+    no_tcp: bool,
+}
+
+/// A volume that must be there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wanted {
+    name: VolumeName,
+    size_bytes: u64,
+    codec: Option<String>,
+}
+
+/// What is wrong with a wanted volume.
+#[derive(Debug)]
+enum InvalidWanted {
+    Form,
+    Name(InvalidName),
+    Size(InvalidSize),
+    Codec(siltstone::Error),
+}
+
+impl std::fmt::Display for InvalidWanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Form => f.write_str("write NAME=SIZE or NAME=SIZE,codec=CODEC"),
+            Self::Name(error) => error.fmt(f),
+            Self::Size(error) => error.fmt(f),
+            Self::Codec(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for InvalidWanted {}
+
+impl FromStr for Wanted {
+    type Err = InvalidWanted;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWanted> {
+        let (name, rest) = text.split_once('=').ok_or(InvalidWanted::Form)?;
+        let (size, options) = rest.split_once(',').map_or((rest, None), |(size, options)| (size, Some(options)));
+        let codec = options.map(|options| options.strip_prefix("codec=").ok_or(InvalidWanted::Form)).transpose()?;
+        Ok(Self {
+            name: name.parse().map_err(InvalidWanted::Name)?,
+            size_bytes: size.parse::<Size>().map_err(InvalidWanted::Size)?.0,
+            codec: codec.map(super::codec).transpose().map_err(InvalidWanted::Codec)?,
+        })
+    }
+}
+
+/// What `--json` prints once clients can connect.
+#[derive(Serialize)]
+struct Ready<'d> {
+    message_type: &'static str,
+    pid: u32,
+    data: String,
+    endpoints: Vec<String>,
+    volumes: Vec<ReadyVolume>,
+    warnings: &'d [String],
+}
+
+#[derive(Serialize)]
+struct ReadyVolume {
+    name: String,
+    size_bytes: u64,
+    uris: Vec<String>,
+}
+
+impl Serve {
+    pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
+        let listen = self.listen_address()?;
+        let dir = DataDir::new(&global.data)?;
+        let options = Options {
+            memory_bytes: self.memory.0,
+            capacity_bytes: self.capacity.map(|size| size.0),
+            codec: self.codec.parse::<Codec>()?,
+            listen,
+        };
+        let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;
+        let mut signals = Signals::catch()?;
+        announce(global, &dir, &daemon)?;
+        signals.wait()?;
+        tracing::info!("stopping");
+        daemon.stop()?;
+        tracing::info!("stopped");
+        Ok(Exit::Ok)
+    }
+
+    fn listen_address(&self) -> Result<Option<SocketAddr>, Complaint> {
+        if self.no_tcp {
+            return Ok(None);
+        }
+        if !self.listen.ip().is_loopback() && !self.insecure_listen {
+            let message = format!(
+                "{} can be reached by other machines, and NBD here has neither encryption nor login: --insecure-listen \
+                 permits it on a network you trust",
+                self.listen
+            );
+            return Err(Complaint::new(Kind::Invalid, message));
+        }
+        Ok(Some(self.listen))
+    }
+
+    fn create_wanted(&self, handler: &NodeHandler) -> anyhow::Result<()> {
+        for wanted in &self.create {
+            let create = CreateVolume {
+                name: wanted.name.to_string(),
+                size_bytes: wanted.size_bytes,
+                codec: Some(wanted.codec.as_ref().unwrap_or(&self.codec).clone()),
+                reuse: true,
+            };
+            handler.handle(&Request::Create(create), &mut NoTransfer)?;
+        }
+        Ok(())
+    }
+}
+
+fn announce(global: &Global, dir: &DataDir, daemon: &Daemon) -> anyhow::Result<()> {
+    let volumes = daemon.node().volumes().into_iter().map(|volume| ReadyVolume {
+        size_bytes: volume.info.size_bytes,
+        uris: daemon.endpoints().iter().map(|endpoint| endpoint.uri(&volume.name)).collect(),
+        name: volume.name.to_string(),
+    });
+    let ready = Ready {
+        message_type: "ready",
+        pid: std::process::id(),
+        data: dir.path().display().to_string(),
+        endpoints: daemon.endpoints().iter().map(|endpoint| endpoint.base()).collect(),
+        volumes: volumes.collect(),
+        warnings: daemon.warnings(),
+    };
+    let output = Output::new(global);
+    ready.warnings.iter().for_each(|warning| output.note(warning));
+    output.answer(&ready, || text(&ready))?;
+    Ok(())
+}
+
+fn text(ready: &Ready<'_>) -> String {
+    let mut text: String = ready.volumes.iter().flat_map(|volume| &volume.uris).map(|uri| format!("{uri}\n")).collect();
+    let plural = if ready.volumes.len() == 1 { "" } else { "s" };
+    text += &format!("serving {} volume{plural} from {}; Ctrl-C stops it\n", ready.volumes.len(), ready.data);
+    text
+}
+
+#[cfg(test)]
+mod tests;

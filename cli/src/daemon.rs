@@ -1,0 +1,137 @@
+//! The daemon: a node with its sockets, from the start to a clean stop.
+
+mod control;
+mod frontends;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use siltstone::control::Kind;
+use siltstone::node::Node;
+use siltstone::store::clock::{Clock, SystemClock};
+use siltstone::store::codec::Codec;
+use siltstone::store::store::Store;
+
+use crate::backend;
+use crate::data_dir::{Access, DataDir};
+use crate::exit::Complaint;
+use crate::handler::endpoint::Endpoint;
+use crate::handler::{NodeHandler, Serving};
+use crate::socket;
+use control::ControlServer;
+use frontends::Frontends;
+pub(crate) use signals::Signals;
+
+/// How a daemon is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) memory_bytes: u64,
+    pub(crate) capacity_bytes: Option<u64>,
+    /// What volumes get whose maker does not care.
+    pub(crate) codec: Codec,
+    /// Where NBD is served by TCP, if anywhere.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    handler: Arc<NodeHandler>,
+    control: ControlServer,
+    frontends: Frontends,
+    endpoints: Vec<Endpoint>,
+    warnings: Vec<String>,
+}
+
+impl Daemon {
+    /// Opens the store, making it if there is none, and `prepare`s the node before anybody can reach it.
+    pub(crate) fn start(
+        dir: &DataDir,
+        options: &Options,
+        prepare: impl FnOnce(&NodeHandler) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = open_store(dir, options, &*clock)?;
+        if options.capacity_bytes.is_some() {
+            store.set_capacity(options.capacity_bytes).context("--capacity")?;
+        }
+        let node = Node::open(store, false)?;
+        prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
+        let frontends = Frontends::new(&node, &clock)?;
+        let (endpoints, warnings) = listen(dir, options.listen, &frontends)?;
+        let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
+        let serving = Serving { started_ms, clock, counters: frontends.counters() };
+        let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
+        // Last, since commands take a daemon that answers for one that is ready.
+        let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
+        Ok(Self { handler, control, frontends, endpoints, warnings })
+    }
+
+    /// Where NBD clients reach it.
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// What the user should know but need not stop for.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The node served.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        self.handler.node()
+    }
+
+    /// Takes no more requests, ends the connections, and closes the store.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        self.control.stop();
+        self.frontends.stop();
+        for endpoint in &self.endpoints {
+            if let Endpoint::Unix(path) = endpoint {
+                // A leftover is replaced at the next start.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        self.handler.node().store().close().context("closing the store")
+    }
+}
+
+/// Opens the store; waits a little for a command that is at work on it, but not for another daemon.
+fn open_store(dir: &DataDir, options: &Options, clock: &dyn Clock) -> anyhow::Result<Arc<Store>> {
+    backend::await_lock(dir, clock, || match backend::connect(dir)? {
+        Some(client) => {
+            let message = format!("process {} serves {} already", client.node().pid, dir.path().display());
+            Err(Complaint::new(Kind::Busy, message).into())
+        }
+        None => dir.open_store(Access::Create, options.memory_bytes, options.capacity_bytes),
+    })
+}
+
+/// Opens the frontends' sockets; what does not keep the daemon from serving comes back as a warning.
+fn listen(
+    dir: &DataDir,
+    tcp: Option<SocketAddr>,
+    frontends: &Frontends,
+) -> anyhow::Result<(Vec<Endpoint>, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let path = dir.nbd_socket();
+    frontends.listen_unix(&path).with_context(|| format!("listening on {}", path.display()))?;
+    if !socket::is_reachable(&path) {
+        warnings.push(format!(
+            "{} is longer than the {} bytes clients can connect to: use a shorter --data for NBD by Unix socket",
+            path.display(),
+            socket::PATH_BYTES_MAX
+        ));
+    }
+    let mut endpoints = vec![Endpoint::Unix(path)];
+    match tcp.map(|address| (address, frontends.listen_tcp(address))) {
+        None => {}
+        Some((_, Ok(address))) => endpoints.push(Endpoint::Tcp(address)),
+        Some((address, Err(error))) => warnings.push(format!(
+            "cannot listen on {address} ({error}): NBD is served by the Unix socket only; --listen names another port, \
+             --no-tcp none"
+        )),
+    }
+    Ok((endpoints, warnings))
+}

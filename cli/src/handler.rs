@@ -1,0 +1,167 @@
+//! Executes control requests on a node: in the daemon, and in a command that has opened a stopped store itself.
+
+mod describe;
+pub(crate) mod endpoint;
+mod export;
+mod import;
+mod status;
+mod usage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use siltstone::control::{
+    Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, Response, Uris, VolumeCounters,
+};
+use siltstone::name::VolumeName;
+use siltstone::node::{NamedVolume, Node, NodeError, Shrink};
+use siltstone::store::clock::Clock;
+use siltstone::store::codec::Codec;
+use siltstone::store::store::VolumeSpec;
+
+use crate::data_dir::DataDir;
+use crate::exit::kind_of;
+use crate::size;
+use endpoint::Endpoint;
+
+/// What only a running daemon can tell.
+pub(crate) struct Serving {
+    /// When it started, in milliseconds since the Unix epoch.
+    pub(crate) started_ms: u64,
+    /// The clock of its uptime.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What its clients did, by volume.
+    pub(crate) counters: Box<dyn Fn() -> Vec<VolumeCounters> + Send + Sync>,
+}
+
+/// A node and what its answers need beside it.
+pub(crate) struct NodeHandler {
+    node: Arc<Node>,
+    data: PathBuf,
+    codec: Codec,
+    endpoints: Vec<Endpoint>,
+    serving: Option<Serving>,
+}
+
+impl NodeHandler {
+    /// For a command that opened the store itself.
+    pub(crate) fn stopped(node: Arc<Node>, dir: &DataDir) -> Self {
+        let endpoints = vec![Endpoint::Unix(dir.nbd_socket())];
+        Self { node, data: dir.path().into(), codec: Codec::default(), endpoints, serving: None }
+    }
+
+    /// For a daemon; `codec` is what volumes get whose maker does not care.
+    pub(crate) fn running(
+        node: Arc<Node>,
+        dir: &DataDir,
+        codec: Codec,
+        endpoints: Vec<Endpoint>,
+        serving: Serving,
+    ) -> Self {
+        Self { node, data: dir.path().into(), codec, endpoints, serving: Some(serving) }
+    }
+
+    /// The node it works on.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    fn codec(&self, wish: Option<&str>) -> Result<Codec, Failure> {
+        wish.map_or(Ok(self.codec), |wish| {
+            wish.parse().map_err(|error: siltstone::Error| Failure::from_chain(Kind::Invalid, &error))
+        })
+    }
+
+    fn create(&self, request: &CreateVolume) -> Result<Response, Failure> {
+        let name = name(&request.name)?;
+        let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
+        match self.node.create(&name, spec) {
+            Err(NodeError::NameTaken(_)) if request.reuse => self.reuse(&name, request.size_bytes),
+            other => Ok(describe::answer(&other.map_err(failure)?)),
+        }
+    }
+
+    fn reuse(&self, name: &VolumeName, size_bytes: u64) -> Result<Response, Failure> {
+        let volume = self.node.volume(name).map_err(failure)?;
+        if volume.info.size_bytes == size_bytes {
+            return Ok(describe::answer(&volume));
+        }
+        let (has, wanted) = (size::human(volume.info.size_bytes), size::human(size_bytes));
+        let message = format!("volume {name} exists with {has}, not {wanted}: `silt resize` changes it");
+        Err(Failure::new(Kind::Exists, message))
+    }
+
+    fn counters(&self) -> Result<Response, Failure> {
+        let Some(serving) = &self.serving else {
+            let message = format!("no daemon serves {}: there is no I/O to count", self.data.display());
+            return Err(Failure::new(Kind::Unavailable, message));
+        };
+        let uptime_us = u64::try_from(serving.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
+        let mut counted = (serving.counters)();
+        let volume = |volume: NamedVolume| {
+            let position = counted.iter().position(|counters| counters.name == volume.name.as_str());
+            let counters = position.map(|position| counted.swap_remove(position)).unwrap_or_default();
+            VolumeCounters { name: volume.name.to_string(), connections: volume.connections, ..counters }
+        };
+        let volumes = self.node.volumes().into_iter().map(volume).collect();
+        Ok(Response::Counters(Counters { uptime_us, volumes }))
+    }
+
+    fn uris(&self, text: &str) -> Result<Response, Failure> {
+        let name = self.node.volume(&name(text)?).map_err(failure)?.name;
+        let uris = self.endpoints.iter().map(|endpoint| endpoint.uri(&name)).collect();
+        Ok(Response::Uris(Uris { name: name.to_string(), running: self.serving.is_some(), uris }))
+    }
+}
+
+impl Handler for NodeHandler {
+    fn handle(&self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        tracing::debug!(?request, "control request");
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::List => {
+                let volumes = self.node.volumes().iter().map(describe::volume).collect();
+                Ok(Response::Volumes { volumes })
+            }
+            Request::Info { name: text } => Ok(describe::answer(&self.node.volume(&name(text)?).map_err(failure)?)),
+            Request::Create(create) => self.create(create),
+            Request::Resize(resize) => {
+                let shrink = if resize.allow_shrink { Shrink::Allowed } else { Shrink::Refused };
+                let volume = self.node.resize(&name(&resize.name)?, resize.size_bytes, shrink).map_err(failure)?;
+                Ok(describe::answer(&volume))
+            }
+            Request::Remove { name: text } => {
+                self.node.remove(&name(text)?).map_err(failure)?;
+                Ok(Response::Done)
+            }
+            Request::Usage { names } => self.usage(names, peer),
+            Request::Uris { name } => self.uris(name),
+            Request::Counters => self.counters(),
+            Request::SetCapacity { capacity_bytes } => {
+                self.node.store().set_capacity(*capacity_bytes).map_err(|error| failure(error.into()))?;
+                Ok(Response::Done)
+            }
+            Request::Import(import) => self.import(import, peer),
+            Request::Export { name } => self.export(name, peer),
+            _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),
+        }
+    }
+}
+
+fn name(text: &str) -> Result<VolumeName, Failure> {
+    text.parse().map_err(|error| failure(NodeError::from(error)))
+}
+
+/// A node's error as it travels, with what the user can do.
+fn failure(error: NodeError) -> Failure {
+    let mut failure = Failure::from_chain(kind_of(error.kind()), &error);
+    failure.message.push_str(match error {
+        NodeError::WouldShrink { .. } => " (--allow-shrink permits it)",
+        NodeError::InUse { .. } => ": disconnect or detach its clients first",
+        _ => "",
+    });
+    failure
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! A node's health, space and memory.
+
+use std::collections::BTreeMap;
+
+use siltstone::control::{NodeStatus, Response, StoreStatus};
+use siltstone::store::store::StoreStatus as Numbers;
+
+use super::NodeHandler;
+use super::endpoint::Endpoint;
+use crate::output::rfc3339;
+
+impl NodeHandler {
+    pub(super) fn status(&self) -> Response {
+        let volumes = self.node.volumes();
+        Response::Status(Box::new(NodeStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            running: self.serving.is_some(),
+            pid: self.serving.is_some().then(std::process::id),
+            started: self.serving.as_ref().map(|serving| rfc3339(serving.started_ms)),
+            data: self.data.display().to_string(),
+            endpoints: self.serving.iter().flat_map(|_| self.endpoints.iter().map(Endpoint::base)).collect(),
+            volumes: volumes.len() as u64,
+            size_bytes: volumes.iter().map(|volume| volume.info.size_bytes).sum(),
+            connections: volumes.iter().map(|volume| volume.connections).sum(),
+            store: self.store_status(),
+        }))
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        let status = self.node.store().status();
+        let mut numbers = numbers(&status);
+        if let Some(capacity_bytes) = status.capacity_bytes {
+            numbers.insert("capacity_bytes".into(), capacity_bytes);
+        }
+        StoreStatus { poisoned: status.stopped, numbers }
+    }
+}
+
+fn numbers(status: &Numbers) -> BTreeMap<String, u64> {
+    let memory = &status.memory;
+    let numbers = [
+        ("room_bytes", status.room_bytes),
+        ("segment_count", status.segment_count),
+        ("segment_bytes", status.segment_bytes),
+        ("run_count", status.run_count),
+        ("run_bytes", status.run_bytes),
+        ("journal_bytes", status.journal_bytes),
+        ("manifest_bytes", status.manifest_bytes),
+        ("memory_budget_bytes", status.budget.total_bytes),
+        ("memory_memtable_bytes", memory.memtable_bytes),
+        ("memory_page_cache_bytes", memory.page_cache_bytes),
+        ("memory_block_cache_bytes", memory.block_cache_bytes),
+        ("memory_filter_bytes", memory.filter_bytes),
+        ("segments_to_index_count", status.segments_to_index),
+        ("blocks_shared_total", status.blocks_shared),
+        ("blocks_stored_total", status.blocks_stored),
+        ("flush_jobs_total", status.flush_jobs),
+        ("merges_total", status.merges),
+        ("syncs_total", status.syncs),
+        ("run_bytes_written_total", status.run_bytes_written),
+        ("segment_bytes_written_total", status.segment_bytes_written),
+    ];
+    numbers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

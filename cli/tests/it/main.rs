@@ -1,0 +1,10 @@
+//! The real command, end to end.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod control_socket;
+mod daemon;
+mod images;
+mod scratch;
+mod silt;
+mod volumes;

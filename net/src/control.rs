@@ -1,0 +1,32 @@
+//! The control protocol: how a tool asks a node to create, list, import, ... volumes.
+//!
+//! Specified in `docs/protocol.md`. It runs over any reliable byte stream (a Unix socket now, a QUIC stream later) in
+//! blocking calls: a [`Client`] at one end, [`serve`] at the other. What a request *does* is behind [`Handler`], which
+//! a tool can also call without any stream in between: that is how commands work on a stopped store.
+//!
+//! Invariants: one request at a time; every request ends in exactly one answer; nothing a peer sends makes this side
+//! panic, or hold more than one frame of the size limit in memory.
+
+mod client;
+mod connection;
+mod error;
+mod frame;
+mod hello;
+mod peer;
+mod request;
+mod response;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::Client;
+pub use error::{Error, Failure, Kind};
+pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
+pub use hello::{Hello, VERSION, Versions, Welcome};
+pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
+pub use request::{CreateVolume, ImportVolume, Request, ResizeVolume};
+pub use response::{
+    Counters, NodeStatus, NodeUsage, OperationCounters, Response, StoreStatus, Transferred, Uris, Usage,
+    VolumeCounters, VolumeDescription, VolumeUsage,
+};
+pub use server::serve;

@@ -1,0 +1,205 @@
+//! What a node answers. Answers and fields are only ever added, new fields with a default.
+//!
+//! These are also the documents the command prints with `--json`: sizes are integers in bytes, times are RFC 3339.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to a request; `answer` says which in JSON.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// One volume.
+    Volume(VolumeDescription),
+    /// Many volumes, by name.
+    Volumes {
+        /// The volumes.
+        volumes: Vec<VolumeDescription>,
+    },
+    /// Health, space and memory.
+    Status(Box<NodeStatus>),
+    /// Space by volume.
+    Usage(Usage),
+    /// Where a volume can be reached.
+    Uris(Uris),
+    /// I/O counters.
+    Counters(Counters),
+    /// An import or export is complete.
+    Transferred(Transferred),
+    /// An answer of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VolumeDescription {
+    /// Its name.
+    pub name: String,
+    /// Its id, never reused.
+    pub id: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// How its blocks are compressed.
+    pub codec: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Clients that have it open now.
+    pub connections: u64,
+    /// `ready`, or `importing` while its content still comes.
+    pub state: String,
+}
+
+/// A node's health, space and memory.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node's version.
+    pub version: String,
+    /// Whether a daemon answered; otherwise the command looked at the stopped store.
+    pub running: bool,
+    /// The daemon's process id.
+    pub pid: Option<u32>,
+    /// When the daemon started, RFC 3339.
+    pub started: Option<String>,
+    /// The data directory.
+    pub data: String,
+    /// Where NBD clients can reach the node, without a volume's name.
+    pub endpoints: Vec<String>,
+    /// Volumes.
+    pub volumes: u64,
+    /// Sum of the volumes' sizes in bytes.
+    pub size_bytes: u64,
+    /// Clients of all volumes now.
+    pub connections: u64,
+    /// The store below.
+    pub store: StoreStatus,
+}
+
+/// A store's health and numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Why the store stopped, if it did: it has to be restarted.
+    pub poisoned: Option<String>,
+    /// Gauges (`_bytes`, `_count`) and counters (`_total`), by name.
+    pub numbers: BTreeMap<String, u64>,
+}
+
+/// Space by volume.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Usage {
+    /// The volumes asked for, by name.
+    pub volumes: Vec<VolumeUsage>,
+    /// The whole node.
+    pub node: NodeUsage,
+}
+
+/// What a volume takes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VolumeUsage {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// How much of it holds data.
+    pub mapped_bytes: u64,
+    /// Its data after dedupe within the volume, before compression.
+    pub distinct_bytes: u64,
+    /// What that takes in the store, compressed.
+    pub stored_bytes: u64,
+    /// The part of `stored_bytes` that no other volume uses: what removing it would free.
+    pub unique_bytes: u64,
+    /// The part of `stored_bytes` that other volumes use too.
+    pub shared_bytes: u64,
+    /// `mapped_bytes / distinct_bytes`, 1 if nothing is mapped.
+    pub dedupe_ratio: f64,
+    /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
+    pub compression_ratio: f64,
+}
+
+/// What all volumes take together.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeUsage {
+    /// Sum of the volumes' sizes.
+    pub size_bytes: u64,
+    /// How much of them holds data.
+    pub mapped_bytes: u64,
+    /// That after dedupe, before compression.
+    pub distinct_bytes: u64,
+    /// What that takes in the store, compressed.
+    pub stored_bytes: u64,
+    /// Everything the store has on disk: data, garbage not yet collected, map, journal.
+    pub disk_bytes: u64,
+    /// `mapped_bytes / distinct_bytes`, 1 if nothing is mapped.
+    pub dedupe_ratio: f64,
+    /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
+    pub compression_ratio: f64,
+}
+
+/// Where a volume can be reached by NBD.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Uris {
+    /// The volume.
+    pub name: String,
+    /// Whether somebody serves it there now.
+    pub running: bool,
+    /// NBD URIs, the Unix socket first.
+    pub uris: Vec<String>,
+}
+
+/// I/O counters of all volumes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// The node's monotonic clock when they were read, in microseconds.
+    pub uptime_us: u64,
+    /// By volume.
+    pub volumes: Vec<VolumeCounters>,
+}
+
+/// I/O counters of one volume since the node started.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct VolumeCounters {
+    /// The volume.
+    pub name: String,
+    /// Reads.
+    #[serde(default)]
+    pub read: OperationCounters,
+    /// Writes.
+    #[serde(default)]
+    pub write: OperationCounters,
+    /// Trims and zeroings.
+    #[serde(default)]
+    pub zero: OperationCounters,
+    /// Flushes.
+    #[serde(default)]
+    pub flush: OperationCounters,
+    /// Clients that have it open now.
+    pub connections: u64,
+}
+
+/// Counters of one kind of request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OperationCounters {
+    /// Requests answered, failed ones included.
+    pub requests_total: u64,
+    /// Bytes they moved, or zeroed.
+    pub bytes_total: u64,
+    /// Requests that failed.
+    pub errors_total: u64,
+    /// Sum of their latencies, in microseconds.
+    pub latency_us_total: u64,
+}
+
+/// A complete import or export.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Transferred {
+    /// The volume.
+    pub name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Bytes that were moved; the rest are zeros.
+    pub data_bytes: u64,
+}

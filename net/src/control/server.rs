@@ -1,0 +1,145 @@
+//! The answering end of a connection.
+
+use std::io::{self, Read, Write};
+
+use super::connection::{Connection, FromClient, FromNode, Incoming, WINDOW_FRAMES};
+use super::error::{Error, Failure, Kind};
+use super::hello::{PROTOCOL, Versions, Welcome};
+use super::peer::{Handler, Peer, Progress, Received};
+use super::request::Request;
+
+/// Most bytes of a request: names and numbers, so far below what an answer may have.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// Answers the requests of one client until it closes the stream.
+///
+/// `program` is this node's name and version, `pid` its process. Requests run one after the other on the calling
+/// thread. The caller bounds how long a stranger may keep it waiting, by a timeout on the stream.
+///
+/// # Errors
+/// [`Error::Stream`] if the stream fails, [`Error::Protocol`] and [`Error::Version`] if the client is not one of ours.
+/// In each case the stream is of no further use, and the client was told why if that was possible.
+pub fn serve<S: Read + Write>(stream: S, handler: &dyn Handler, program: &str, pid: u32) -> Result<(), Error> {
+    let mut connection = Connection::new(stream, REQUEST_BYTES_MAX);
+    let result = converse(&mut connection, handler, program, pid);
+    if let Err(error @ (Error::Protocol(_) | Error::Version { .. })) = &result {
+        // The error at hand is the one to report; a client that cannot hear of it is no further news.
+        let _ = connection.send(&FromNode::Failed(Failure::from_chain(error.kind(), error)));
+    }
+    result
+}
+
+fn converse<S: Read + Write>(
+    connection: &mut Connection<S>,
+    handler: &dyn Handler,
+    program: &str,
+    pid: u32,
+) -> Result<(), Error> {
+    if !welcome(connection, program, pid)? {
+        return Ok(());
+    }
+    loop {
+        match connection.receive()? {
+            None => return Ok(()),
+            Some(Incoming::Message(FromClient::Request { request })) => answer(connection, handler, &request)?,
+            Some(_) => return Err(Error::Protocol("something else where a request was due")),
+        }
+    }
+}
+
+/// Greets the client; `false` if it left without a word.
+fn welcome<S: Read + Write>(connection: &mut Connection<S>, program: &str, pid: u32) -> Result<bool, Error> {
+    let hello = match connection.receive()? {
+        None => return Ok(false),
+        Some(Incoming::Message(FromClient::Hello(hello))) if hello.protocol == PROTOCOL => hello,
+        Some(_) => return Err(Error::Protocol("something else where a hello was due")),
+    };
+    let Some(version) = Versions::OURS.common(hello.versions) else {
+        return Err(Error::Version { min: hello.versions.min, max: hello.versions.max });
+    };
+    connection.send(&FromNode::Welcome(Welcome { version, program: program.into(), pid }))?;
+    Ok(true)
+}
+
+fn answer<S: Read + Write>(
+    connection: &mut Connection<S>,
+    handler: &dyn Handler,
+    request: &Request,
+) -> Result<(), Error> {
+    let mut peer = Remote { connection, uploading: request.uploads(), ahead: 0 };
+    let result = match request {
+        Request::Unknown => Err(Failure::new(Kind::Unsupported, "the node is too old to know this request")),
+        known => handler.handle(known, &mut peer),
+    };
+    let message = match result {
+        Ok(answer) => FromNode::Answer { answer },
+        Err(failure) => FromNode::Failed(failure),
+    };
+    peer.connection.send(&message)?;
+    peer.drain()
+}
+
+/// A client while one of its requests runs.
+struct Remote<'c, S> {
+    connection: &'c mut Connection<S>,
+    uploading: bool,
+    /// Data frames received after the last answer, when nothing is acknowledged any more.
+    ahead: usize,
+}
+
+impl<S: Read + Write> Remote<'_, S> {
+    /// Discards what an uploader sent before it learnt that the request is over.
+    fn drain(&mut self) -> Result<(), Error> {
+        while self.uploading {
+            match self.upload_frame()? {
+                Some(Received::Chunk(_)) => self.ahead += 1,
+                Some(Received::End { .. }) | None => {}
+            }
+            if self.ahead > WINDOW_FRAMES {
+                return Err(Error::Protocol("content beyond the window"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame of the upload; `None` if the client gave up.
+    fn upload_frame(&mut self) -> Result<Option<Received>, Error> {
+        match self.connection.receive()? {
+            Some(Incoming::Data(chunk)) => Ok(Some(Received::Chunk(chunk))),
+            Some(Incoming::Message(FromClient::End { size_bytes })) => {
+                self.uploading = false;
+                Ok(Some(Received::End { size_bytes }))
+            }
+            Some(Incoming::Message(FromClient::Abort)) => {
+                self.uploading = false;
+                Ok(None)
+            }
+            Some(Incoming::Message(_)) => Err(Error::Protocol("something else where content was due")),
+            None => Err(Error::Stream(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+}
+
+impl<S: Read + Write> Peer for Remote<'_, S> {
+    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
+        self.connection.send(&FromNode::Progress(progress.clone()))
+    }
+
+    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.connection.send_data(offset, data)
+    }
+
+    fn receive(&mut self) -> Result<Received, Error> {
+        if !self.uploading {
+            return Err(Failure::new(Kind::Protocol, "the request brings no content").into());
+        }
+        match self.upload_frame()? {
+            Some(chunk @ Received::Chunk(_)) => {
+                self.connection.send(&FromNode::Taken)?;
+                Ok(chunk)
+            }
+            Some(end) => Ok(end),
+            None => Err(Failure::new(Kind::Invalid, "the upload was broken off").into()),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+use std::io::{Cursor, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::thread;
+
+use super::*;
+
+/// Keeps what is imported and gives it back on export; some names make it fail.
+#[derive(Default)]
+struct Memory {
+    content: Mutex<Vec<Chunk>>,
+}
+
+impl Handler for Memory {
+    fn handle(&self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        match request {
+            Request::Import(import) if import.name == "refused" => Err(Failure::new(Kind::Exists, "it exists")),
+            Request::Import(import) => loop {
+                match peer.receive()? {
+                    Received::Chunk(_) if import.name == "full" => {
+                        return Err(Failure::new(Kind::OutOfSpace, "the store is full"));
+                    }
+                    Received::Chunk(chunk) => self.content.lock().unwrap().push(chunk),
+                    Received::End { size_bytes } => return Ok(transferred(&import.name, size_bytes)),
+                }
+            },
+            Request::Export { name } => {
+                for (done, chunk) in self.content.lock().unwrap().iter().enumerate() {
+                    peer.progress(&Progress { done: done as u64, total: None, what: "exporting".into() })?;
+                    peer.send(chunk.offset, &chunk.data)?;
+                }
+                Ok(transferred(name, 0))
+            }
+            Request::List => Ok(Response::Volumes { volumes: Vec::new() }),
+            // A handler that asks for content which the request does not bring.
+            Request::Status => peer.receive().map(|_| Response::Done).map_err(Failure::from),
+            _ => Ok(Response::Done),
+        }
+    }
+}
+
+fn transferred(name: &str, size_bytes: u64) -> Response {
+    Response::Transferred(Transferred { name: name.into(), size_bytes, data_bytes: 0 })
+}
+
+/// Gives numbered chunks, then the end or an error; keeps what it is sent.
+#[derive(Default)]
+struct Files {
+    to_give: usize,
+    fail_at_end: bool,
+    given: usize,
+    sent: Vec<Chunk>,
+    progressed: usize,
+}
+
+impl Peer for Files {
+    fn progress(&mut self, _progress: &Progress) -> Result<(), Error> {
+        self.progressed += 1;
+        Ok(())
+    }
+
+    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.sent.push(Chunk { offset, data: data.to_vec() });
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Received, Error> {
+        if self.given < self.to_give {
+            self.given += 1;
+            return Ok(Received::Chunk(Chunk {
+                offset: (self.given as u64 - 1) * 5000,
+                data: vec![self.given as u8; 5000],
+            }));
+        }
+        if self.fail_at_end {
+            return Err(Failure::new(Kind::Io, "the file cannot be read").into());
+        }
+        Ok(Received::End { size_bytes: self.given as u64 * 5000 })
+    }
+}
+
+fn with_node(test: impl FnOnce(UnixStream)) -> Result<(), Error> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread::scope(|scope| {
+        let node = scope.spawn(move || serve(theirs, &Memory::default(), "silt 0.1.0", 42));
+        test(ours);
+        node.join().unwrap()
+    })
+}
+
+fn import(name: &str) -> Request {
+    Request::Import(ImportVolume { name: name.into(), size_bytes: None, codec: None, keep_partial: false })
+}
+
+#[test]
+fn content_comes_back_as_it_went() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        assert_eq!(client.node(), &Welcome { version: 1, program: "silt 0.1.0".into(), pid: 42 });
+        let mut files = Files { to_give: 30, ..Files::default() };
+        assert_eq!(client.call(&import("demo"), &mut files).unwrap(), transferred("demo", 150_000));
+        client.call(&Request::Export { name: "demo".into() }, &mut files).unwrap();
+        assert_eq!(files.sent.len(), 30);
+        assert!(files.sent.iter().zip(0..).all(|(chunk, i)| chunk.offset == i * 5000 && chunk.data[0] == i as u8 + 1));
+        assert_eq!(files.progressed, 30);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_failed_upload_ends_early_and_leaves_the_connection_usable() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        for (name, kind) in [("refused", Kind::Exists), ("full", Kind::OutOfSpace)] {
+            for to_give in [0, 1, 5, 8, 9, 10, 1000] {
+                if name == "full" && to_give == 0 {
+                    continue;
+                }
+                let mut files = Files { to_give, ..Files::default() };
+                let error = client.call(&import(name), &mut files).unwrap_err();
+                assert_eq!(error.kind(), kind, "{name}, {to_give} chunks");
+                assert!(files.given <= 10, "{} chunks were sent to a node that had failed", files.given);
+            }
+        }
+        assert!(matches!(client.call(&Request::List, &mut NoTransfer), Ok(Response::Volumes { .. })));
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_upload_that_its_sender_breaks_off_reports_the_senders_reason() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        let mut files = Files { to_give: 3, fail_at_end: true, ..Files::default() };
+        assert_eq!(client.call(&import("demo"), &mut files).unwrap_err().kind(), Kind::Io);
+        assert_eq!(client.call(&Request::Counters, &mut NoTransfer).unwrap(), Response::Done);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_handler_that_asks_for_content_nobody_sends_gets_an_error() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        assert_eq!(client.call(&Request::Status, &mut NoTransfer).unwrap_err().kind(), Kind::Protocol);
+    })
+    .unwrap();
+}
+
+/// A stream whose input is fixed and whose output is kept.
+struct Script {
+    input: Cursor<Vec<u8>>,
+    output: Vec<u8>,
+}
+
+impl Read for Script {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.input.read(buf)
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.output.write(buf)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Script {
+    fn play(input: Vec<u8>) -> (Result<(), Error>, Vec<u8>) {
+        let mut script = Self { input: Cursor::new(input), output: Vec::new() };
+        let result = serve(&mut script, &Memory::default(), "silt", 1);
+        (result, script.output)
+    }
+}
+
+fn message(json: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame::write_message(&mut frame, json.as_bytes()).unwrap();
+    frame
+}
+
+const HELLO: &str = r#"{"type":"hello","protocol":"silt-control","versions":{"min":1,"max":1},"program":"t"}"#;
+
+#[test]
+fn strangers_are_refused() {
+    let strangers = [
+        message(r#"{"type":"hello","protocol":"http","versions":{"min":1,"max":1},"program":"t"}"#),
+        message(r#"{"type":"request","request":{"verb":"list"}}"#),
+        message("[]"),
+        message(&"[".repeat(10_000)),
+        message("\u{0}"),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+    ];
+    for stranger in strangers {
+        let (result, output) = Script::play(stranger);
+        assert!(matches!(result, Err(Error::Protocol(_))), "{result:?}");
+        assert!(String::from_utf8_lossy(&output).contains(r#""type":"failed","kind":"protocol""#));
+    }
+}
+
+#[test]
+fn a_client_from_the_future_learns_which_version_the_node_speaks() {
+    let (result, output) = Script::play(message(
+        r#"{"type":"hello","protocol":"silt-control","versions":{"min":2,"max":9},"program":"t"}"#,
+    ));
+    assert!(matches!(result, Err(Error::Version { min: 2, max: 9 })));
+    assert!(String::from_utf8_lossy(&output).contains(r#""kind":"unsupported""#));
+}
+
+#[test]
+fn an_unknown_request_fails_and_the_next_one_works() {
+    let mut input = message(HELLO);
+    input.extend(message(r#"{"type":"request","request":{"verb":"fly","height":3}}"#));
+    input.extend(message(r#"{"type":"request","request":{"verb":"list","fast":true},"later":1}"#));
+    let (result, output) = Script::play(input);
+    result.unwrap();
+    let output = String::from_utf8_lossy(&output).into_owned();
+    assert!(output.contains(r#""kind":"unsupported""#) && output.contains(r#""answer":"volumes""#), "{output}");
+}
+
+#[test]
+fn content_beyond_the_window_is_refused() {
+    let mut input = message(HELLO);
+    input.extend(message(r#"{"type":"request","request":{"verb":"import","name":"refused"}}"#));
+    for offset in 0..10 {
+        frame::write_data(&mut input, offset, b"x").unwrap();
+    }
+    assert!(matches!(Script::play(input).0, Err(Error::Protocol(_))));
+}
+
+/// A good conversation with one byte changed, cut, or repeated ends in an answer or an error, never in a panic.
+#[test]
+fn damaged_conversations_never_panic() {
+    let mut good = message(HELLO);
+    good.extend(message(r#"{"type":"request","request":{"verb":"import","name":"demo"}}"#));
+    frame::write_data(&mut good, 0, b"content").unwrap();
+    good.extend(message(r#"{"type":"end","size_bytes":7}"#));
+    good.extend(message(r#"{"type":"request","request":{"verb":"export","name":"demo"}}"#));
+    Script::play(good.clone()).0.unwrap();
+    for position in 0..good.len() {
+        for bit in 0..8 {
+            let mut damaged = good.clone();
+            damaged[position] ^= 1 << bit;
+            let _ = Script::play(damaged);
+        }
+        let (cut, _) = Script::play(good[..position].to_vec());
+        assert!(cut.is_ok() || matches!(cut, Err(Error::Stream(_))), "cut at {position}: {cut:?}");
+    }
+}
+
+/// The same for a client that talks to a bad node.
+#[test]
+fn a_client_survives_every_answer() {
+    let answers = [
+        message(r#"{"type":"answer","answer":{"answer":"done"}}"#),
+        message(r#"{"type":"answer","answer":{"answer":"from the future","x":1}}"#),
+        message(r#"{"type":"taken"}"#),
+        message(r#"{"type":"welcome","version":1,"program":"x","pid":1}"#),
+        message("{}"),
+        vec![0xff; 64],
+        Vec::new(),
+    ];
+    for answer in answers {
+        let mut input = message(r#"{"type":"welcome","version":1,"program":"x","pid":1}"#);
+        input.extend(answer);
+        let mut client = Client::connect(Script { input: Cursor::new(input), output: Vec::new() }, "t").unwrap();
+        let _ = client.call(&Request::List, &mut NoTransfer);
+    }
+}
+
+/// What is on the wire stays as it is: another version of the program may be at the other end.
+#[test]
+fn messages_have_this_json() {
+    let json = |value: &Request| serde_json::to_string(value).unwrap();
+    assert_eq!(json(&Request::List), r#"{"verb":"list"}"#);
+    assert_eq!(json(&Request::Info { name: "a".into() }), r#"{"verb":"info","name":"a"}"#);
+    let create = CreateVolume { name: "a".into(), size_bytes: 5, codec: None, reuse: true };
+    assert_eq!(
+        json(&Request::Create(create)),
+        r#"{"verb":"create","name":"a","size_bytes":5,"codec":null,"reuse":true}"#
+    );
+    assert_eq!(
+        json(&import("a")),
+        r#"{"verb":"import","name":"a","size_bytes":null,"codec":null,"keep_partial":false}"#
+    );
+    let answer = serde_json::to_string(&transferred("a", 9)).unwrap();
+    assert_eq!(answer, r#"{"answer":"transferred","name":"a","size_bytes":9,"data_bytes":0}"#);
+    let failure: Failure = serde_json::from_str(r#"{"kind":"on_fire","message":"m"}"#).unwrap();
+    assert_eq!(failure.kind, Kind::Other);
+}
+
+#[test]
+fn versions_meet_at_the_newest_common_one() {
+    let versions = |min, max| Versions { min, max };
+    assert_eq!(versions(1, 3).common(versions(2, 5)), Some(3));
+    assert_eq!(versions(1, 3).common(versions(3, 3)), Some(3));
+    assert_eq!(versions(1, 2).common(versions(3, 5)), None);
+    assert_eq!(versions(3, 5).common(versions(1, 2)), None);
+}
