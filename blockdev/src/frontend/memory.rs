@@ -19,6 +19,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::export::{BlockState, Export, Exports, Reads, StatusExtent, Write, Zeroing};
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 enum Block {
     #[default]

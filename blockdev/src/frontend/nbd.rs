@@ -6,18 +6,24 @@
 
 use std::time::Duration;
 
+pub mod client;
 mod connection;
 pub mod counters;
 pub mod handshake;
 mod inbox;
 mod outbox;
 pub mod server;
+mod session;
 mod socket;
+#[cfg(test)]
+mod testing;
 mod transmission;
 pub mod uri;
 pub mod wire;
 
+pub use client::{Client, ClientError};
 pub use server::Server;
+pub use session::{Retry, Session};
 pub use uri::NbdUri;
 
 /// What a server grants its clients. The defaults suit a node with some hundred volumes.

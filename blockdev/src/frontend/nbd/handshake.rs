@@ -13,6 +13,9 @@ use super::wire::{
     TransmissionFlags,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Options a client may send before it has to be in transmission.
 pub const OPTIONS_MAX: u32 = 64;
 

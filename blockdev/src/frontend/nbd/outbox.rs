@@ -10,6 +10,9 @@ use super::socket::{Patience, Socket};
 use super::wire::transmission::{ChunkHeader, ErrorPayload, HolePayload, SimpleReply};
 use super::wire::{ChunkFlags, ChunkType, Cookie, Errno};
 
+#[cfg(test)]
+mod tests;
+
 /// Slices the kernel takes in one call.
 const SLICES_MAX: usize = 1024;
 

@@ -29,6 +29,9 @@ use listener::Listener;
 pub use registry::{ConnectionId, ConnectionInfo, Peer};
 use registry::{Registered, Registry};
 
+#[cfg(test)]
+mod tests;
+
 /// Stack of a connection's thread. The export runs on it, compression tables included; untouched pages cost nothing.
 const STACK_BYTES: usize = 1 << 20;
 

@@ -34,6 +34,9 @@ use reads::ReadTable;
 use request::{Operation, Terms, check, errno};
 use writes::{Upload, WriteQueue};
 
+#[cfg(test)]
+mod tests;
+
 /// Larger writes are applied in pieces as they come; smaller ones are waited for.
 const WHOLE_WRITE_BYTES_MAX: usize = 128 << 10;
 

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use super::wire::PORT;
 
+#[cfg(test)]
+mod tests;
+
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub enum Endpoint {

@@ -8,6 +8,9 @@ use crate::frontend::nbd::counters::Kind;
 use crate::frontend::nbd::wire::transmission::Request;
 use crate::frontend::nbd::wire::{Command, CommandFlags, Errno, PAYLOAD_BYTES_MAX};
 
+#[cfg(test)]
+mod tests;
+
 /// What requests are checked against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Terms {

@@ -9,6 +9,9 @@ use lsm_store::{ErrorKind, Result};
 use super::{Answer, Failure, Inbox, Kind};
 use crate::export::Export;
 
+#[cfg(test)]
+mod tests;
+
 /// A large write is applied in pieces of at least this many bytes, so that the export can hash and compress in bulk.
 const PIECE_BYTES_MIN: usize = 128 << 10;
 

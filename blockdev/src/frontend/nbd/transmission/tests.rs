@@ -1,0 +1,237 @@
+//! Transmission driven directly: random bytes against the budgets, and how a round groups what it received.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use lsm_store::Error;
+use lsm_store::clock::SystemClock;
+use proptest::prelude::*;
+
+use super::*;
+use crate::frontend::nbd::handshake::ChosenContext;
+use crate::frontend::nbd::testing::{Bent, Raw, request};
+
+/// What is left of a connection after its peer said `bytes` and no more.
+struct After {
+    inbox_bytes: usize,
+    result: Result<(), Ended>,
+    peer: Raw,
+}
+
+fn run(export: &Bent, structured: bool, bytes: &[u8]) -> After {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut writer = ours.try_clone().unwrap();
+    let mut reader = ours.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        // Replies are kept for the test; the pair's buffers would not hold them all.
+        let kept = scope.spawn(move || {
+            let mut kept = Vec::new();
+            // A reset after the server hung up on what it could not understand.
+            let _ = std::io::Read::read_to_end(&mut reader, &mut kept);
+            kept
+        });
+        scope.spawn(move || {
+            // Fails when the server hangs up in the middle.
+            let _ = writer.write_all(bytes);
+            let _ = writer.shutdown(Shutdown::Write);
+        });
+        let (inbox_bytes, result) = transmit(export, structured, theirs);
+        let kept = kept.join().unwrap();
+        let (replay, mut feeder) = UnixStream::pair().unwrap();
+        // Outlives this function if the replies are more than a socket holds; fails if nobody reads them.
+        std::thread::spawn(move || feeder.write_all(&kept));
+        After { inbox_bytes, result, peer: Raw { stream: replay } }
+    })
+}
+
+fn transmit(export: &Bent, structured: bool, socket: UnixStream) -> (usize, Result<(), Ended>) {
+    let socket = Socket::new(socket.into());
+    socket.set_timeouts(None, Some(Duration::from_millis(20))).unwrap();
+    let (counters, clock, stopping) = (Counters::default(), SystemClock::new(), AtomicBool::new(false));
+    let limits = Limits::default();
+    let around =
+        Surroundings { socket: &socket, limits: &limits, clock: &clock, counters: &counters, stopping: &stopping };
+    let contexts = vec![ChosenContext { id: 1, context: Context::Allocation }];
+    let agreement = Agreement { structured, contexts: if structured { contexts } else { Vec::new() } };
+    let inbox = Inbox::new(limits.receive_buffer_bytes);
+    let mut transmission = Transmission::new(around, Arc::new(export.clone()), agreement, inbox);
+    let result = transmission.run();
+    let inbox_bytes = transmission.inbox.storage_bytes();
+    drop(transmission);
+    socket.shutdown();
+    (inbox_bytes, result)
+}
+
+fn write(cookie: u64, flags: CommandFlags, offset: u64, data: &[u8]) -> Vec<u8> {
+    [request(Command::WRITE, flags, cookie, offset, data.len() as u32), data.to_vec()].concat()
+}
+
+fn any_request() -> impl Strategy<Value = Vec<u8>> {
+    let offset = prop_oneof![0_u64..1 << 20, any::<u64>()];
+    let len = prop_oneof![0_u32..9000, 0_u32..1 << 20, any::<u32>()];
+    (0_u16..10, prop_oneof![Just(0_u16), 0_u16..64], any::<u64>(), offset, len, 0_usize..9000).prop_map(
+        |(command, flags, cookie, offset, len, payload)| {
+            let mut bytes = request(Command(command), CommandFlags(flags), cookie, offset, len);
+            let payload = if payload % 3 == 0 { payload } else { len as usize };
+            if command == Command::WRITE.0 {
+                bytes.resize(bytes.len() + payload.min(1 << 20), 0x5a);
+            }
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_bytes_stay_within_the_budget(bytes in prop::collection::vec(any::<u8>(), 0..5000), structured: bool) {
+        let after = run(&Bent::new(1 << 20), structured, &bytes);
+        prop_assert!(after.inbox_bytes <= Limits::default().receive_buffer_bytes);
+    }
+
+    #[test]
+    fn random_requests_stay_within_the_budget(
+        requests in prop::collection::vec(any_request(), 0..30), structured: bool,
+    ) {
+        let after = run(&Bent::new(1 << 20), structured, &requests.concat());
+        prop_assert!(after.inbox_bytes <= Limits::default().receive_buffer_bytes);
+        prop_assert!(matches!(after.result, Ok(()) | Err(Ended::Magic(_) | Ended::Socket(_))));
+    }
+}
+
+#[test]
+fn writes_received_together_are_applied_together_and_share_a_sync() {
+    let export = Bent::new(1 << 20);
+    let mut bytes = Vec::new();
+    for cookie in 0..4 {
+        bytes.extend(write(cookie, CommandFlags::FUA, cookie * 512, &[cookie as u8; 512]));
+    }
+    bytes.extend(request(Command::FLUSH, CommandFlags::NONE, 4, 0, 0));
+    bytes.extend(request(Command::FLUSH, CommandFlags::NONE, 5, 0, 0));
+    let mut after = run(&export, false, &bytes);
+    let mut replies = [(); 6].map(|()| after.peer.receive()).map(|reply| (reply.cookie, reply.error));
+    replies.sort_unstable();
+    assert_eq!(replies, [0, 1, 2, 3, 4, 5].map(|cookie| (cookie, 0)));
+    assert_eq!(export.write_calls.load(Ordering::SeqCst), 1);
+    assert_eq!(export.memory.flush_count(), 1);
+}
+
+#[test]
+fn a_write_without_room_does_not_fail_its_neighbours() {
+    let mut export = Bent::new(1 << 20);
+    export.before_write =
+        Some(Arc::new(
+            |writes| {
+                if writes.iter().any(|write| write.offset == 4096) { Err(Error::OutOfSpace) } else { Ok(()) }
+            },
+        ));
+    let none = CommandFlags::NONE;
+    let bytes = [write(1, none, 0, b"one"), write(2, none, 4096, b"two"), write(3, none, 8192, b"three")].concat();
+    let mut after = run(&export, false, &bytes);
+    let errors = [(); 3].map(|()| after.peer.receive().error);
+    assert_eq!(errors, [0, Errno::NOSPC.0, 0]);
+}
+
+#[test]
+fn a_large_write_fails_where_its_piece_failed_and_the_rest_is_drained() {
+    let mut export = Bent::new(8 << 20);
+    export.before_write = Some(Arc::new(|writes| {
+        let reaches = |write: &crate::export::Write<'_>| write.offset + write.data.len() as u64 > 1 << 20;
+        if writes.iter().any(reaches) { Err(Error::OutOfSpace) } else { Ok(()) }
+    }));
+    let large = write(1, CommandFlags::NONE, 0, &vec![1; 4 << 20]);
+    let bytes = [large, write(2, CommandFlags::NONE, 0, b"small")].concat();
+    let mut after = run(&export, true, &bytes);
+    let failed = after.peer.receive();
+    assert_eq!((failed.cookie, failed.error), (1, Errno::NOSPC.0));
+    let (_, payload) = failed.chunk.unwrap();
+    let offset = u64::from_be_bytes(*payload.last_chunk().unwrap());
+    assert!(offset <= 1 << 20 && offset > 0, "{offset}");
+    let small = after.peer.receive();
+    assert_eq!((small.cookie, small.error), (2, 0));
+    assert!(after.inbox_bytes <= 256 << 10, "4 MiB went through a buffer of 256 KiB");
+}
+
+#[test]
+fn refused_requests_leave_the_connection_alive() {
+    let bytes = [
+        write(1, CommandFlags(1 << 7), 0, &[1; 5000]),
+        request(Command(77), CommandFlags::NONE, 2, 0, 0),
+        write(3, CommandFlags::NONE, 1 << 20, &vec![1; 300_000]),
+        request(Command::READ, CommandFlags::NONE, 4, 1 << 20, 1),
+        request(Command::READ, CommandFlags::NONE, 5, 0, 4),
+    ]
+    .concat();
+    for structured in [false, true] {
+        let mut after = run(&Bent::new(1 << 20), structured, &bytes);
+        let errors = [Errno::INVAL, Errno::INVAL, Errno::NOSPC, Errno::INVAL];
+        for (cookie, error) in (1..).zip(errors) {
+            let reply = after.peer.receive();
+            assert_eq!((reply.cookie, reply.error), (cookie, error.0));
+            assert_eq!(reply.chunk.is_some(), structured);
+        }
+        let last = after.peer.receive();
+        assert_eq!((last.cookie, last.error), (5, 0));
+        assert!(last.is_last() && matches!(after.result, Ok(())));
+    }
+}
+
+#[test]
+fn disconnect_finishes_what_was_asked_before_it() {
+    let bytes = [
+        write(1, CommandFlags::NONE, 0, b"hello"),
+        request(Command::READ, CommandFlags::NONE, 2, 8192, 5),
+        request(Command::DISC, CommandFlags::NONE, 3, 0, 0),
+        request(Command::FLUSH, CommandFlags::NONE, 4, 0, 0),
+    ]
+    .concat();
+    let export = Bent::new(1 << 20);
+    let mut after = run(&export, false, &bytes);
+    let mut cookies = [after.peer.receive().cookie, after.peer.receive().cookie];
+    cookies.sort_unstable();
+    assert_eq!(cookies, [1, 2]);
+    assert_eq!(export.memory.flush_count(), 0, "nothing is done after a goodbye");
+}
+
+/// CVE-2025-47711 and CVE-2025-47712 (nbdkit): block status of the largest length, and extents of 4 GiB and more.
+#[test]
+fn huge_block_status_is_cut_to_the_request() {
+    let mut export = Bent::new(1 << 20);
+    export.size_bytes = Some(1 << 50);
+    export.status = Some(Arc::new(|_, _, _| {
+        let hole = StatusExtent { len: 1 << 20, state: BlockState::Hole };
+        Ok(vec![hole, StatusExtent { len: 1 << 49, state: BlockState::Data }, hole])
+    }));
+    let lens = [u32::MAX, u32::MAX - 4095, 1 << 31, (1 << 20) + 1];
+    for len in lens {
+        let mut after =
+            run(&export, true, &request(Command::BLOCK_STATUS, CommandFlags::NONE, 1, (1 << 50) - (1 << 32), len));
+        let (_, payload) = after.peer.receive().chunk.unwrap();
+        let (_, extents) = super::super::wire::transmission::decode_status(&payload).unwrap();
+        let lens: Vec<_> = extents.iter().map(|extent| extent.len).collect();
+        assert_eq!(lens, [1 << 20, len - (1 << 20)]);
+    }
+    let mut after = run(&export, true, &request(Command::BLOCK_STATUS, CommandFlags::REQ_ONE, 1, 0, 4096));
+    let (_, payload) = after.peer.receive().chunk.unwrap();
+    assert_eq!(payload.len(), 12, "one extent");
+    assert_eq!(payload[4..8], 4096_u32.to_be_bytes());
+}
+
+#[test]
+fn an_empty_or_failed_block_status_is_an_error() {
+    let mut export = Bent::new(1 << 20);
+    export.status = Some(Arc::new(|offset, _, _| match offset {
+        0 => Ok(vec![]),
+        _ => Err(Error::Corrupt { file: "secret".into(), offset, why: "x" }),
+    }));
+    let status = |cookie, offset| request(Command::BLOCK_STATUS, CommandFlags::NONE, cookie, offset, 4096);
+    let mut after = run(&export, true, &[status(1, 0), status(2, 4096)].concat());
+    for _ in 0..2 {
+        let reply = after.peer.receive();
+        assert_eq!(reply.error, Errno::IO.0);
+        let (_, payload) = reply.chunk.unwrap();
+        assert!(!String::from_utf8_lossy(&payload).contains("secret"), "file names are not for tenants");
+    }
+}
