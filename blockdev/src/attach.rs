@@ -51,6 +51,16 @@ pub enum Method {
     Fuse,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Kernel => "kernel",
+            Self::Fuse => "fuse",
+        })
+    }
+}
+
 /// How to attach.
 #[derive(Clone, Debug)]
 pub struct AttachOptions {

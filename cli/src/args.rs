@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Export(command::export::Export),
     #[command(visible_alias = "map")]
     Attach(command::attach::Attach),
+    #[command(hide = true)]
+    AttachHelper(command::attach_helper::AttachHelper),
     #[command(visible_alias = "unmap")]
     Detach(command::detach::Detach),
     #[command(visible_alias = "mapped")]
@@ -65,6 +67,6 @@ pub(crate) enum Command {
 impl Command {
     /// True for the command that stays: its log is worth more.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Serve(_))
+        matches!(self, Self::Serve(_) | Self::AttachHelper(_))
     }
 }

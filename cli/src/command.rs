@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub(crate) mod attach;
+pub(crate) mod attach_helper;
 pub(crate) mod attached;
 pub(crate) mod capacity;
 pub(crate) mod check;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Import(import) => import.run(global),
         Command::Export(export) => export.run(global),
         Command::Attach(attach) => attach.run(global),
+        Command::AttachHelper(helper) => helper.run(),
         Command::Detach(detach) => detach.run(global),
         Command::Attached(attached) => attached.run(global),
         Command::Check(check) => check.run(global),

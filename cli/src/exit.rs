@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use siltstone::attach::AttachError;
 use siltstone::control::{self, Failure, Kind};
 use siltstone::node::NodeError;
 use siltstone::{Error as StoreError, ErrorKind};
@@ -90,8 +91,9 @@ fn kind_in(error: &anyhow::Error) -> Kind {
         let failure = || cause.downcast_ref::<Failure>().map(|failure| failure.kind);
         let control = || cause.downcast_ref::<control::Error>().map(control::Error::kind);
         let node = || cause.downcast_ref::<NodeError>().map(|error| kind_of(error.kind()));
+        let attach = || cause.downcast_ref::<AttachError>().map(|error| kind_of(error.kind()));
         let store = || cause.downcast_ref::<StoreError>().map(|error| kind_of(error.kind()));
-        complaint.or_else(failure).or_else(control).or_else(node).or_else(store)
+        complaint.or_else(failure).or_else(control).or_else(node).or_else(attach).or_else(store)
     };
     error.chain().find_map(known).unwrap_or(Kind::Other)
 }

@@ -4,7 +4,6 @@
 //! the same, and executed by the same code ([`handler`]).
 
 mod args;
-mod attach;
 mod backend;
 mod command;
 mod daemon;

@@ -1,7 +1,8 @@
 //! `silt attached`
 
+use siltstone::attach::{self, Attached as Attachment};
+
 use crate::args::Global;
-use crate::attach::{self, Attached as Attachment};
 use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::output::{Output, table};
@@ -25,7 +26,13 @@ fn text(attached: &[Attachment]) -> String {
         return String::new();
     }
     let row = |attachment: &Attachment| {
-        vec![attachment.name.clone(), attachment.device.display().to_string(), attachment.method.clone()]
+        let state = if attachment.broken { "broken" } else { "ok" };
+        vec![
+            attachment.name.clone(),
+            attachment.device.display().to_string(),
+            attachment.method.to_string(),
+            state.to_owned(),
+        ]
     };
-    table(&["NAME", "DEVICE", "METHOD"], &[], attached.iter().map(row))
+    table(&["NAME", "DEVICE", "METHOD", "STATE"], &[], attached.iter().map(row))
 }

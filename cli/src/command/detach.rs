@@ -1,7 +1,6 @@
 //! `silt detach`
 
 use crate::args::Global;
-use crate::attach;
 use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -17,7 +16,7 @@ pub(crate) struct Detach {
 impl Detach {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let dir = DataDir::new(&global.data)?;
-        attach::detach(dir.path(), &self.name)?;
+        siltstone::attach::detach(dir.path(), &self.name)?;
         let document = serde_json::json!({ "detached": self.name });
         Output::new(global).done(&document, || format!("detached {}", self.name))?;
         Ok(Exit::Ok)

@@ -10,6 +10,7 @@ mod registry;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,14 @@ impl Server {
         let listener =
             Listener::unix(path).map_err(|source| ListenError { address: path.display().to_string(), source })?;
         self.accept_on(listener, path.display().to_string())
+    }
+
+    /// Accepts on a Unix socket that already listens, at `path` (for messages); whoever made it removes its name.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn listen_on(&self, listener: UnixListener, path: &Path) -> Result<(), ListenError> {
+        self.accept_on(Listener::given(listener.into(), path), path.display().to_string())
     }
 
     /// Accepts on a TCP address and returns it with the port that was chosen if it was 0. Nothing is encrypted and

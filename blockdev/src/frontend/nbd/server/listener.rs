@@ -48,6 +48,11 @@ impl Listener {
         Ok(listener)
     }
 
+    /// A Unix socket that somebody else made and listens on; its name stays theirs.
+    pub(super) fn given(fd: OwnedFd, path: &Path) -> Self {
+        Self::Unix { fd, path: path.to_owned(), made: None }
+    }
+
     pub(super) fn tcp(address: SocketAddr) -> io::Result<(Self, SocketAddr)> {
         let listener = TcpListener::bind(address)?;
         let bound = listener.local_addr()?;
