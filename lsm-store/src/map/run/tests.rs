@@ -78,7 +78,7 @@ fn a_flipped_bit_is_never_a_wrong_answer() {
     let right = probes.map(|probe| version.find(probe.layer, probe.block).unwrap());
     let bits = file.bytes.read().len() * 8;
     // All bits of what holds something, and a sample of the padding.
-    let interesting = |bit: usize| file.bytes.read()[bit / 8] != 0 || bit % 101 == 0;
+    let interesting = |bit: usize| file.bytes.read()[bit / 8] != 0 || bit.is_multiple_of(101);
     for bit in (0..bits).filter(|bit| interesting(*bit)).collect::<Vec<_>>() {
         file.bytes.write()[bit / 8] ^= 1 << (bit % 8);
         let version = Version::open(&files_on(device.clone()), &[meta]).unwrap();
