@@ -5,7 +5,8 @@ use super::{Action, CompactionPlan, MergeContext, Policy, debt, execute, plan};
 use crate::device::Device;
 use crate::error::Result;
 use crate::id::{LayerId, RunId};
-use crate::map::testing::{data, flush_run, memory_files, stretch};
+use crate::map::run::Section;
+use crate::map::testing::{data, flush_run, memory_files, section, stretch};
 use crate::map::{Edit, Key, Run, RunFiles, RunMeta, Stretch, Target, Version};
 
 fn policy() -> Policy {
@@ -120,8 +121,7 @@ fn version_of(runs: impl IntoIterator<Item = Arc<Run>>) -> Version {
 }
 
 fn everything(run: &Arc<Run>) -> (Vec<Stretch>, Vec<Stretch>) {
-    use crate::map::run::Section;
-    [Section::Entries, Section::Ranges].map(|section| run.stream(section, None).collect::<Result<_>>().unwrap()).into()
+    (section(run, Section::Entries, None), section(run, Section::Ranges, None))
 }
 
 fn merge_all(version: &Version, drop_holes: bool, cut_bytes: u64) -> CompactionPlan {
