@@ -31,7 +31,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { level0_runs: 4, level1_bytes: 2 << 20, fan_out: 8, run_bytes: 4 << 20, levels_max: 8 }
+        Self { level0_runs: 4, level1_bytes: 2 << 20, fan_out: 8, run_bytes: 2 << 20, levels_max: 8 }
     }
 }
 

@@ -1,69 +1,146 @@
-//! Lays sorted streams of stretches over each other: where several know a block, the newest stream wins.
+//! Lays sorted sources of stretches over each other: where several know a block, the newest source wins.
 
 use std::iter::Peekable;
 
-use super::Stretch;
+use super::{Key, Stretch};
 use crate::error::Result;
 
-/// Stretches in order that do not overlap.
-pub(super) type Stream = Box<dyn Iterator<Item = Result<Stretch>> + Send>;
+/// Stretches in order that do not overlap, handed out some at a time.
+pub(super) trait Source: Send {
+    /// Replaces what is in `batch` by the stretches that follow; false, and an empty batch, at the end.
+    fn next_batch(&mut self, batch: &mut Vec<Stretch>) -> Result<bool>;
+}
 
-/// The pieces of several streams that no newer stream covers, in order, each with the number of its stream.
+/// A source and what it has handed out.
+struct Stream {
+    source: Box<dyn Source>,
+    batch: Vec<Stretch>,
+    at: usize,
+    /// What is left of the next stretch.
+    head: Option<Stretch>,
+}
+
+/// Where the head of a stream begins, as one number; larger than any block's if the stream is at its end.
+type Rank = u128;
+const AT_END: Rank = Rank::MAX;
+
+fn rank(key: Key) -> Rank {
+    Rank::from(key.layer.0) << 64 | Rank::from(key.block.0)
+}
+
+impl Stream {
+    #[inline]
+    fn advance(&mut self) -> Result<()> {
+        self.at += 1;
+        while self.at >= self.batch.len() {
+            self.at = 0;
+            if !self.source.next_batch(&mut self.batch)? {
+                self.head = None;
+                return Ok(());
+            }
+        }
+        self.head = Some(self.batch[self.at]);
+        Ok(())
+    }
+
+    /// Takes off what the piece covers or what lies before its end.
+    fn skip(&mut self, piece: &Stretch) -> Result<()> {
+        let end = piece.end();
+        while let Some(head) = self.head.filter(|head| head.layer == piece.layer && head.first < end) {
+            if head.end() > end {
+                self.head = head.clip(end, head.end());
+                break;
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    fn rank(&self) -> Rank {
+        self.head.map_or(AT_END, |head| rank(head.key()))
+    }
+}
+
+/// The pieces of several sources that no newer source covers, in order, each with the number of its source.
 pub(super) struct Overlay {
     /// Newest first.
     streams: Vec<Stream>,
-    /// What is left of each stream's next stretch.
-    heads: Vec<Option<Stretch>>,
+    /// The streams' ranks, apart from them because every choice looks at all of them.
+    ranks: Vec<Rank>,
     started: bool,
+    /// The stream of the piece before; as long as its stretches end before `others`, no other stream is looked at.
+    leader: usize,
+    /// The smallest rank of the other streams.
+    others: Rank,
 }
 
 impl Overlay {
-    /// `streams`, newest first.
-    pub(super) fn new(streams: Vec<Stream>) -> Self {
-        Self { heads: vec![None; streams.len()], streams, started: false }
-    }
-
-    fn advance(&mut self, stream: usize) -> Result<()> {
-        self.heads[stream] = self.streams[stream].next().transpose()?;
-        Ok(())
+    /// `sources`, newest first.
+    pub(super) fn new(sources: Vec<Box<dyn Source>>) -> Self {
+        let stream = |source| Stream { source, batch: Vec::new(), at: 0, head: None };
+        let ranks = vec![AT_END; sources.len()];
+        let streams = sources.into_iter().map(stream).collect();
+        Self { streams, ranks, started: false, leader: 0, others: 0 }
     }
 
     /// The next piece.
+    #[inline]
     fn step(&mut self) -> Result<Option<(usize, Stretch)>> {
+        if let Some(piece) = self.undisputed()? {
+            return Ok(Some(piece));
+        }
         if !self.started {
-            (0..self.streams.len()).try_for_each(|stream| self.advance(stream))?;
             self.started = true;
+            self.streams.iter_mut().try_for_each(Stream::advance)?;
+            self.ranks.iter_mut().zip(&self.streams).for_each(|(rank, stream)| *rank = stream.rank());
         }
-        let mut earliest: Option<(usize, Stretch)> = None;
-        for (stream, head) in self.heads.iter().enumerate() {
-            // Of heads that begin together the first is the newest.
-            if let Some(head) = head
-                && earliest.is_none_or(|(_, best)| head.key() < best.key())
-            {
-                earliest = Some((stream, *head));
-            }
+        self.choose_leader();
+        match self.undisputed()? {
+            None => self.disputed(),
+            piece => Ok(piece),
         }
-        let Some((winner, stretch)) = earliest else { return Ok(None) };
-        let newer = self.heads[..winner].iter().flatten().filter(|head| head.layer == stretch.layer);
-        let end = newer.map(|head| head.first).fold(stretch.end(), Ord::min);
-        let piece = stretch.clip(stretch.first, end).expect("newer heads begin behind the winner's first block");
-        for stream in winner..self.streams.len() {
-            self.skip(stream, &piece)?;
-        }
-        Ok(Some((winner, piece)))
     }
 
-    /// Takes off a stream what the piece covers or lies before its end.
-    fn skip(&mut self, stream: usize, piece: &Stretch) -> Result<()> {
-        let end = piece.end();
-        while let Some(head) = self.heads[stream].filter(|head| head.layer == piece.layer && head.first < end) {
-            if head.end() > end {
-                self.heads[stream] = head.clip(end, head.end());
-                break;
+    /// The leader's head, if it ends before any other begins.
+    #[inline]
+    fn undisputed(&mut self) -> Result<Option<(usize, Stretch)>> {
+        let Some(leader) = self.streams.get_mut(self.leader) else { return Ok(None) };
+        let Some(head) = leader.head.filter(|head| rank(head.last_key()) < self.others) else { return Ok(None) };
+        leader.advance()?;
+        self.ranks[self.leader] = leader.rank();
+        Ok(Some((self.leader, head)))
+    }
+
+    /// Makes the stream whose head begins first the leader; of those that begin together, the newest.
+    fn choose_leader(&mut self) {
+        let (mut leader, mut first, mut second) = (0, AT_END, AT_END);
+        for (number, &rank) in self.ranks.iter().enumerate() {
+            if rank < first {
+                (leader, first, second) = (number, rank, first);
+            } else {
+                second = second.min(rank);
             }
-            self.advance(stream)?;
         }
-        Ok(())
+        (self.leader, self.others) = (leader, second);
+    }
+
+    /// The leader's head as far as no newer stream covers it; older streams lose what it covers.
+    fn disputed(&mut self) -> Result<Option<(usize, Stretch)>> {
+        let Some(head) = self.streams.get(self.leader).and_then(|leader| leader.head) else { return Ok(None) };
+        let newer = self.streams[..self.leader].iter().filter_map(|stream| stream.head);
+        let end = newer.filter(|newer| newer.layer == head.layer).map(|newer| newer.first).fold(head.end(), Ord::min);
+        let piece = head.clip(head.first, end).expect("newer heads begin behind the leader's first block");
+        let behind = rank(piece.last_key());
+        for number in self.leader..self.streams.len() {
+            if self.ranks[number] <= behind {
+                self.streams[number].skip(&piece)?;
+                self.ranks[number] = self.streams[number].rank();
+            }
+        }
+        let leader = self.leader;
+        // The leader may have lost its lead: nothing is undisputed until the next choice.
+        self.others = 0;
+        Ok(Some((leader, piece)))
     }
 }
 
@@ -71,10 +148,10 @@ impl Iterator for Overlay {
     type Item = Result<(usize, Stretch)>;
 
     /// After an error the overlay is used up.
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            self.heads.fill(None);
             self.streams.clear();
         }
         step.transpose()
@@ -95,6 +172,7 @@ impl<I: Iterator<Item = Result<Stretch>>> Joined<I> {
 impl<I: Iterator<Item = Result<Stretch>>> Iterator for Joined<I> {
     type Item = Result<Stretch>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let mut stretch = match self.inner.next()? {
             Ok(stretch) => stretch,

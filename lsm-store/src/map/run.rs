@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::filter::{Filter, FilterKeys};
+use super::merge::Source;
 use super::page::Page;
 use super::{Key, Stretch};
 use crate::error::{Error, Result};
@@ -154,8 +155,9 @@ impl Run {
     /// Reads the run and builds its filter, if the budget has room for it.
     pub(super) fn build_filter(self: &Arc<Self>, level: u8) -> Result<()> {
         let mut keys = FilterKeys::default();
-        for stretch in self.stream(Section::Entries, None) {
-            keys.add(&stretch?);
+        let (mut entries, mut batch) = (SectionStream::new(self.clone(), Section::Entries, None), Vec::new());
+        while entries.next_batch(&mut batch)? {
+            batch.iter().for_each(|stretch| keys.add(stretch));
         }
         self.searches.store(0, Ordering::Relaxed);
         self.install_filter(keys, level);
@@ -167,12 +169,6 @@ impl Run {
             // Two threads may have built it; one filter is as good as the other.
             let _ = self.filter.set(filter);
         }
-    }
-
-    /// The stretches of a section in order, from the one that covers `from` or follows it; all of them for `None`.
-    /// Reads ahead, past the page cache.
-    pub(super) fn stream(self: &Arc<Self>, section: Section, from: Option<Key>) -> SectionStream {
-        SectionStream::new(self.clone(), section, from)
     }
 
     /// Pages of a section, as numbers in the file.

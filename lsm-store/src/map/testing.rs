@@ -7,6 +7,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use proptest::prelude::*;
 
+use super::merge::Source;
+use super::run::Section;
+use super::run::reader::LevelStream;
 use super::{Key, PageCache, PageKey, Run, RunFiles, RunLimits, RunWriter, Stretch, Target};
 use crate::clock::SystemClock;
 use crate::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
@@ -233,4 +236,13 @@ pub(super) fn ordered(layers: u64, at_most: usize) -> impl Strategy<Value = Vec<
         }
         out
     })
+}
+
+/// What a section of a run holds, from what covers `from` on.
+pub(super) fn section(run: &Arc<Run>, section: Section, from: Option<Key>) -> Vec<Stretch> {
+    let (mut source, mut all, mut batch) = (LevelStream::new(vec![run.clone()], section, from), Vec::new(), Vec::new());
+    while source.next_batch(&mut batch).unwrap() {
+        all.extend_from_slice(&batch);
+    }
+    all
 }

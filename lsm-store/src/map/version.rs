@@ -10,7 +10,8 @@ mod scan;
 
 use std::sync::Arc;
 
-use super::merge::Stream;
+use super::merge::Source;
+use super::run::reader::LevelStream;
 use super::run::{Section, path};
 use super::{Key, Run, RunFiles, RunMeta};
 use crate::error::{Error, Result};
@@ -188,27 +189,18 @@ impl Version {
         Ok(built)
     }
 
-    /// Everything as streams, newest first, from `from` on; `keep` chooses among the runs. A run's entries are
+    /// Everything as sources, newest first, from `from` on; `keep` chooses among the runs. A run's entries are
     /// newer than its ranges.
-    fn streams(&self, from: Option<Key>, keep: impl Fn(&Run) -> bool) -> Vec<Stream> {
+    fn sources(&self, from: Option<Key>, keep: impl Fn(&Run) -> bool) -> Vec<Box<dyn Source>> {
         let chosen = |level: &Level| level.runs.iter().filter(|run| keep(run)).cloned().collect::<Vec<_>>();
         let Some((top, deeper)) = self.levels.split_first() else { return Vec::new() };
         let groups = chosen(top).into_iter().map(|run| vec![run]).chain(deeper.iter().map(|level| chosen(level)));
-        groups
-            .filter(|runs| !runs.is_empty())
-            .flat_map(|runs| {
-                [Section::Entries, Section::Ranges].map(|section| level_stream(runs.clone(), section, from))
-            })
-            .collect()
+        let sections = |runs: Vec<Arc<Run>>| {
+            [Section::Entries, Section::Ranges].map(|section| LevelStream::new(runs.clone(), section, from))
+        };
+        let boxed = |source| Box::new(source) as Box<dyn Source>;
+        groups.flat_map(sections).filter(|source| !source.is_empty()).map(boxed).collect()
     }
-}
-
-/// Runs that follow each other as one stream.
-pub(super) fn level_stream(runs: Vec<Arc<Run>>, section: Section, from: Option<Key>) -> Stream {
-    Box::new(runs.into_iter().flat_map(move |run| {
-        let from = from.filter(|from| run.meta().first < *from);
-        run.stream(section, from)
-    }))
 }
 
 #[cfg(test)]

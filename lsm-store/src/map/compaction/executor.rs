@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Action, CompactionPlan};
 use crate::error::Result;
 use crate::id::{LayerId, RunId};
-use crate::map::merge::{Joined, Overlay, Stream};
+use crate::map::merge::{Joined, Overlay, Source};
 use crate::map::run::Section;
-use crate::map::version::level_stream;
+use crate::map::run::reader::LevelStream;
 use crate::map::{Edit, Key, Run, RunFiles, RunWriter, Stretch, Target, Version};
 
 /// What a merge needs from the owner of the map.
@@ -69,22 +69,42 @@ pub fn execute(plan: &CompactionPlan, version: &Version, context: &mut MergeCont
 /// Ranges take part twice: they hide older entries, and they go to the ranges of the output whole, not cut up by the
 /// entries on top of them.
 fn merge(groups: Vec<Vec<Arc<Run>>>, drop_holes: bool, output: &mut Output<'_, '_>) -> Result<()> {
-    let stream = |runs: &Vec<Arc<Run>>, section| level_stream(runs.clone(), section, None);
-    let ranges: Vec<Stream> = groups.iter().map(|runs| stream(runs, Section::Ranges)).collect();
-    let everything = groups
-        .iter()
-        .flat_map(|runs| [Section::Entries, Section::Ranges].map(|section| stream(runs, section)))
-        .collect();
-    let is_entry = |stream: usize| stream.is_multiple_of(2);
-    let entries = Overlay::new(everything)
-        .filter_map(move |piece| piece.map(|(stream, stretch)| is_entry(stream).then_some(stretch)).transpose());
+    let (mut everything, mut is_entry, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
+    for runs in groups {
+        for section in [Section::Entries, Section::Ranges] {
+            let source = || Box::new(LevelStream::new(runs.clone(), section, None));
+            if !source().is_empty() {
+                everything.push(source() as Box<dyn Source>);
+                is_entry.push(section == Section::Entries);
+                ranges.extend((section == Section::Ranges).then(|| source() as Box<dyn Source>));
+            }
+        }
+    }
+    let entries = Overlay::new(everything).filter_map(move |piece| match piece {
+        Ok((source, _)) if !is_entry[source] => None,
+        piece => Some(piece.map(|(_, stretch)| stretch)),
+    });
     let ranges = Overlay::new(ranges).map(|piece| piece.map(|(_, stretch)| stretch));
     let keeps = output.context.keeps_layer;
     let kept = move |stretch: &Result<Stretch>| stretch.as_ref().map_or(true, |stretch| keeps(stretch.layer));
     let visible =
         move |range: &Result<Stretch>| range.as_ref().map_or(true, |range| !drop_holes || range.target != Target::Hole);
-    let mut entries = Joined::new(entries.filter(kept)).peekable();
-    let mut ranges = Joined::new(ranges.filter(kept).filter(visible)).peekable();
+    let entries = Joined::new(entries.filter(kept)).peekable();
+    let ranges = Joined::new(ranges.filter(kept).filter(visible)).peekable();
+    interleave(entries, ranges, drop_holes, output)
+}
+
+/// Hands entries and ranges to the output in order of their first blocks.
+fn interleave<E, R>(
+    mut entries: Peekable<E>,
+    mut ranges: Peekable<R>,
+    drop_holes: bool,
+    output: &mut Output<'_, '_>,
+) -> Result<()>
+where
+    E: Iterator<Item = Result<Stretch>>,
+    R: Iterator<Item = Result<Stretch>>,
+{
     loop {
         let range_first = match (peek_key(&mut entries), peek_key(&mut ranges)) {
             (None, None) => return output.finish(),

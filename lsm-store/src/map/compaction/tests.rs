@@ -5,8 +5,9 @@ use super::{Action, CompactionPlan, MergeContext, Policy, debt, execute, plan};
 use crate::device::Device;
 use crate::error::Result;
 use crate::id::{LayerId, RunId};
-use crate::map::testing::{data, flush_run, memory_files, stretch};
-use crate::map::{Edit, Key, Run, RunFiles, RunMeta, Stretch, Target, Version};
+use crate::map::run::Section;
+use crate::map::testing::{data, flush_run, memory_files, section, stretch};
+use crate::map::{Edit, Key, Run, RunFiles, RunMeta, RunWriter, Stretch, Target, Version};
 
 fn policy() -> Policy {
     Policy { level0_runs: 2, level1_bytes: 100_000, fan_out: 10, run_bytes: 40_000, levels_max: 4 }
@@ -120,8 +121,7 @@ fn version_of(runs: impl IntoIterator<Item = Arc<Run>>) -> Version {
 }
 
 fn everything(run: &Arc<Run>) -> (Vec<Stretch>, Vec<Stretch>) {
-    use crate::map::run::Section;
-    [Section::Entries, Section::Ranges].map(|section| run.stream(section, None).collect::<Result<_>>().unwrap()).into()
+    (section(run, Section::Entries, None), section(run, Section::Ranges, None))
 }
 
 fn merge_all(version: &Version, drop_holes: bool, cut_bytes: u64) -> CompactionPlan {
@@ -183,7 +183,7 @@ fn cut_runs_do_not_overlap() {
         |offset| (0..6000u64).map(move |at| stretch(1, at * 37 + offset, 3, data((at * 7919 % 5000) as u32, 0)));
     let ranges: Vec<_> = (0..40).map(|at| stretch(1, at * 5551, 5003, Target::Zero)).collect();
     let upper = flush_run(&files, 1, &entries(0).collect::<Vec<_>>());
-    let mut writer = crate::map::RunWriter::create(&files, RunId(2), 0, true).unwrap();
+    let mut writer = RunWriter::create(&files, RunId(2), 0, true).unwrap();
     entries(5).for_each(|entry| writer.push_entry(entry).unwrap());
     ranges.iter().for_each(|range| writer.push_range(*range).unwrap());
     let version = version_of([upper, writer.finish().unwrap()]);
@@ -194,6 +194,26 @@ fn cut_runs_do_not_overlap() {
     assert_eq!(merged.scan_all().collect::<Result<Vec<_>>>().unwrap(), pieces);
     for (_, run) in merged.runs() {
         assert_eq!(run.verify(), []);
+    }
+}
+
+/// Every range begins inside an entry, so that half of the places for a cut are inside one.
+#[test]
+fn a_cut_does_not_go_through_an_entry() {
+    let files = memory_files().1;
+    let mut writer = RunWriter::create(&files, RunId(1), 0, true).unwrap();
+    for at in 0..6000 {
+        writer.push_entry(stretch(1, at * 10_000, 9000, data((at * 7919 % 5000) as u32, 0))).unwrap();
+        writer.push_range(stretch(1, at * 10_000 + 4500, 5000 + at % 300, Target::Zero)).unwrap();
+    }
+    let version = version_of([writer.finish().unwrap()]);
+    // Whether an entry or a range makes a run long enough depends on the length.
+    for cut_bytes in (8000..16_000).step_by(500) {
+        let edit = run_plan(&merge_all(&version, false, cut_bytes), &version, &files, &|_| true).unwrap();
+        assert!(edit.added.len() > 1, "{} runs", edit.added.len());
+        let merged = version.apply(&edit);
+        assert!(merged.scan_all().map(Result::unwrap).eq(version.scan_all().map(Result::unwrap)));
+        edit.added.iter().for_each(|(_, run)| files.delete(run.id()).unwrap());
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Patience, Run, Section, Stop};
 use crate::device::AlignedBuffer;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::map::merge::Source;
 use crate::map::page::{PAGE_BYTES, Page};
 use crate::map::{Key, Stretch};
 
@@ -12,7 +13,7 @@ use crate::map::{Key, Stretch};
 const READ_PAGES_MIN: u32 = 4;
 const READ_PAGES_MAX: u32 = 64;
 
-/// The stretches of a section, in order. Ends after the first error. Holds one read (at most 256 KiB) and one decoded page.
+/// The stretches of a section, in order, a page at a time. Holds one read, at most 256 KiB.
 pub(in crate::map) struct SectionStream {
     run: Arc<Run>,
     section: Section,
@@ -23,8 +24,6 @@ pub(in crate::map) struct SectionStream {
     read_pages: u32,
     buffer: Option<AlignedBuffer>,
     buffered: std::ops::Range<u32>,
-    decoded: Vec<Stretch>,
-    at: usize,
 }
 
 impl SectionStream {
@@ -41,8 +40,6 @@ impl SectionStream {
             read_pages,
             buffer: None,
             buffered: 0..0,
-            decoded: Vec::new(),
-            at: 0,
         }
     }
 
@@ -70,8 +67,9 @@ impl SectionStream {
         Ok(())
     }
 
-    /// Decodes the next page; false at the end.
-    fn decode_page(&mut self) -> Result<bool> {
+    /// Decodes the next page into `decoded`; false at the end.
+    fn decode_page(&mut self, decoded: &mut Vec<Stretch>) -> Result<bool> {
+        decoded.clear();
         if !self.started {
             self.start()?;
         }
@@ -87,37 +85,66 @@ impl SectionStream {
         let bytes = &buffer[at..at + PAGE_BYTES];
         let (files, id) = (&self.run.files, self.run.id());
         let bytes = files.verify(id, number.into(), bytes)?;
-        self.decoded.clear();
-        self.at = 0;
-        let decoded = &mut self.decoded;
         Page::parse(bytes)
             .and_then(|page| page.check(|stretch| decoded.push(stretch)))
             .map_err(|why| files.damaged(id, number.into(), why))?;
-        if let Some(from) = self.from {
-            self.at = decoded.partition_point(|stretch| stretch.last_key() < from);
+        if let Some(from) = self.from.take() {
+            decoded.drain(..decoded.partition_point(|stretch| stretch.last_key() < from));
         }
         self.next_page += 1;
         Ok(true)
     }
+}
 
-    fn fail(&mut self, error: Error) -> Option<Result<Stretch>> {
-        (self.next_page, self.decoded) = (self.end_page, Vec::new());
-        Some(Err(error))
+impl Source for SectionStream {
+    fn next_batch(&mut self, batch: &mut Vec<Stretch>) -> Result<bool> {
+        // What covers `from` may be the end of the page before it was looked for.
+        while self.decode_page(batch)? {
+            if !batch.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-impl Iterator for SectionStream {
-    type Item = Result<Stretch>;
+/// Runs that follow each other, as one source.
+pub(in crate::map) struct LevelStream {
+    runs: std::vec::IntoIter<Arc<Run>>,
+    section: Section,
+    from: Option<Key>,
+    current: Option<SectionStream>,
+}
 
-    fn next(&mut self) -> Option<Result<Stretch>> {
-        while self.at >= self.decoded.len() {
-            match self.decode_page() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => return self.fail(error),
+impl LevelStream {
+    /// A section of `runs`, which are in order; all of it, or what covers `from` and follows.
+    pub(in crate::map) fn new(mut runs: Vec<Arc<Run>>, section: Section, from: Option<Key>) -> Self {
+        runs.retain(|run| !run.pages(section).is_empty());
+        Self { runs: runs.into_iter(), section, from, current: None }
+    }
+}
+
+impl LevelStream {
+    /// True if there is nothing to read.
+    pub(in crate::map) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.runs.len() == 0
+    }
+}
+
+impl Source for LevelStream {
+    fn next_batch(&mut self, batch: &mut Vec<Stretch>) -> Result<bool> {
+        loop {
+            if let Some(current) = &mut self.current
+                && current.next_batch(batch)?
+            {
+                return Ok(true);
             }
+            let Some(run) = self.runs.next() else {
+                batch.clear();
+                return Ok(false);
+            };
+            let from = self.from.filter(|from| run.meta().first < *from);
+            self.current = Some(SectionStream::new(run, self.section, from));
         }
-        self.at += 1;
-        Some(Ok(self.decoded[self.at - 1]))
     }
 }

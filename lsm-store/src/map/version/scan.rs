@@ -19,8 +19,8 @@ impl Version {
     #[must_use]
     pub fn scan(&self, from: Key, to: Option<Key>) -> Scan {
         let last = to.unwrap_or(Key { layer: LayerId(u64::MAX), block: BlockIndex(u64::MAX) });
-        let streams = self.streams(Some(from), |run| run.meta().overlaps(from, last));
-        let pieces = Overlay::new(streams)
+        let sources = self.sources(Some(from), |run| run.meta().overlaps(from, last));
+        let pieces = Overlay::new(sources)
             .map(|piece| piece.map(|(_, stretch)| stretch))
             .take_while(move |piece| piece.as_ref().map_or(true, |stretch| stretch.key() < last))
             .filter_map(move |piece| piece.map(|stretch| clip(stretch, from, last)).transpose());
