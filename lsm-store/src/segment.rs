@@ -28,6 +28,7 @@ pub use geometry::Geometry;
 pub use open::{Readahead, Segment};
 pub use set::Segments;
 pub use slot_table::SlotPage;
+pub use staging::WriteMode;
 pub use writer::{SegmentSummary, SegmentWriter};
 
 pub use crate::codec::GROUP_BLOCKS_MAX;

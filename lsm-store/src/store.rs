@@ -10,6 +10,7 @@ mod inner;
 mod meta;
 mod open;
 mod pace;
+mod payload;
 mod plan;
 mod reads;
 mod recovery;

@@ -37,7 +37,7 @@ pub(crate) fn write_segment(
     identity: Identity,
     blocks: &[[u8; BLOCK_BYTES]],
 ) -> SegmentSummary {
-    let mut writer = SegmentWriter::create(device, STORE, identity).unwrap();
+    let mut writer = SegmentWriter::create(device, STORE, identity, WriteMode::Inline).unwrap();
     let mut compressor = Compressor::new();
     for block in blocks {
         writer.append_block(Fingerprint::of(block), compressor.compress(Codec::Lz4, block)).unwrap();
@@ -66,7 +66,7 @@ fn write_frames(
     device: Arc<TestDevice>,
     frames: &[(usize, Codec)],
 ) -> (SegmentSummary, Vec<Option<[u8; BLOCK_BYTES]>>) {
-    let mut writer = SegmentWriter::create(device, STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device, STORE, identity(1), WriteMode::Inline).unwrap();
     let (mut compressor, mut by_slot, mut number) = (Compressor::new(), Vec::new(), 0);
     for (count, codec) in frames {
         let blocks: Vec<_> = (0..*count).map(|index| block(number + index as u64)).collect();
@@ -92,7 +92,7 @@ fn names_are_ids_and_back() {
 #[test]
 fn an_empty_segment_seals() {
     let device = TestDevice::new();
-    let summary = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap().seal().unwrap();
+    let summary = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap().seal().unwrap();
     assert_eq!((summary.frames, summary.blocks, summary.frame_bytes()), (0, 0, 0));
     assert_eq!(device.file(&path(SegmentId(1))).bytes().len(), 8192);
     assert!(check(&open(&device), SegmentId(1)).unwrap().damages.is_empty());
@@ -120,7 +120,7 @@ fn a_sealed_segment_is_cut_synced_and_found_again() {
 #[test]
 fn without_a_footer_there_is_no_segment() {
     let device = TestDevice::new();
-    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap();
     let block = block(1);
     writer.append_block(Fingerprint::of(&block), Stored { encoding: Encoding::Raw, bytes: &block }).unwrap();
     drop(writer);
@@ -133,7 +133,7 @@ fn without_a_footer_there_is_no_segment() {
 fn a_full_disk_shows_at_creation_and_leaves_nothing() {
     let device = TestDevice::new();
     device.is_full.store(true, Ordering::Relaxed);
-    let error = SegmentWriter::create(device.clone(), STORE, identity(1)).err().unwrap();
+    let error = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::OutOfSpace);
     assert!(crate::device::Device::list(&*device, SEGMENT_DIRECTORY).unwrap().is_empty());
 }
@@ -141,14 +141,14 @@ fn a_full_disk_shows_at_creation_and_leaves_nothing() {
 #[test]
 fn a_discarded_segment_leaves_nothing() {
     let device = TestDevice::new();
-    SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap().discard().unwrap();
+    SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap().discard().unwrap();
     assert!(crate::device::Device::list(&*device, SEGMENT_DIRECTORY).unwrap().is_empty());
 }
 
 #[test]
 fn fills_to_its_limit_and_no_further() {
     let device = TestDevice::new();
-    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap();
     let raw = block(3);
     let fingerprint = Fingerprint::of(&raw);
     while writer.room_for(1, BLOCK_BYTES) {
@@ -162,7 +162,7 @@ fn fills_to_its_limit_and_no_further() {
 #[test]
 fn holds_65536_slots_and_no_more() {
     let device = TestDevice::new();
-    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap();
     let tiny = [7; BLOCK_BYTES];
     let mut compressor = Compressor::new();
     let stored = compressor.compress(Codec::Lz4, &tiny);

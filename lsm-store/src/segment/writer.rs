@@ -10,7 +10,7 @@ use super::fingerprint_page;
 use super::frame::{self, FRAME_HEADER_BYTES, FRAME_KIND};
 use super::geometry::{FRAMES_START, Geometry};
 use super::slot_table::{self, SlotTableBuilder};
-use super::staging::Staging;
+use super::staging::{Staging, WriteMode};
 use super::trailer::{self, Footer};
 use super::{GROUP_BLOCKS_MAX, Identity, SEGMENT_BYTES_MAX, path};
 use crate::checksum::Seal;
@@ -61,7 +61,7 @@ impl SegmentWriter {
     /// # Errors
     /// [`Error::OutOfSpace`] if there is no room; then there is no file either, and none of the later writes can fail
     /// for want of space.
-    pub fn create(device: Arc<dyn Device>, store: StoreId, identity: Identity) -> Result<Self> {
+    pub fn create(device: Arc<dyn Device>, store: StoreId, identity: Identity, mode: WriteMode) -> Result<Self> {
         // As the footer will give it back.
         let created = Duration::from_millis(identity.created.as_millis() as u64);
         let identity = Identity { created, ..identity };
@@ -72,13 +72,14 @@ impl SegmentWriter {
             let _ = device.remove(&path);
             return Err(Error::io("allocating", &path, error));
         }
+        let staging = Staging::new(&file, mode);
         let mut writer = Self {
             device,
             file,
             store,
             identity,
             frame_seal: Seal::new(store, FRAME_KIND, identity.id.0.into()),
-            staging: Staging::new(),
+            staging,
             slots: SlotTableBuilder::default(),
             fingerprints: Vec::new(),
             frames: 0,
@@ -137,13 +138,13 @@ impl SegmentWriter {
     pub fn seal(mut self) -> Result<SegmentSummary> {
         let frames_end = self.staging.position() as u32;
         let geometry = Geometry::new(self.slots.slots() as u32, frames_end).expect("frames were appended with room");
-        self.staging.pad(&*self.file).map_err(|error| self.failed("writing", error))?;
+        self.staging.pad().map_err(|error| self.failed("writing", error))?;
         let directory_digest = self.write_directory()?;
         let summary = SegmentSummary { identity: self.identity, geometry, frames: self.frames, blocks: self.blocks };
         let footer =
             Footer { identity: self.identity, geometry, frames: self.frames, blocks: self.blocks, directory_digest };
         self.write(&trailer::encode_footer(self.store, &footer))?;
-        self.staging.flush(&*self.file).map_err(|error| self.failed("writing", error))?;
+        self.staging.finish().map_err(|error| self.failed("writing", error))?;
         self.file.set_len(geometry.file_bytes().into()).map_err(|error| self.failed("cutting", error))?;
         self.file.sync_data().map_err(|error| self.failed("syncing", error))?;
         Ok(summary)
@@ -173,7 +174,7 @@ impl SegmentWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.staging.append(&*self.file, bytes).map_err(|error| self.failed("writing", error))
+        self.staging.append(bytes).map_err(|error| self.failed("writing", error))
     }
 
     fn failed(&self, action: &'static str, error: std::io::Error) -> Error {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::BackgroundMode;
 use super::inner::Inner;
 use crate::codec::{Codec, Compressor, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
@@ -20,7 +21,7 @@ use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Slot};
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
 use crate::memtable::{Content, FrozenEntry, Memtable};
-use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
+use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter, WriteMode};
 
 /// Entries looked up and compressed together.
 const BATCH_ENTRIES: usize = 512;
@@ -229,11 +230,12 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         fingerprints: &[Fingerprint],
         locations: &mut Vec<Location>,
     ) -> Result<()> {
-        let mut group = [0; BLOCK_BYTES * ZSTD_GROUP_BLOCKS];
+        let mut group;
         let mut compressor = std::mem::take(&mut self.compressor);
         let data = match blocks {
             [(_, block)] => &block[..],
             _ => {
+                group = [0; BLOCK_BYTES * ZSTD_GROUP_BLOCKS];
                 for (part, (_, block)) in group.chunks_exact_mut(BLOCK_BYTES).zip(blocks) {
                     part.copy_from_slice(*block);
                 }
@@ -319,6 +321,14 @@ fn group_len(codec: Codec, blocks: &[(&FrozenEntry, &Block)], verdicts: &[Verdic
 }
 
 impl Inner {
+    /// A daemon compresses while it writes; a simulation does one thing after the other.
+    fn write_mode(&self) -> WriteMode {
+        match self.background.mode {
+            BackgroundMode::Threads => WriteMode::Behind,
+            BackgroundMode::Manual => WriteMode::Inline,
+        }
+    }
+
     fn new_segment(&self) -> Result<SegmentWriter> {
         let identity = Identity {
             id: self.new_segment_id(),
@@ -327,6 +337,6 @@ impl Inner {
             domain: 0,
             created: Duration::from_millis(self.wall_ms()),
         };
-        SegmentWriter::create(Arc::clone(&self.device), self.store, identity)
+        SegmentWriter::create(Arc::clone(&self.device), self.store, identity, self.write_mode())
     }
 }

@@ -8,9 +8,10 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::inner::{FrozenFile, Inner};
+use super::payload;
 use super::volume::VolumeState;
 use crate::checksum::{Seal, crc32c};
 use crate::error::Result;
@@ -18,12 +19,6 @@ use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
 use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
 use crate::memtable::{self, Memtable};
-
-/// Payloads of small batches are gathered in chunks of this size.
-const ARENA_CHUNK_BYTES: usize = 1 << 20;
-
-/// A batch with at least this much payload brings its own memory, copied before the critical section.
-const OWN_PAYLOAD_BYTES: usize = 32 << 10;
 
 /// One change to submit.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +50,6 @@ pub(super) struct Front {
     /// Sequence of the next record.
     pub(super) next: Sequence,
     pub(super) memtable: Arc<Memtable>,
-    arena: BytesMut,
 }
 
 /// A batch that has its place and has still to be written there.
@@ -83,17 +77,7 @@ impl Front {
             previous: header.previous,
             next: header.first,
             memtable,
-            arena: BytesMut::new(),
         }
-    }
-
-    /// Puts the payloads of a batch one after the other into memory that lives as long as the memtable.
-    fn gather(&mut self, changes: &[Change<'_>], bytes: usize) -> Bytes {
-        if self.arena.capacity() < bytes {
-            self.arena = BytesMut::with_capacity(ARENA_CHUNK_BYTES.max(bytes));
-        }
-        changes.iter().for_each(|change| self.arena.extend_from_slice(change.payload));
-        self.arena.split().freeze()
     }
 
     fn place(&mut self, marks: &BatchMarks, records: &[Record], payload: Bytes) -> Placed {
@@ -148,18 +132,13 @@ impl Inner {
         held: u64,
     ) -> Result<Submitted> {
         let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
-        let own = (payload_bytes >= OWN_PAYLOAD_BYTES).then(|| {
-            let mut own = BytesMut::with_capacity(payload_bytes);
-            changes.iter().for_each(|change| own.extend_from_slice(change.payload));
-            own.freeze()
-        });
+        let payload = self.payloads.gather(payload_bytes, changes.iter().map(|change| change.payload));
         let placed = {
             let mut front = self.front.lock();
             self.make_room(&mut front, changes.len(), payload_bytes)?;
             if self.is_outdated(&front, volume, changes) {
                 return Ok(Submitted::Outdated);
             }
-            let payload = own.unwrap_or_else(|| front.gather(changes, payload_bytes));
             let records = assign(volume, changes, &checksums);
             let marks = self.marks(front.next);
             front.memtable.hold(held);
@@ -177,9 +156,7 @@ impl Inner {
         let held = held_bytes(batch.len(), payload_bytes);
         self.hold_replayed(held)?;
         let records: Vec<_> = batch.iter().map(|(record, _)| *record).collect();
-        let mut payload = BytesMut::with_capacity(payload_bytes);
-        batch.iter().for_each(|(_, part)| payload.extend_from_slice(part));
-        let payload = payload.freeze();
+        let payload = self.payloads.gather(payload_bytes, batch.iter().map(|(_, part)| *part));
         let placed = {
             let mut front = self.front.lock();
             self.make_room(&mut front, records.len(), payload_bytes)?;
@@ -283,7 +260,7 @@ impl Inner {
 
 /// Memory a batch holds until its memtable has been flushed.
 fn held_bytes(change_count: usize, payload_bytes: usize) -> u64 {
-    (payload_bytes + (change_count + payload_bytes / BLOCK_BYTES) * memtable::ENTRY_BYTES) as u64
+    (payload::capacity(payload_bytes) + (change_count + payload_bytes / BLOCK_BYTES) * memtable::ENTRY_BYTES) as u64
 }
 
 /// Gives the changes their LSNs. The caller holds the front's lock.

@@ -15,6 +15,7 @@ use super::cache::BlockCache;
 use super::front::Front;
 use super::meta::Meta;
 use super::pace::Pace;
+use super::payload::PayloadPool;
 use super::space::SpaceLedger;
 use super::status::Counters;
 use super::view::View;
@@ -77,6 +78,7 @@ pub(super) struct Inner {
     pub(super) pages: Arc<PageCache>,
     pub(super) blocks: BlockCache,
 
+    pub(super) payloads: Arc<PayloadPool>,
     pub(super) pace: Pace,
     pub(super) space: SpaceLedger,
     pub(super) counters: Counters,

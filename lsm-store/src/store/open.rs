@@ -13,6 +13,7 @@ use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
 use super::pace::Pace;
+use super::payload::PayloadPool;
 use super::recovery;
 use super::space::SpaceLedger;
 use super::status::Counters;
@@ -237,6 +238,7 @@ fn assemble(
         pages,
         graveyard: Mutex::new(Graveyard::default()),
         blocks: BlockCache::new(budget.block_cache_bytes),
+        payloads: PayloadPool::new(budget.generation_bytes as usize),
         pace: Pace::new(budget.memtable_bytes),
         counters: Counters::default(),
         background: Background::new(options.background),

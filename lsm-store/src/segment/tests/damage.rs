@@ -3,7 +3,7 @@ use super::*;
 /// A segment of 40 blocks in LZ4 frames and a raw one, its device and bytes.
 fn fixture() -> (Arc<TestDevice>, SegmentSummary) {
     let device = TestDevice::new();
-    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap();
     let mut compressor = Compressor::new();
     for number in 0..40 {
         let block = block(number);
@@ -46,7 +46,7 @@ fn each_damage_has_its_name_and_place() {
 #[test]
 fn a_block_that_is_not_what_its_fingerprint_says_shows() {
     let device = TestDevice::new();
-    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1)).unwrap();
+    let mut writer = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap();
     for number in 0..3 {
         let (named, stored) = (block(number), block(if number == 1 { 99 } else { number }));
         writer.append_block(Fingerprint::of(&named), Stored { encoding: Encoding::Raw, bytes: &stored }).unwrap();
