@@ -33,6 +33,10 @@ const ZSTD_GROUP_BLOCKS: usize = 4;
 /// Level-0 runs at which a flush job first merges some: lookups go through each of them.
 const LEVEL0_RUNS_MAX: usize = 16;
 
+/// Segments whose fingerprints a flush job first reads into the index, as long as a new opening has not done so: half a
+/// megabyte each, and a large import right after the opening finds its duplicates.
+const INDEXED_FIRST: usize = 64;
+
 type Block = [u8; BLOCK_BYTES];
 
 impl Inner {
@@ -45,6 +49,11 @@ impl Inner {
             return Err(self.poisoned());
         }
         while self.view().version.level0_runs() >= LEVEL0_RUNS_MAX && self.compact_once()? {}
+        for _ in 0..INDEXED_FIRST {
+            if !self.rebuild_index_once()? {
+                break;
+            }
+        }
         self.top_up_ids()?;
         self.release_for_work()?;
         let flushed = self.flush(&memtable).map_err(|error| self.poison_unless_full(error));

@@ -106,6 +106,20 @@ fn equal_blocks_of_two_volumes_are_stored_once() {
 }
 
 #[test]
+fn what_an_earlier_opening_stored_is_found_by_the_first_flush_job() {
+    let device = SimDevice::new(3, Faults::none());
+    let store = new_store(&device);
+    let (one, two) = (new_volume(&store, 1 << 20), new_volume(&store, 1 << 20));
+    let data = pattern(3, 64 * BLOCK);
+    write(&one, 0, &data);
+    store.close().unwrap();
+    let store = Store::open(environment(&device), options()).unwrap();
+    write(&store.volume(two.id()).unwrap(), 0, &data);
+    store.close().unwrap();
+    assert_eq!((store.status().blocks_stored, store.status().blocks_shared), (0, 64));
+}
+
+#[test]
 fn zeroing_hides_what_lies_below_and_is_told_apart() {
     let device = SimDevice::new(4, Faults::none());
     let store = new_store(&device);
