@@ -121,7 +121,7 @@ fn restart(runner: &mut Runner<'_, SimMachine>, at: u64) -> Result<(), Violation
     runner.kill();
     runner.machine_mut().disk().clear_faults();
     runner.tolerate(Tolerance::Nothing);
-    let is_power_cut = at % 2 == 0;
+    let is_power_cut = at.is_multiple_of(2);
     if is_power_cut {
         runner.machine_mut().power_cut(at);
     }

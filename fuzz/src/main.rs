@@ -220,7 +220,7 @@ fn rot(maker: &dyn Maker, seeds: Seeds, stride: usize, stop: HowStopped) -> anyh
         let golden = Golden::make(maker, seed, seeds.ops, stop.into())?;
         let mut tally = Tally::default();
         for damage in golden.damages(stride, seed) {
-            let noticed = golden.try_damage(maker, None, &damage)?;
+            let noticed = golden.try_damage(maker, &damage)?;
             tally.add(&golden, &damage, noticed);
         }
         report_rot(seed, &golden, &tally);

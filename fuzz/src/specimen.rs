@@ -78,7 +78,8 @@ impl Specimen {
             self.use_up(&machine.device(), self.golden.model());
             return Ok(());
         }
-        self.golden.right_or_error(&self.maker, &machine)
+        let verdict = self.golden.right_or_error(&self.maker, &machine);
+        verdict.map_err(|Violation(why)| Violation(format!("{path} edited by {script:?}: {why}")))
     }
 
     /// Whatever comes of it is right, as long as nothing panics.

@@ -170,7 +170,7 @@ impl VolumeModel {
         let end = offset + len;
         let is_one_block = offset / BLOCK == (end - 1) / BLOCK;
         let head = !offset.is_multiple_of(BLOCK);
-        let tail = !end.is_multiple_of(BLOCK) && !(head && is_one_block);
+        let tail = !(end.is_multiple_of(BLOCK) || head && is_one_block);
         (usize::from(head), usize::from(tail))
     }
 

@@ -200,7 +200,7 @@ impl System for BuggySystem {
             Bug::GroupKeepsFirst => self.inner.write(id, &writes[..1]),
             Bug::GroupBackwards => self.inner.write(id, &writes.iter().rev().copied().collect::<Vec<_>>()),
             Bug::PartialWriteClearsBlock => self.write_cleared(id, writes),
-            Bug::WriteForgotten if self.count.get() % 50 == 0 => Ok(()),
+            Bug::WriteForgotten if self.count.get().is_multiple_of(50) => Ok(()),
             Bug::WriteHeldBack => {
                 let copies = writes.iter().map(|write| (id, write.offset, write.data.to_vec()));
                 self.held.borrow_mut().extend(copies);

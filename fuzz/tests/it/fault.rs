@@ -30,7 +30,7 @@ fn every_failed_operation_leaves_what_was_flushed() {
 
 fn is_caught(maker: &dyn Maker, lie: Option<Lie>, failure: Failure) -> bool {
     (1..=4).any(|seed| {
-        let count = count_places(&StoreMaker::default(), seed, OPERATIONS, failure).unwrap();
+        let count = count_places(&StoreMaker::default(), seed, OPERATIONS, failure).expect("it runs without faults");
         places(count, seed, 3).any(|at| run(maker, lie, seed, OPERATIONS, at, failure).is_err())
     })
 }

@@ -9,7 +9,7 @@ const OPERATIONS: usize = 80;
 
 /// Twelve disks without room for the reserve, and twelve with it.
 fn capacities(seed: u64) -> impl Iterator<Item = u64> {
-    let (least, most) = range(&StoreMaker::default(), seed, OPERATIONS).unwrap();
+    let (least, most) = range(&StoreMaker::default(), seed, OPERATIONS).expect("it runs with room");
     let step = ((most - least) / 12).next_multiple_of(4096).max(4096) as usize;
     (least..=most).step_by(step).chain((least + RESERVE_BYTES..=most + RESERVE_BYTES).step_by(step))
 }
