@@ -48,6 +48,10 @@ impl Seal {
     /// most 32 bits.
     #[must_use]
     pub fn checksum(&self, offset: u64, parts: &[&[u8]]) -> u32 {
+        // A fuzzer never guesses a checksum: in its builds, which nothing else uses, all of them are the same.
+        if cfg!(fuzzing) {
+            return 0;
+        }
         let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, self.register);
         digest.update(&offset.to_le_bytes());
         for part in parts {
@@ -73,6 +77,10 @@ impl Seal {
 /// The plain CRC-32C of `bytes`, for payloads whose place is covered by the checksum of what refers to them.
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
+    // As in `Seal::checksum`.
+    if cfg!(fuzzing) {
+        return 0;
+    }
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     digest.update(bytes);
     digest.finalize() as u32

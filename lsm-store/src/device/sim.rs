@@ -155,6 +155,12 @@ impl SimDevice {
         Ok(())
     }
 
+    /// The paths of all files, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.shared.state.lock().disk.paths()
+    }
+
     /// Starts a recording of everything done to the device from now on, in place of an earlier one.
     pub fn record(&self) {
         self.shared.state.lock().start_recording();

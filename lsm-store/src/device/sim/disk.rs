@@ -71,6 +71,11 @@ impl Disk {
         within.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect()
     }
 
+    /// All paths, sorted.
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
     pub(super) fn len(&self, file: FileId) -> u64 {
         self.file(file).seen(false).len()
     }

@@ -1,0 +1,19 @@
+//! Proof of the store: a model of what it must hold, and harnesses that drive the store and the model side by side.
+//!
+//! Everything is decided by a seed: a failure prints the command that repeats it.
+
+pub mod content;
+pub mod crash;
+pub mod fault;
+pub mod full;
+pub mod machine;
+pub mod model;
+pub mod nbd;
+pub mod planted;
+pub mod random;
+pub mod rot;
+pub mod runner;
+pub mod specimen;
+pub mod store;
+pub mod system;
+pub mod workload;

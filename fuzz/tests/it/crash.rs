@@ -1,0 +1,44 @@
+//! Power loss at every operation of the device.
+
+use fuzz::crash::{Effort, enumerate};
+use fuzz::planted::device::Lie;
+use fuzz::planted::system::{Bug, Planted};
+use fuzz::store::StoreMaker;
+use fuzz::system::Maker;
+
+const EFFORT: Effort = Effort { operations: 40, images_per_point: 10, nested_one_in: 24, only_point: None };
+
+#[test]
+fn every_crash_recovers_to_a_prefix() {
+    for seed in 1..=3 {
+        let tried = enumerate(&StoreMaker::default(), None, seed, EFFORT)
+            .unwrap_or_else(|violation| panic!("seed={seed} {EFFORT:?}: {violation}"));
+        assert!(tried.states > 500 && tried.nested_states > 20, "the enumerator tries something: {tried:?}");
+    }
+}
+
+fn is_caught(maker: &dyn Maker, lie: Option<Lie>) -> bool {
+    let effort = Effort { operations: 60, images_per_point: 8, ..EFFORT };
+    (1..=12).any(|seed| enumerate(maker, lie, seed, effort).is_err())
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    let lies = [
+        Lie::SkipSync { below: "journal/" },
+        Lie::SkipSync { below: "segments/" },
+        Lie::SkipSync { below: "runs/" },
+        Lie::SkipSync { below: "manifest/" },
+        Lie::SkipSync { below: "superblock" },
+        Lie::SkipDirectorySync { below: "journal" },
+        Lie::SkipDirectorySync { below: "segments" },
+        Lie::SkipDirectorySync { below: "manifest" },
+        Lie::SkipRename,
+    ];
+    for lie in lies {
+        assert!(is_caught(&StoreMaker::default(), Some(lie)), "{lie:?} goes unnoticed");
+    }
+    for bug in [Bug::FlushIgnored, Bug::WriteHeldBack, Bug::GroupBackwards, Bug::DeleteIgnored] {
+        assert!(is_caught(&Planted::new(StoreMaker::default(), bug), None), "{bug:?} goes unnoticed");
+    }
+}
