@@ -19,6 +19,8 @@ pub mod read;
 pub mod request;
 pub mod rng;
 pub mod segment;
+#[cfg(test)]
+mod specification;
 pub mod store;
 mod superblock;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! into the frame that holds it. Sealed means that the footer verifies: a file without one is what a crash left, and
 //! holds nothing anybody refers to. All pages and frames are sealed with where they belong ([`crate::checksum`]).
 //!
-//! The format is specified in `docs/disk-format/segment-part.md`.
+//! The format is specified in `docs/disk-format/segments.md`.
 
 mod check;
 mod directory;

@@ -191,3 +191,6 @@ fn write_copies(file: &Arc<dyn File>, superblock: &Superblock, copies: std::ops:
     }
     file.sync_data().map_err(|error| Error::io("syncing", SUPERBLOCK_FILE, error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,6 @@ impl RecordV1 {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,3 +281,6 @@ pub(crate) fn remove(device: &dyn Device, generation: Generation) -> Result<()> 
     let path = path(generation);
     device.remove(&path).map_err(|error| Error::io("removing", path, error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A page of a run: sorted stretches that do not overlap, bit-packed in 4 KiB ("Page" in `docs/disk-format/run-part.md`).
+//! A page of a run: sorted stretches that do not overlap, bit-packed in 4 KiB ("Page" in `docs/disk-format/runs.md`).
 //!
 //! Stretches come in groups of up to 32 whose columns have widths of their own, so that an outlier costs its group
 //! only. A table of anchors (the first key of each group, and where it starts) lets a search decode one group instead

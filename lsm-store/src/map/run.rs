@@ -1,4 +1,4 @@
-//! A run: an immutable sorted piece of the map in a file of its own (`docs/disk-format/run-part.md`).
+//! A run: an immutable sorted piece of the map in a file of its own (`docs/disk-format/runs.md`).
 //!
 //! A run has two sections of pages. *Entries* are what was written; *ranges* are huge trims and zeroings, kept whole so
 //! that trimming a terabyte costs one entry. Where the two overlap, the entry is newer. Within a section stretches

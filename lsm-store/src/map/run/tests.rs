@@ -156,10 +156,10 @@ fn golden_run() {
     );
 }
 
-/// `docs/disk-format/run-part.md` gives the offsets that the code has.
+/// `docs/disk-format/runs.md` gives the offsets that the code has.
 #[test]
 fn the_document_tells_the_offsets() {
-    let document = include_str!("../../../../docs/disk-format/run-part.md");
+    let document = include_str!("../../../../docs/disk-format/runs.md");
     let header = [
         ("magic", offset_of!(HeaderV1, magic)),
         ("version", offset_of!(HeaderV1, version)),
