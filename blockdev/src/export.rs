@@ -32,7 +32,7 @@ pub trait Export: Send + Sync + 'static {
     /// whichever connection or thread it came from.
     fn flush(&self) -> Result<()>;
 
-    /// Brings a range into the cache if that is cheap; a hint.
+    /// Brings a range into the cache, or the beginning of one that takes long: a hint.
     fn prefetch(&self, offset: u64, len: u64) -> Result<()>;
 
     /// The states of `[offset, offset + len)` from its start, at most `extents_max` of them: the answer may end early,

@@ -33,7 +33,7 @@ pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
 pub use reads::VolumeReads;
 pub use status::{MemoryUse, StoreStatus};
-pub use volume::Volume;
+pub use volume::{PREFETCH_BYTES_MAX, Volume};
 
 use crate::clock::Clock;
 use crate::codec::Codec;

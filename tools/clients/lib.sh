@@ -91,7 +91,9 @@ connect_volume() {
         dev=$(losetup --find --show "$scratch/fuse/disk")
         ;;
     attach)
-        dev=$(silt attach "$2")
+        # By default I/O waits two minutes for a daemon that died. The tests that kill it want what a disk gives that
+        # went away: errors, and processes that can be killed.
+        dev=$(silt attach --timeout 1 "$2")
         ;;
     *) fail "no such way to connect: $via" ;;
     esac

@@ -62,9 +62,8 @@ impl Export for VolumeExport {
         self.volume.flush()
     }
 
-    fn prefetch(&self, _offset: u64, _len: u64) -> Result<()> {
-        // The store offers nothing that is cheap, and the hint may be ignored.
-        Ok(())
+    fn prefetch(&self, offset: u64, len: u64) -> Result<()> {
+        self.volume.prefetch(offset, len)
     }
 
     fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {

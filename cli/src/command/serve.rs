@@ -25,7 +25,7 @@ pub(crate) struct Serve {
     /// Make a volume unless there is one of this size, for example demo=10G or demo=10G,codec=zstd:3. Repeatable.
     #[arg(long, value_name = "NAME=SIZE[,codec=CODEC]")]
     create: Vec<Wanted>,
-    /// Memory for everything: caches, index, accepted writes. At least 256M.
+    /// Memory for everything: caches, index, accepted writes. At least 128M.
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     memory: Size,
     /// Allocate the store's space ahead, so that no other process can take it. `silt capacity` changes it later.

@@ -23,7 +23,7 @@ const DEPTH: usize = 64;
 
 /// Reads of at most this many blocks leave their blocks in the cache; longer ones are streams, which would only
 /// displace what is read again.
-const CACHED_BLOCKS_MAX: usize = 16;
+pub(super) const CACHED_BLOCKS_MAX: usize = 16;
 
 /// A part of an answer under construction.
 enum Part {

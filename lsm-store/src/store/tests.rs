@@ -163,3 +163,26 @@ fn a_check_of_a_good_store_finds_nothing_and_of_a_damaged_one_names_the_volume()
     assert_eq!(report.damages.len(), 1);
     assert_eq!(report.damages[0].volumes, [volume.id()]);
 }
+
+#[test]
+fn what_was_prefetched_is_read_from_memory() {
+    let device = SimDevice::new(9, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    write(&volume, 0, &pattern(9, 100 * BLOCK));
+    settle(&store);
+    let id = volume.id();
+    drop((volume, store));
+
+    let store = Store::open(environment(&device), options()).unwrap();
+    let volume = store.volume(id).unwrap();
+    let cached = || store.status().memory.block_cache_bytes / BLOCK as u64;
+    read(&volume, 0, 100 * BLOCK);
+    assert_eq!(cached(), 0, "a stream is not cached");
+    volume.prefetch(3 * BLOCK as u64 + 5, 50 * BLOCK as u64).unwrap();
+    assert!((51..60).contains(&cached()), "{} blocks", cached());
+    // A whole volume is no more than its beginning.
+    volume.prefetch(0, 64 << 20).unwrap();
+    assert!((100..110).contains(&cached()), "{} blocks", cached());
+    assert_eq!(volume.prefetch(64 << 20, 1).unwrap_err().kind(), crate::ErrorKind::Invalid);
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::front::{Change, Submitted};
 use super::inner::Inner;
-use super::reads::VolumeReads;
+use super::reads::{CACHED_BLOCKS_MAX, VolumeReads};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, LayerId, Lsn, Sequence, VolumeId};
@@ -13,6 +13,9 @@ use crate::journal::batch::{RECORDS_MAX, RecordKind};
 use crate::manifest::VolumeRecord;
 use crate::read::ReadData;
 use crate::request::{StatusExtent, Write, Zeroing};
+
+/// The most that one [`Volume::prefetch`] reads.
+pub const PREFETCH_BYTES_MAX: u64 = 4 << 20;
 
 /// What the store keeps in memory of a volume.
 #[derive(Debug)]
@@ -232,6 +235,24 @@ impl Volume {
     pub fn read(&self, offset: u64, len: usize) -> Result<ReadData> {
         self.check_range(offset, len as u64)?;
         self.inner.read_bytes(&self.state, offset, len)
+    }
+
+    /// Brings blocks into the cache, waiting for the disk: those of the first [`PREFETCH_BYTES_MAX`] of the range, because
+    /// whatever else the thread has to do waits too.
+    ///
+    /// # Errors
+    /// As [`Volume::read`]; blocks before the one that met it are in the cache.
+    pub fn prefetch(&self, offset: u64, len: u64) -> Result<()> {
+        self.check_range(offset, len)?;
+        let end = offset + len.min(PREFETCH_BYTES_MAX);
+        let mut at = offset;
+        while at < end {
+            // Pieces of aligned blocks, none so long that the cache takes it for a stream.
+            let piece_end = (at + 1).next_multiple_of((CACHED_BLOCKS_MAX * BLOCK_BYTES) as u64).min(end);
+            self.inner.read_bytes(&self.state, at, (piece_end - at) as usize)?;
+            at = piece_end;
+        }
+        Ok(())
     }
 
     /// A place for one thread's reads that must not block it.

@@ -29,7 +29,7 @@ fn socket_path(name: &str) -> std::path::PathBuf {
 #[test]
 fn a_unix_socket_is_made_replaced_and_removed() {
     let path = socket_path("unix");
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "left behind by a dead server");
     let server = server(Bent::new(1 << 20), Limits::default());
     server.listen_unix(&path).unwrap();
