@@ -68,18 +68,16 @@ impl Inner {
         let codecs = self.codecs();
         let eligible = |id: SegmentId| self.segments.knows(id);
         let run_id = self.new_run_id();
+        let dedupe = Dedupe::new(&self.index, &self.segments, eligible);
         let mut job = FlushJob {
-            inner: self,
             codecs,
-            dedupe: Dedupe::new(&self.index, &self.segments, eligible),
             compressor: Compressor::new(),
-            writer: None,
-            sealed: Vec::new(),
+            output: Output { inner: self, dedupe, writer: None, sealed: Vec::new() },
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
             joined: None,
         };
-        let made = job.work(memtable).and_then(|()| job.seal());
-        let (dedupe, sealed) = (job.dedupe, job.sealed);
+        let made = job.work(memtable).and_then(|()| job.output.seal());
+        let Output { dedupe, sealed, .. } = job.output;
         let is_empty = job.run.is_empty();
         let made = made.and_then(|()| if is_empty { Ok(None) } else { job.run.finish().map(Some) });
         let run = match made {
@@ -155,12 +153,9 @@ impl Inner {
 }
 
 struct FlushJob<'a, F> {
-    inner: &'a Inner,
     codecs: FxHashMap<LayerId, Codec>,
-    dedupe: Dedupe<'a, F>,
     compressor: Compressor,
-    writer: Option<SegmentWriter>,
-    sealed: Vec<SegmentSummary>,
+    output: Output<'a, F>,
     run: RunWriter,
     /// The stretch under construction.
     joined: Option<Stretch>,
@@ -174,8 +169,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         let count = entries.len().max(1) as u64;
         for batch in entries.chunks(BATCH_ENTRIES) {
             self.flush_batch(batch)?;
-            self.inner.pace.progressed(held * batch.len() as u64 / count);
-            self.inner.refuse_if_poisoned()?;
+            self.output.inner.pace.progressed(held * batch.len() as u64 / count);
+            self.output.inner.refuse_if_poisoned()?;
         }
         if let Some(stretch) = self.joined.take() {
             self.run.push(stretch)?;
@@ -188,7 +183,7 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         let contents: Vec<&Block> = blocks.iter().map(|(_, block)| *block).collect();
         let mut fingerprints = vec![Fingerprint([0; 32]); contents.len()];
         fingerprint_blocks(&contents, &mut fingerprints);
-        let verdicts = self.dedupe.look_up(&fingerprints);
+        let verdicts = self.output.dedupe.look_up(&fingerprints);
         let locations = self.append_new(&blocks, &fingerprints, &verdicts)?;
         let mut locations = locations.into_iter();
         for entry in entries {
@@ -240,7 +235,6 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         locations: &mut Vec<Location>,
     ) -> Result<()> {
         let mut group;
-        let mut compressor = std::mem::take(&mut self.compressor);
         let data = match blocks {
             [(_, block)] => &block[..],
             _ => {
@@ -251,19 +245,38 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                 &group[..blocks.len() * BLOCK_BYTES]
             }
         };
-        let stored = compressor.compress(codec, data);
-        let appended = if stored.encoding == Encoding::Raw {
-            blocks.iter().zip(fingerprints).try_for_each(|((_, block), fingerprint)| {
-                let stored = Stored { encoding: Encoding::Raw, bytes: &block[..] };
-                self.append_frame(std::slice::from_ref(fingerprint), stored, locations)
-            })
-        } else {
-            self.append_frame(fingerprints, stored, locations)
-        };
-        self.compressor = compressor;
-        appended
+        let stored = self.compressor.compress(codec, data);
+        if stored.encoding != Encoding::Raw {
+            return self.output.append_frame(fingerprints, stored, locations);
+        }
+        blocks.iter().zip(fingerprints).try_for_each(|((_, block), fingerprint)| {
+            let stored = Stored { encoding: Encoding::Raw, bytes: &block[..] };
+            self.output.append_frame(std::slice::from_ref(fingerprint), stored, locations)
+        })
     }
 
+    /// Adds a stretch to the run, joined with the one before where they are one.
+    fn push(&mut self, stretch: Stretch) -> Result<()> {
+        match &mut self.joined {
+            None => self.joined = Some(stretch),
+            Some(before) => match before.join(&stretch) {
+                Some(both) => *before = both,
+                None => self.run.push(std::mem::replace(before, stretch))?,
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The segments that a job writes.
+struct Output<'a, F> {
+    inner: &'a Inner,
+    dedupe: Dedupe<'a, F>,
+    writer: Option<SegmentWriter>,
+    sealed: Vec<SegmentSummary>,
+}
+
+impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
     fn append_frame(
         &mut self,
         fingerprints: &[Fingerprint],
@@ -292,18 +305,6 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
     fn seal(&mut self) -> Result<()> {
         if let Some(writer) = self.writer.take() {
             self.sealed.push(writer.seal()?);
-        }
-        Ok(())
-    }
-
-    /// Adds a stretch to the run, joined with the one before where they are one.
-    fn push(&mut self, stretch: Stretch) -> Result<()> {
-        match &mut self.joined {
-            None => self.joined = Some(stretch),
-            Some(before) => match before.join(&stretch) {
-                Some(both) => *before = both,
-                None => self.run.push(std::mem::replace(before, stretch))?,
-            },
         }
         Ok(())
     }
