@@ -40,6 +40,28 @@ pub(crate) struct Superblock {
     pub(crate) manifest: u64,
     /// Milliseconds since the Unix epoch.
     pub(crate) created_ms: u64,
+    /// What the store has and this program may lack.
+    pub(crate) features: Features,
+}
+
+/// Feature bits of a store that do not keep this program from reading it. An update carries all of them along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Features {
+    compat: u64,
+    ro_compat: u64,
+}
+
+impl Features {
+    /// What a store has that this program makes.
+    pub(crate) const KNOWN: Self = Self { compat: COMPAT_KNOWN, ro_compat: RO_COMPAT_KNOWN };
+
+    /// Refuses to write to a store that a newer program must keep consistent.
+    pub(crate) fn permit_writing(self) -> Result<()> {
+        match self.ro_compat & !RO_COMPAT_KNOWN {
+            0 => Ok(()),
+            unknown => Err(Error::Unsupported { what: "format feature for writing", found: unknown }),
+        }
+    }
 }
 
 /// The page on disk. `checksum` covers everything before it.
@@ -68,8 +90,8 @@ impl Superblock {
             magic: MAGIC,
             version: VERSION.into(),
             block_bytes: (BLOCK_BYTES as u32).into(),
-            compat: COMPAT_KNOWN.into(),
-            ro_compat: RO_COMPAT_KNOWN.into(),
+            compat: self.features.compat.into(),
+            ro_compat: self.features.ro_compat.into(),
             incompat: INCOMPAT_KNOWN.into(),
             store: self.store.0,
             generation: self.generation.into(),
@@ -103,6 +125,7 @@ impl Superblock {
             generation: page.generation.get(),
             manifest: page.manifest.get(),
             created_ms: page.created_ms.get(),
+            features: Features { compat: page.compat.get(), ro_compat: page.ro_compat.get() },
         }))
     }
 }

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod attach;
+mod check;
 mod control_socket;
 mod daemon;
 mod images;
+mod load;
 mod scratch;
 mod silt;
 mod volumes;

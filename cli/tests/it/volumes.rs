@@ -1,6 +1,7 @@
 //! Commands on volumes do the same whether a daemon runs or not.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
@@ -107,21 +108,28 @@ fn errors_are_json_where_answers_are() {
     assert!(missing.stdout.is_empty());
 }
 
-/// Every file of a data directory with its bytes.
-fn snapshot(silt: &Silt) -> Vec<(String, Vec<u8>)> {
+/// Every file of a data directory.
+fn paths(silt: &Silt) -> Vec<String> {
     let mut files = Vec::new();
     let mut directories = vec![silt.data().to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_dir() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
                 directories.push(entry.path());
-            } else {
-                files.push((entry.path().display().to_string(), fs::read(entry.path()).unwrap()));
+            } else if kind.is_file() {
+                files.push(entry.path().display().to_string());
             }
         }
     }
     files.sort();
     files
+}
+
+/// Every file of a data directory with its bytes.
+fn snapshot(silt: &Silt) -> Vec<(String, Vec<u8>)> {
+    let with_bytes = |path: String| (path.clone(), fs::read(path).unwrap());
+    paths(silt).into_iter().map(with_bytes).collect()
 }
 
 #[test]
@@ -183,4 +191,76 @@ fn completions_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(silt.run(&["completion", shell]).expect(0).text().contains("attached"), "{shell}");
     }
+}
+
+#[test]
+fn capacity_is_held_and_released_while_the_daemon_runs_and_when_it_does_not() {
+    const CAPACITY_BYTES: u64 = 200 << 20;
+    let scratch = Scratch::new("capacity");
+    let silt = Silt::new(&scratch.join("data"));
+    let allocated = || {
+        let blocks = |path: &str| fs::metadata(path).unwrap().blocks();
+        paths(&silt).iter().map(|path| blocks(path) * 512).sum::<u64>()
+    };
+    let held = || silt.json(&["status"])["store"]["numbers"]["capacity_bytes"].clone();
+    let daemon = Daemon::start(&silt, &["--create", "demo=1G"]);
+    assert_eq!(held(), Value::Null);
+    assert!(allocated() < CAPACITY_BYTES);
+    assert_eq!(silt.json(&["capacity", "200M"])["capacity_bytes"], CAPACITY_BYTES);
+    assert_eq!(held(), CAPACITY_BYTES);
+    assert!(allocated() >= CAPACITY_BYTES);
+    daemon.stop().expect(0);
+    // A stopped store has no journal, and the room of the one to come is not held.
+    assert!(allocated() >= CAPACITY_BYTES - (64 << 20), "{}", allocated());
+    assert_eq!(held(), CAPACITY_BYTES);
+
+    assert_eq!(silt.json(&["capacity", "none"])["capacity_bytes"], Value::Null);
+    assert!(allocated() < CAPACITY_BYTES);
+    // Less than a store needs, and more than there is.
+    for impossible in ["1M", "1000T"] {
+        let refused = silt.run(&["capacity", impossible]);
+        assert!(refused.code != 0, "{impossible} was accepted");
+        assert_eq!(held(), Value::Null);
+    }
+}
+
+/// Every number of bytes in a document is an integer, or null where there is none.
+fn assert_bytes_are_integers(document: &Value) {
+    match document {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let is_size = name.ends_with("_bytes") || name.ends_with("_count");
+                assert!(!is_size || value.is_u64() || value.is_null(), "{name}: {value}");
+                assert_bytes_are_integers(value);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(assert_bytes_are_integers),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_command_prints_json() {
+    let scratch = Scratch::new("json");
+    let silt = Silt::new(&scratch.join("data"));
+    let daemon = Daemon::start(&silt, &["--create", "other=1T"]);
+    assert_bytes_are_integers(daemon.ready());
+    let file = scratch.join("disk.img");
+    let file = file.to_str().unwrap();
+    fs::write(file, vec![7; 300_000]).unwrap();
+    let both: [&[&str]; 6] =
+        [&["ls"], &["info", "other"], &["status"], &["du"], &["uri", "other"], &["resize", "other", "--size", "2T"]];
+    let running: [&[&str]; 4] =
+        [&["import", file, "demo"], &["create", "third", "--size", "1T"], &["iostat"], &["rm", "third"]];
+    for verb in running.iter().chain(&both) {
+        assert_bytes_are_integers(&silt.json(verb));
+    }
+    daemon.stop().expect(0);
+    let resized: &[&str] = &["resize", "other", "--size", "1P"];
+    for verb in both[..5].iter().chain([&resized, &(&["check"] as &[&str]), &(&["capacity", "none"] as &[&str])]) {
+        assert_bytes_are_integers(&silt.json(verb));
+    }
+    assert_eq!(silt.json(&["info", "other"])["size_bytes"], 1u64 << 50);
+    let exported = scratch.join("out.img");
+    assert_bytes_are_integers(&silt.json(&["export", "demo", exported.to_str().unwrap()]));
 }

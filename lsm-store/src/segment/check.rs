@@ -51,7 +51,7 @@ pub struct Damage {
     pub offset: u32,
     /// How many bytes; 0 if that is not known.
     pub bytes: u32,
-    /// The slots it touches; empty if none, or if that is not known.
+    /// The slots it touches: none if nothing is lost, all that a segment can have if nothing of it can be read.
     pub slots: Range<u32>,
     /// What does not hold.
     pub kind: DamageKind,
@@ -72,7 +72,8 @@ pub struct Check {
 /// [`Error::Unsupported`] if this version cannot judge the segment, and I/O errors of opening it. Everything else is
 /// damage.
 pub fn check(segments: &Segments, id: SegmentId) -> Result<Check> {
-    let whole = |kind| Check { damages: vec![Damage { offset: 0, bytes: 0, slots: 0..0, kind }], ..Check::default() };
+    let all = 0..super::SLOTS_MAX;
+    let whole = |kind| Check { damages: vec![Damage { offset: 0, bytes: 0, slots: all, kind }], ..Check::default() };
     let summary = match segments.summary(id) {
         Ok(summary) => summary,
         Err(Error::Corrupt { .. }) => return Ok(whole(DamageKind::Footer)),

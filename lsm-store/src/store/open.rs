@@ -34,7 +34,7 @@ use crate::map::{Graveyard, RunFiles, RunLimits, Version};
 use crate::memtable::Memtable;
 use crate::page_cache::PageCache;
 use crate::segment::{SEGMENT_DIRECTORY, Segments};
-use crate::superblock::{self, SUPERBLOCK_FILE, Superblock};
+use crate::superblock::{self, Features, SUPERBLOCK_FILE, Superblock};
 
 const DIRECTORIES: [&str; 4] = [JOURNAL_DIRECTORY, SEGMENT_DIRECTORY, RUN_DIRECTORY, MANIFEST_DIRECTORY];
 
@@ -70,7 +70,8 @@ pub(super) fn create(environment: &Environment, settings: Settings) -> Result<()
     let manifest = Manifest::create(device, store, 1, 1, &state)?;
     let created_ms = environment.clock.wall().as_millis() as u64;
     // The superblock comes last: with its name the store exists.
-    superblock::create(&**device, &Superblock { store, generation: 1, manifest: manifest.id(), created_ms })
+    let features = Features::KNOWN;
+    superblock::create(&**device, &Superblock { store, generation: 1, manifest: manifest.id(), created_ms, features })
 }
 
 pub(super) fn lock(device: &dyn Device, mode: LockMode) -> Result<Box<dyn crate::device::Lock>> {
@@ -95,6 +96,9 @@ pub(super) fn open(environment: Environment, options: Options) -> Result<Arc<Inn
     let mode = if options.read_only { LockMode::Shared } else { LockMode::Exclusive };
     let lock = lock(&*environment.device, mode)?;
     let superblock = superblock::read(&*environment.device)?;
+    if !options.read_only {
+        superblock.features.permit_writing()?;
+    }
     let opened = replay_manifest(&*environment.device, superblock.store, superblock.manifest)?;
     let found = Found { superblock, state: opened.state, sequence: opened.sequence };
     if options.read_only {
