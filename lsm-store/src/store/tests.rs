@@ -149,3 +149,6 @@ fn a_check_of_a_good_store_finds_nothing_and_of_a_damaged_one_names_the_volume()
     assert_eq!(report.damages.len(), 1);
     assert_eq!(report.damages[0].volumes, [volume.id()]);
 }
+
+mod durability;
+mod hooked;
