@@ -193,12 +193,12 @@ impl Inner {
 
     /// Appends a batch without records, so that the newest synced batch is named by another one.
     pub(super) fn append_mark(&self) -> Result<()> {
-        let placed = {
-            let mut front = self.front.lock();
-            self.make_room(&mut front, 0, 0)?;
-            let marks = self.marks(front.next);
-            front.place(&marks, &[], Bytes::new())
-        };
+        let mut front = self.front.lock();
+        self.make_room(&mut front, 0, 0)?;
+        let marks = self.marks(front.next);
+        let placed = front.place(&marks, &[], Bytes::new());
+        // No watermark waits for a mark, so it is written before anything can be placed behind it: a batch whose
+        // predecessor is missing is lost, however well it was synced.
         placed.file.write(&[IoSlice::new(&placed.head)], placed.offset).map_err(|error| self.poison(error))
     }
 

@@ -50,3 +50,29 @@ fn a_batch_that_reaches_its_file_after_the_next_generation_was_synced_is_synced_
     assert!(read(&volume, 0, BLOCK) == before);
     assert!(read(&volume, BLOCK as u64, late.len()) == late);
 }
+
+#[test]
+fn nothing_is_placed_behind_a_mark_that_is_not_written() {
+    const MARK_BYTES: usize = 64;
+    let device = SimDevice::new(12, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    let opened: Arc<OnceLock<Arc<Store>>> = Arc::default();
+    let marks = Arc::new(AtomicU64::new(0));
+    let hook: Hook = {
+        let (opened, marks) = (Arc::clone(&opened), Arc::clone(&marks));
+        Arc::new(move |path, len| {
+            if path.starts_with("journal/") && len == MARK_BYTES {
+                let store = opened.get().expect("the store is open before it is idle");
+                assert!(store.inner.front.try_lock().is_none(), "a batch could be placed behind the mark");
+                marks.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let store = Store::open(hooked(&device, hook), options()).unwrap();
+    assert!(opened.set(Arc::clone(&store)).is_ok());
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, BLOCK));
+    volume.flush().unwrap();
+    while store.step().unwrap() {}
+    assert_eq!(marks.load(Ordering::Relaxed), 1);
+}
