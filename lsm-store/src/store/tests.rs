@@ -152,3 +152,4 @@ fn a_check_of_a_good_store_finds_nothing_and_of_a_damaged_one_names_the_volume()
 
 mod durability;
 mod hooked;
+mod shortage;

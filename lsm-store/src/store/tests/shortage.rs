@@ -1,0 +1,35 @@
+//! A full disk breaks nothing and leaves nothing behind.
+
+use super::*;
+use crate::device::sim::{Fault, OperationKind, SimOptions, Trigger};
+use crate::error::ErrorKind;
+
+fn record(number: u8, len: usize) -> Vec<Record> {
+    vec![Record { key: vec![number], value: Some(vec![number; len]) }]
+}
+
+#[test]
+fn a_commit_is_made_although_there_is_no_room_for_the_checkpoint_that_is_due() {
+    let device = SimDevice::new(21, Faults::none());
+    let store = new_store(&device);
+    device.inject(Trigger::on(OperationKind::Create).under("manifest/").forever(), Fault::NoSpace);
+    for number in 0..7 {
+        store.put_records(record(number, 1 << 20)).unwrap();
+    }
+    device.clear_faults();
+    store.put_records(record(7, 1)).unwrap();
+    let records = store.records();
+    assert_eq!(records.len(), 8);
+    drop(store);
+    let store = Store::open(environment(&device.process_death()), options()).unwrap();
+    assert!(store.records() == records);
+}
+
+#[test]
+fn a_superblock_that_may_be_written_in_part_stops_the_store() {
+    let device = SimDevice::new(22, Faults::none());
+    let store = new_store(&device);
+    device.inject(Trigger::on(OperationKind::Write).under("superblock"), Fault::NoSpace);
+    let failed = (0..7).find_map(|number| store.put_records(record(number, 1 << 20)).err());
+    assert_eq!(failed.unwrap().kind(), ErrorKind::Poisoned);
+}
