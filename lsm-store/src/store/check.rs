@@ -84,7 +84,9 @@ impl CheckReport {
     }
 
     fn check_journal(&mut self, environment: &Environment, store: StoreId, state: &State, sequence: u64) -> Result<()> {
-        let replayed = recovery::replay(&*environment.device, store, &state.journal, sequence, |_, _| Ok(()));
+        let device = &*environment.device;
+        let files = crate::journal::replay::list(device)?;
+        let replayed = recovery::replay(device, store, &files, &state.journal, sequence, |_, _| Ok(()));
         let before = self.damages.len();
         self.found(replayed)?;
         // Which writes are missing cannot be told, so they may be missing from any volume.

@@ -113,7 +113,8 @@ fn open_read_only(
     let memtable = Arc::new(Memtable::new(start.tail, start.first));
     let mut next = start.first;
     let mut lsns = Vec::new();
-    recovery::replay(&*environment.device, store, &start, sequence, |_, payloads| {
+    let files = crate::journal::replay::list(&*environment.device)?;
+    recovery::replay(&*environment.device, store, &files, &start, sequence, |_, payloads| {
         for (record, payload) in payloads {
             insert_copy(&memtable, record, payload, next);
             next = next.next();
@@ -156,12 +157,13 @@ fn open_for_writing(
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
     // The new manifest file says the same as the old one; the journal it names is still the old one.
+    recovery::sync_old_journal(&*device, &files)?;
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let sequence = meta.sequence();
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
-    recovery::replay(&*device, store, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
+    recovery::replay(&*device, store, &files, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
     inner.finish_recovery(&files)?;
     inner.open_ballast()?;
     Ok(inner)
@@ -203,6 +205,7 @@ fn assemble(
     if !read_only {
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;
     }
+        file.sync()?;
     let volumes = meta.state.volumes.iter();
     let volumes = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
     let reached = Sequence(first.0 - 1);

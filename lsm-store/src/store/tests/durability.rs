@@ -76,3 +76,42 @@ fn nothing_is_placed_behind_a_mark_that_is_not_written() {
     while store.step().unwrap() {}
     assert_eq!(marks.load(Ordering::Relaxed), 1);
 }
+
+/// The process dies with a journal that is not synced. Its next opening has so little memory that it flushes while it
+/// replays, and the power fails meanwhile, anywhere. Whatever is left is a prefix of the writes.
+#[test]
+fn a_power_cut_during_a_recovery_that_flushes_leaves_a_prefix() {
+    const BLOCKS: u64 = 40;
+    const WRITE_BLOCKS: u64 = 20;
+    const WRITES: u64 = 18;
+    let device = SimDevice::new(14, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    let id = volume.id();
+    for number in 1..=WRITES {
+        let data: Vec<u8> = (0..WRITE_BLOCKS).flat_map(|block| pattern(number * 100 + block, BLOCK)).collect();
+        write(&volume, number * 7 % (BLOCKS - WRITE_BLOCKS) * BLOCK as u64, &data);
+    }
+    let expected = |writes: u64, block: u64| {
+        let first = |number: u64| number * 7 % (BLOCKS - WRITE_BLOCKS);
+        let newest = (1..=writes).rev().find(|number| (first(*number)..first(*number) + WRITE_BLOCKS).contains(&block));
+        newest.map_or_else(|| vec![0; BLOCK], |number| pattern(number * 100 + block - first(number), BLOCK))
+    };
+    let dead = device.process_death();
+    dead.record();
+    let small = Options { budget: Budget::divide(1 << 20), ..options() };
+    let recovered = Store::open(environment(&dead), small).unwrap();
+    assert!(recovered.status().flush_jobs > 0, "the recovery flushed");
+    let recording = dead.recording();
+    for count in (0..=recording.len()).step_by(recording.len() / 40 + 1) {
+        for (choice, image) in recording.states_at(count, count as u64, 5) {
+            let store = Store::open(environment(&image), options());
+            let store = store.unwrap_or_else(|error| panic!("after {count} operations, {choice:?}: {error}"));
+            let volume = store.volume(id).unwrap();
+            let found: Vec<_> = (0..BLOCKS).map(|block| read(&volume, block * BLOCK as u64, BLOCK)).collect();
+            let is_prefix =
+                (0..=WRITES).any(|writes| (0..BLOCKS).all(|block| found[block as usize] == expected(writes, block)));
+            assert!(is_prefix, "after {count} operations, {choice:?}");
+        }
+    }
+}
