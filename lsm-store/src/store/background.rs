@@ -94,7 +94,7 @@ impl Inner {
                 Ok(true) => continue,
                 Ok(false) => IDLE_WAIT,
                 Err(Error::OutOfSpace) => SPACE_WAIT,
-                Err(Error::Poisoned(_)) => return,
+                Err(Error::Poisoned(_) | Error::Closed) => return,
                 Err(error) => {
                     self.poison(error);
                     return;
@@ -127,7 +127,7 @@ impl Inner {
 
     pub(super) fn poison_unless_full(&self, error: Error) -> Error {
         match error {
-            Error::OutOfSpace | Error::Poisoned(_) => error,
+            Error::OutOfSpace | Error::Poisoned(_) | Error::Closed => error,
             error => self.poison(error),
         }
     }

@@ -124,6 +124,7 @@ impl Inner {
     }
 
     /// The error of a poisoned store.
+            Some(Error::Closed) => Error::Closed,
     pub(super) fn poisoned(&self) -> Error {
         match self.poison.get() {
             Some(cause) => Error::Poisoned(Arc::new(cause.clone())),

@@ -301,8 +301,8 @@ impl Inner {
 
     /// Everything accepted goes into segments, and the journal is removed. The threads have ended.
     pub(super) fn close(&self) -> Result<()> {
-        match self.flush_everything() {
-            Ok(()) => self.remove_journal()?,
+        match self.empty_journal() {
+            Ok(()) => {}
             Err(Error::OutOfSpace) => {
                 tracing::warn!(
                     "the disk is too full to empty the journal; it stays, and is replayed at the next start"
@@ -313,8 +313,19 @@ impl Inner {
         }
         let _ = self.poison.set(Error::Closed);
         self.written.fail();
+        self.pace.stop();
         self.lock.lock().take();
         Ok(())
+    }
+
+    /// Flushes and removes the journal, again while writers who do not know of the end add to it.
+    fn empty_journal(&self) -> Result<()> {
+        loop {
+            self.flush_everything()?;
+            if self.remove_journal()? {
+                return Ok(());
+            }
+        }
     }
 
     fn flush_everything(&self) -> Result<()> {
@@ -323,15 +334,20 @@ impl Inner {
         Ok(())
     }
 
-    fn remove_journal(&self) -> Result<()> {
+    /// Removes the journal, after which nothing is accepted any more; `false` if it is not empty.
+    fn remove_journal(&self) -> Result<bool> {
         let front = self.front.lock();
+        if !front.memtable.is_empty() || self.view().oldest_frozen().is_some() {
+            return Ok(false);
+        }
         // Beyond every prepared file, so that none of them is ever taken for a journal.
         let tail = Generation(front.file.generation.0 + 1 + self.generations.ready_count() as u64);
         let start = JournalStart { tail, first: front.next, incarnation: self.incarnation, exists: false };
         self.commit(&mut self.meta.lock(), vec![Edit::SetJournal(start)])?;
+        let _ = self.poison.set(Error::Closed);
         generation::remove(&*self.device, front.file.generation)?;
         self.generations.remove_all()?;
-        Ok(())
+        Ok(true)
     }
 
     /// True while replay is under way.

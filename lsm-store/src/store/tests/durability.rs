@@ -77,6 +77,40 @@ fn nothing_is_placed_behind_a_mark_that_is_not_written() {
     assert_eq!(marks.load(Ordering::Relaxed), 1);
 }
 
+#[test]
+fn a_write_that_comes_while_the_store_is_closed_is_refused_or_kept() {
+    let device = SimDevice::new(13, Faults::none());
+    let store = new_store(&device);
+    let id = new_volume(&store, 1 << 20).id();
+    store.close().unwrap();
+    let meanwhile: Arc<OnceLock<Volume>> = Arc::default();
+    let is_done = Arc::new(AtomicBool::new(false));
+    let data = pattern(3, BLOCK);
+    let hook: Hook = {
+        let (meanwhile, is_done, data) = (Arc::clone(&meanwhile), Arc::clone(&is_done), data.clone());
+        Arc::new(move |path, _| {
+            // While the flush job of the end commits, the last chance to be accepted.
+            if let Some(volume) = meanwhile.get()
+                && path.starts_with("manifest/")
+                && !is_done.swap(true, Ordering::Relaxed)
+            {
+                write(volume, BLOCK as u64, &data);
+            }
+        })
+    };
+    drop(store);
+    let store = Store::open(hooked(&device, hook), options()).unwrap();
+    let volume = store.volume(id).unwrap();
+    write(&volume, 0, &data);
+    assert!(meanwhile.set(volume.clone()).is_ok());
+    store.close().unwrap();
+    assert!(is_done.load(Ordering::Relaxed));
+    let again = reopened(&device.process_death());
+    assert!(read(&again.volume(id).unwrap(), BLOCK as u64, BLOCK) == data);
+    let refused = volume.write(&[Write { offset: 0, data: &data }]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+}
+
 /// The process dies with a journal that is not synced. Its next opening has so little memory that it flushes while it
 /// replays, and the power fails meanwhile, anywhere. Whatever is left is a prefix of the writes.
 #[test]
