@@ -16,7 +16,7 @@ use crate::codec::{Codec, Compressor, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
-use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Slot};
+use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Sequence, Slot};
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
 use crate::memtable::{Content, FrozenEntry, Memtable};
@@ -117,16 +117,18 @@ impl Inner {
             }
         }
         if !self.is_recovering() {
-            let view = self.view();
-            let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
-            edits.push(self.journal_start(next.expect("a frozen memtable has a successor")));
+            edits.push(self.journal_start(next));
         }
         self.commit(&mut meta, edits)?;
         sealed.iter().for_each(|summary| self.segments.learn(summary));
         self.counters.count_written(sealed, &edit.added_metas());
         self.update_view(|view| {
+        let view = self.view();
+        let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
+        let next = next.expect("a frozen memtable has a successor");
+        let last = Sequence(next.first().0 - 1);
             let version = Arc::new(view.version.apply(&edit));
-            view.flushed(memtable.generation(), version)
+            view.after_flush(memtable.generation(), last, version)
         });
         Ok(())
     }
@@ -135,7 +137,6 @@ impl Inner {
     fn give_up_generation(&self, memtable: &Memtable) -> Result<()> {
         let generation = memtable.generation();
         let frozen = self.frozen_files.lock().remove(&generation).expect("a frozen memtable has a file");
-        Self::raise(&self.flushed, frozen.last);
         Self::raise(&self.synced, frozen.last);
         self.unsynced.lock().retain(|file| file.generation > generation);
         self.pace.release(memtable.held_bytes());

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 
 use super::inner::{FrozenFile, Inner};
+use super::view::View;
 use super::volume::VolumeState;
 use crate::checksum::{Seal, crc32c};
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, Lsn, Sequence};
+use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, LayerId, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
 use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
 use crate::memtable::{self, Memtable};
@@ -266,24 +267,24 @@ impl Inner {
     }
 
     fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
-        let flushed = Sequence(self.flushed.load(Ordering::Acquire));
+        // One view for both questions: between two views a flush job may take the answer out of memory.
+        let view = self.view();
         changes.iter().any(|change| {
             change.based_before.is_some_and(|before| {
                 // What a flush job took out of memory since can no longer be compared.
-                before <= flushed
+                before <= view.flushed
                     || (change.first.0..change.first.0 + change.count)
-                        .any(|block| self.changed_since(front, volume, BlockIndex(block), before))
+                        .any(|block| changed_since(front, &view, volume.layer(), BlockIndex(block), before))
             })
         })
     }
 
-    fn changed_since(&self, front: &Front, volume: &VolumeState, block: BlockIndex, before: Sequence) -> bool {
-        let newest = front
-            .memtable
-            .lookup_with_sequence(volume.layer(), block)
-            .or_else(|| self.view().frozen().find_map(|memtable| memtable.lookup_with_sequence(volume.layer(), block)));
-        newest.is_some_and(|(_, sequence)| sequence >= before)
-    }
+fn changed_since(front: &Front, view: &View, layer: LayerId, block: BlockIndex, before: Sequence) -> bool {
+    let newest = front
+        .memtable
+        .lookup_with_sequence(layer, block)
+        .or_else(|| view.frozen().find_map(|memtable| memtable.lookup_with_sequence(layer, block)));
+    newest.is_some_and(|(_, sequence)| sequence >= before)
 }
 
 /// Memory a batch holds until its memtable has been flushed.

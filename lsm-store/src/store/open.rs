@@ -222,7 +222,6 @@ fn assemble(
         synced: AtomicU64::new(reached.0),
         sync_turn: Mutex::new(()),
         unsynced: Mutex::new(vec![file]),
-        flushed: AtomicU64::new(reached.0),
         marked: AtomicU64::new(reached.0),
         generations,
         frozen_files: Mutex::new(BTreeMap::new()),

@@ -149,3 +149,17 @@ fn a_power_cut_during_a_recovery_that_flushes_leaves_a_prefix() {
         }
     }
 }
+
+#[test]
+fn a_view_tells_how_far_it_has_been_flushed() {
+    let device = SimDevice::new(15, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, BLOCK));
+    let before = store.inner.view();
+    settle(&store);
+    let after = store.inner.view();
+    let last = store.inner.written.reached();
+    assert!(before.flushed < last && after.flushed == last);
+    assert_eq!(after.memtables().count(), 1);
+}
