@@ -163,3 +163,13 @@ fn a_view_tells_how_far_it_has_been_flushed() {
     assert!(before.flushed < last && after.flushed == last);
     assert_eq!(after.memtables().count(), 1);
 }
+
+#[test]
+fn a_sync_that_fails_for_want_of_space_is_as_final_as_any_other() {
+    let device = SimDevice::new(16, Faults::none());
+    let store = new_store(&device);
+    device.inject(Trigger::on(OperationKind::Sync).under("manifest/"), Fault::NoSpace);
+    let record = || vec![Record { key: b"key".to_vec(), value: Some(b"value".to_vec()) }];
+    assert_eq!(store.put_records(record()).unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(store.put_records(record()).unwrap_err().kind(), ErrorKind::Poisoned);
+}
