@@ -228,7 +228,7 @@ impl Inner {
 
     /// Freezes the memtable and goes on in the next generation.
     pub(super) fn rotate(&self, front: &mut Front) -> Result<()> {
-        let file = self.generations.take()?;
+        let file = self.generations.take().map_err(|error| self.poison_unless_full(error))?;
         let header = self.begin_generation(&file, front.next, front.previous)?;
         let seal = generation::seal(self.store, file.generation);
         let memtable = Arc::new(Memtable::new(file.generation, front.next));

@@ -173,3 +173,14 @@ fn a_sync_that_fails_for_want_of_space_is_as_final_as_any_other() {
     assert_eq!(store.put_records(record()).unwrap_err().kind(), ErrorKind::Poisoned);
     assert_eq!(store.put_records(record()).unwrap_err().kind(), ErrorKind::Poisoned);
 }
+
+#[test]
+fn a_journal_file_whose_name_could_not_be_synced_stops_the_store() {
+    let device = SimDevice::new(17, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, BLOCK));
+    device.inject(Trigger::on(OperationKind::SyncDirectory).under("journal"), Fault::Io);
+    assert_eq!(store.freeze().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert!(store.status().stopped.is_some());
+}
