@@ -65,18 +65,21 @@ impl Inner {
             compressor: Compressor::new(),
             writer: None,
             sealed: Vec::new(),
+            created: Vec::new(),
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
             joined: None,
         };
         let made = job.work(memtable).and_then(|()| job.seal());
-        let (dedupe, sealed) = (job.dedupe, job.sealed);
+        let (dedupe, sealed, created) = (job.dedupe, job.sealed, job.created);
         let is_empty = job.run.is_empty();
         let made = made.and_then(|()| if is_empty { Ok(None) } else { job.run.finish().map(Some) });
         let run = match made {
             Ok(Some(run)) => Some(run),
             unmade => {
                 self.runs.delete(run_id)?;
-                self.remove_segments(&sealed);
+                if unmade.is_err() {
+                    self.remove_segments(&created);
+                }
                 unmade?
             }
         };
@@ -84,7 +87,13 @@ impl Inner {
             .sync_directory(SEGMENT_DIRECTORY)
             .map_err(|error| Error::io("syncing", SEGMENT_DIRECTORY, error))?;
         self.runs.sync_directory()?;
-        self.publish_flushed(memtable, &sealed, run)?;
+        if let Err(error) = self.publish_flushed(memtable, &sealed, run) {
+            if matches!(error, Error::OutOfSpace) {
+                self.runs.delete(run_id)?;
+                self.remove_segments(&created);
+            }
+            return Err(error);
+        }
         dedupe.own().for_each(|(fingerprint, location)| self.index.insert(fingerprint, location));
         self.counters.count_dedupe(dedupe.counts());
         self.give_up_generation(memtable)
@@ -95,9 +104,9 @@ impl Inner {
         self.volumes.read().values().map(|volume| (volume.layer(), volume.codec())).collect()
     }
 
-    fn remove_segments(&self, sealed: &[SegmentSummary]) {
-        for summary in sealed {
-            let path = crate::segment::path(summary.identity.id);
+    fn remove_segments(&self, ids: &[SegmentId]) {
+        for id in ids {
+            let path = crate::segment::path(*id);
             if let Err(error) = self.device.remove(&path) {
                 tracing::warn!(path, %error, "an unused segment stays until the next start");
             }
@@ -116,6 +125,10 @@ impl Inner {
                 edits.push(Edit::SetVolume(volume.id(), VolumeRecord { lsn, ..known }));
             }
         }
+        let view = self.view();
+        let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
+        let next = next.expect("a frozen memtable has a successor");
+        let last = Sequence(next.first().0 - 1);
         if !self.is_recovering() {
             edits.push(self.journal_start(next));
         }
@@ -123,10 +136,6 @@ impl Inner {
         sealed.iter().for_each(|summary| self.segments.learn(summary));
         self.counters.count_written(sealed, &edit.added_metas());
         self.update_view(|view| {
-        let view = self.view();
-        let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
-        let next = next.expect("a frozen memtable has a successor");
-        let last = Sequence(next.first().0 - 1);
             let version = Arc::new(view.version.apply(&edit));
             view.after_flush(memtable.generation(), last, version)
         });
@@ -152,6 +161,8 @@ struct FlushJob<'a, F> {
     compressor: Compressor,
     writer: Option<SegmentWriter>,
     sealed: Vec<SegmentSummary>,
+    /// Segments that have files, sealed or not.
+    created: Vec<SegmentId>,
     run: RunWriter,
     /// The stretch under construction.
     joined: Option<Stretch>,
@@ -266,7 +277,11 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.inner.new_segment()?),
+            empty => {
+                let writer = empty.insert(self.inner.new_segment()?);
+                self.created.push(writer.identity().id);
+                writer
+            }
         };
         let segment = writer.identity().id;
         let first = writer.append_group(fingerprints, stored)?;

@@ -33,3 +33,27 @@ fn a_superblock_that_may_be_written_in_part_stops_the_store() {
     let failed = (0..7).find_map(|number| store.put_records(record(number, 1 << 20)).err());
     assert_eq!(failed.unwrap().kind(), ErrorKind::Poisoned);
 }
+
+#[test]
+fn a_flush_job_that_finds_no_room_leaves_no_file() {
+    let faults = [
+        (OperationKind::SetLen, "segments/"),
+        (OperationKind::Write, "runs/"),
+        (OperationKind::Write, "manifest/"),
+    ];
+    for (kind, path) in faults {
+        let device = SimDevice::new(23, Faults::none());
+        let store = new_store(&device);
+        let volume = new_volume(&store, 1 << 20);
+        let data = pattern(1, 8 * BLOCK);
+        write(&volume, 0, &data);
+        store.freeze().unwrap();
+        device.inject(Trigger::on(kind).under(path), Fault::NoSpace);
+        assert_eq!(store.step().unwrap_err().kind(), ErrorKind::OutOfSpace, "{path}");
+        assert!(device.list("segments").unwrap().is_empty(), "{path}");
+        assert!(device.list("runs").unwrap().is_empty(), "{path}");
+        while store.step().unwrap() {}
+        assert_eq!(store.status().segment_count, 1, "{path}");
+        assert!(read(&volume, 0, data.len()) == data, "{path}");
+    }
+}
