@@ -113,15 +113,24 @@ impl Inner {
     /// Everything else, most urgent first.
     fn step_upkeep(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
+        let mut unprepared = None;
         if self.generations.ready_count() < READY_FILES {
-            self.generations.prepare().map_err(|error| self.poison_unless_full(error))?;
-            return Ok(true);
+            match self.generations.prepare().map_err(|error| self.poison_unless_full(error)) {
+                Ok(()) => return Ok(true),
+                // The rest needs less room, and a merge may even give some back.
+                Err(Error::OutOfSpace) => unprepared = Some(Error::OutOfSpace),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?)
+        let worked = self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?;
+        unprepared.filter(|_| !worked).map_or(Ok(worked), Err)
     }
 
     /// One unit of background work; `false` if there is none.
     pub(super) fn step(&self) -> Result<bool> {
+        if self.read_only {
+            return Ok(false);
+        }
         Ok(self.step_flush()? || self.step_upkeep()?)
     }
 

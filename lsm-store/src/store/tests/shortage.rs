@@ -57,3 +57,24 @@ fn a_flush_job_that_finds_no_room_leaves_no_file() {
         assert!(read(&volume, 0, data.len()) == data, "{path}");
     }
 }
+
+#[test]
+fn upkeep_goes_on_while_there_is_no_room_for_journal_files() {
+    let device = SimDevice::new(24, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, BLOCK));
+    volume.flush().unwrap();
+    device.inject(Trigger::on(OperationKind::Create).under("journal/").forever(), Fault::NoSpace);
+    assert!(store.step().unwrap(), "the mark is written");
+    assert_eq!(store.step().unwrap_err().kind(), ErrorKind::OutOfSpace);
+}
+
+#[test]
+fn a_store_open_for_reading_has_no_work_to_do() {
+    let device = SimDevice::new(26, Faults::none());
+    new_store(&device).close().unwrap();
+    let read_only = Options { read_only: true, ..options() };
+    let store = Store::open(environment(&device.read_only()), read_only).unwrap();
+    assert!(!store.step().unwrap());
+}
