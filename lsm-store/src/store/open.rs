@@ -14,7 +14,7 @@ use super::inner::Inner;
 use super::meta::Meta;
 use super::pace::Pace;
 use super::recovery;
-use super::space::SpaceLedger;
+use super::space::{self, SpaceLedger};
 use super::status::Counters;
 use super::view::View;
 use super::volume::VolumeState;
@@ -153,11 +153,12 @@ fn open_for_writing(
     let device = Arc::clone(&environment.device);
     let (start, store) = (found.state.journal, found.superblock.store);
     remove_leftovers(&*device, &found.state)?;
+    space::cut_ballast(&*device, FILES_MAX as u64 * options.budget.generation_bytes)?;
     let files = crate::journal::replay::list(&*device)?;
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
-    // The new manifest file says the same as the old one; the journal it names is still the old one.
     recovery::sync_old_journal(&*device, &files)?;
+    // The new manifest file says the same as the old one; the journal it names is still the old one.
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
@@ -204,8 +205,8 @@ fn assemble(
     };
     if !read_only {
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;
-    }
         file.sync()?;
+    }
     let volumes = meta.state.volumes.iter();
     let volumes = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
     let reached = Sequence(first.0 - 1);

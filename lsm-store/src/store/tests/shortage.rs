@@ -71,6 +71,21 @@ fn upkeep_goes_on_while_there_is_no_room_for_journal_files() {
 }
 
 #[test]
+fn a_store_whose_capacity_is_all_of_the_disk_opens_after_a_crash() {
+    const DISK_BYTES: u64 = 1 << 30;
+    let device = SimDevice::with_options(SimOptions { capacity_bytes: Some(DISK_BYTES), ..SimOptions::new(25) });
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    store.set_capacity(Some(256 << 20)).unwrap();
+    let data = pattern(1, 8 * BLOCK);
+    write(&volume, 0, &data);
+    volume.flush().unwrap();
+    device.set_capacity(Some(DISK_BYTES - device.space().unwrap().available_bytes));
+    let store = Store::open(environment(&device.process_death()), options()).unwrap();
+    assert!(read(&store.volume(volume.id()).unwrap(), 0, data.len()) == data);
+}
+
+#[test]
 fn a_store_open_for_reading_has_no_work_to_do() {
     let device = SimDevice::new(26, Faults::none());
     new_store(&device).close().unwrap();
