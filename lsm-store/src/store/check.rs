@@ -164,10 +164,13 @@ impl<'a> Checker<'a> {
             Some(check) => {
                 self.report.blocks_good += u64::from(check.blocks_good);
                 for damage in check.damages {
+                    // Damage without a place is damage to all of the segment.
+                    let all = 0..segment::SLOTS_MAX;
+                    let slots = if damage.bytes == 0 && damage.offset == 0 { all } else { damage.slots };
                     let at = self.report.damages.len();
                     let (offset, why) = (u64::from(damage.offset), damage_text(damage.kind));
                     self.report.damages.push(Damage { file: file.clone(), offset, why, volumes: Vec::new() });
-                    self.bad.entry(id).or_default().push((damage.slots, at));
+                    self.bad.entry(id).or_default().push((slots, at));
                 }
             }
         }

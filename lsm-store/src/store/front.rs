@@ -258,12 +258,12 @@ impl Inner {
             manifest: marks.manifest,
         };
         file.write(&[IoSlice::new(&header.encode(self.store))], 0).map_err(|error| self.poison(error))?;
-        Ok(header)
         if self.is_recovering() {
             // What an unfinished recovery leaves behind must be known by its incarnation, or its batches would be taken
             // for lost ones of the journal that it copied.
             file.sync().map_err(|error| self.poison(error))?;
         }
+        Ok(header)
     }
 
     fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
@@ -278,6 +278,7 @@ impl Inner {
             })
         })
     }
+}
 
 fn changed_since(front: &Front, view: &View, layer: LayerId, block: BlockIndex, before: Sequence) -> bool {
     let newest = front

@@ -122,9 +122,9 @@ impl Inner {
     }
 
     /// The error of a poisoned store.
-            Some(Error::Closed) => Error::Closed,
     pub(super) fn poisoned(&self) -> Error {
         match self.poison.get() {
+            Some(Error::Closed) => Error::Closed,
             Some(cause) => Error::Poisoned(Arc::new(cause.clone())),
             None => Error::Poisoned(Arc::new(Error::ReadOnly)),
         }

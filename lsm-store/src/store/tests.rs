@@ -150,6 +150,20 @@ fn a_check_of_a_good_store_finds_nothing_and_of_a_damaged_one_names_the_volume()
     assert_eq!(report.damages[0].volumes, [volume.id()]);
 }
 
+#[test]
+fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
+    let device = SimDevice::new(6, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    write(&volume, 0, &pattern(6, 10 * BLOCK));
+    store.close().unwrap();
+    let segment = device.list("segments").unwrap().remove(0);
+    device.remove(&format!("segments/{segment}")).unwrap();
+    let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
+    assert_eq!(report.damages.len(), 1);
+    assert_eq!(report.damages[0].volumes, [volume.id()]);
+}
+
 mod durability;
 mod hooked;
 mod shortage;
