@@ -36,11 +36,8 @@ fn a_superblock_that_may_be_written_in_part_stops_the_store() {
 
 #[test]
 fn a_flush_job_that_finds_no_room_leaves_no_file() {
-    let faults = [
-        (OperationKind::SetLen, "segments/"),
-        (OperationKind::Write, "runs/"),
-        (OperationKind::Write, "manifest/"),
-    ];
+    let faults =
+        [(OperationKind::SetLen, "segments/"), (OperationKind::Write, "runs/"), (OperationKind::Write, "manifest/")];
     for (kind, path) in faults {
         let device = SimDevice::new(23, Faults::none());
         let store = new_store(&device);
