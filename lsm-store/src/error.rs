@@ -114,9 +114,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An I/O error with what was being done to which file. A full disk becomes [`Error::OutOfSpace`].
+    /// An I/O error with what was being done to which file. A full disk becomes [`Error::OutOfSpace`], which may be tried
+    /// again, unless a sync met it: nobody knows what a failed sync left behind, so it is final whatever its reason.
     pub(crate) fn io(action: &'static str, file: impl Into<String>, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull || source.kind() == io::ErrorKind::QuotaExceeded {
+        let is_full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if is_full && action != "syncing" {
             return Self::OutOfSpace;
         }
         Self::Io { action, file: file.into(), source: Arc::new(source) }

@@ -94,7 +94,7 @@ impl Inner {
                 Ok(true) => continue,
                 Ok(false) => IDLE_WAIT,
                 Err(Error::OutOfSpace) => SPACE_WAIT,
-                Err(Error::Poisoned(_)) => return,
+                Err(Error::Poisoned(_) | Error::Closed) => return,
                 Err(error) => {
                     self.poison(error);
                     return;
@@ -113,21 +113,30 @@ impl Inner {
     /// Everything else, most urgent first.
     fn step_upkeep(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
+        let mut unprepared = None;
         if self.generations.ready_count() < READY_FILES {
-            self.generations.prepare().map_err(|error| self.poison_unless_full(error))?;
-            return Ok(true);
+            match self.generations.prepare().map_err(|error| self.poison_unless_full(error)) {
+                Ok(()) => return Ok(true),
+                // The rest needs less room, and a merge may even give some back.
+                Err(Error::OutOfSpace) => unprepared = Some(Error::OutOfSpace),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?)
+        let worked = self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?;
+        unprepared.filter(|_| !worked).map_or(Ok(worked), Err)
     }
 
     /// One unit of background work; `false` if there is none.
     pub(super) fn step(&self) -> Result<bool> {
+        if self.read_only {
+            return Ok(false);
+        }
         Ok(self.step_flush()? || self.step_upkeep()?)
     }
 
     pub(super) fn poison_unless_full(&self, error: Error) -> Error {
         match error {
-            Error::OutOfSpace | Error::Poisoned(_) => error,
+            Error::OutOfSpace | Error::Poisoned(_) | Error::Closed => error,
             error => self.poison(error),
         }
     }

@@ -84,7 +84,9 @@ impl CheckReport {
     }
 
     fn check_journal(&mut self, environment: &Environment, store: StoreId, state: &State, sequence: u64) -> Result<()> {
-        let replayed = recovery::replay(&*environment.device, store, &state.journal, sequence, |_, _| Ok(()));
+        let device = &*environment.device;
+        let files = crate::journal::replay::list(device)?;
+        let replayed = recovery::replay(device, store, &files, &state.journal, sequence, |_, _| Ok(()));
         let before = self.damages.len();
         self.found(replayed)?;
         // Which writes are missing cannot be told, so they may be missing from any volume.
@@ -162,10 +164,13 @@ impl<'a> Checker<'a> {
             Some(check) => {
                 self.report.blocks_good += u64::from(check.blocks_good);
                 for damage in check.damages {
+                    // Damage without a place is damage to all of the segment.
+                    let all = 0..segment::SLOTS_MAX;
+                    let slots = if damage.bytes == 0 && damage.offset == 0 { all } else { damage.slots };
                     let at = self.report.damages.len();
                     let (offset, why) = (u64::from(damage.offset), damage_text(damage.kind));
                     self.report.damages.push(Damage { file: file.clone(), offset, why, volumes: Vec::new() });
-                    self.bad.entry(id).or_default().push((damage.slots, at));
+                    self.bad.entry(id).or_default().push((slots, at));
                 }
             }
         }

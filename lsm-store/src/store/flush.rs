@@ -17,7 +17,7 @@ use crate::codec::{Codec, Compressor, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
-use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Slot};
+use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Sequence, Slot};
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
 use crate::memtable::{Content, FrozenEntry, Memtable};
@@ -72,19 +72,21 @@ impl Inner {
         let mut job = FlushJob {
             codecs,
             compressor: Compressor::new(),
-            output: Output { inner: self, dedupe, writer: None, sealed: Vec::new() },
+            output: Output { inner: self, dedupe, writer: None, sealed: Vec::new(), created: Vec::new() },
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
             joined: None,
         };
         let made = job.work(memtable).and_then(|()| job.output.seal());
-        let Output { dedupe, sealed, .. } = job.output;
+        let Output { dedupe, sealed, created, .. } = job.output;
         let is_empty = job.run.is_empty();
         let made = made.and_then(|()| if is_empty { Ok(None) } else { job.run.finish().map(Some) });
         let run = match made {
             Ok(Some(run)) => Some(run),
             unmade => {
                 self.runs.delete(run_id)?;
-                self.remove_segments(&sealed);
+                if unmade.is_err() {
+                    self.remove_segments(&created);
+                }
                 unmade?
             }
         };
@@ -92,7 +94,13 @@ impl Inner {
             .sync_directory(SEGMENT_DIRECTORY)
             .map_err(|error| Error::io("syncing", SEGMENT_DIRECTORY, error))?;
         self.runs.sync_directory()?;
-        self.publish_flushed(memtable, &sealed, run)?;
+        if let Err(error) = self.publish_flushed(memtable, &sealed, run) {
+            if matches!(error, Error::OutOfSpace) {
+                self.runs.delete(run_id)?;
+                self.remove_segments(&created);
+            }
+            return Err(error);
+        }
         dedupe.own().for_each(|(fingerprint, location)| self.index.insert(fingerprint, location));
         self.counters.count_dedupe(dedupe.counts());
         self.give_up_generation(memtable)
@@ -103,9 +111,9 @@ impl Inner {
         self.volumes.read().values().map(|volume| (volume.layer(), volume.codec())).collect()
     }
 
-    fn remove_segments(&self, sealed: &[SegmentSummary]) {
-        for summary in sealed {
-            let path = crate::segment::path(summary.identity.id);
+    fn remove_segments(&self, ids: &[SegmentId]) {
+        for id in ids {
+            let path = crate::segment::path(*id);
             if let Err(error) = self.device.remove(&path) {
                 tracing::warn!(path, %error, "an unused segment stays until the next start");
             }
@@ -124,17 +132,19 @@ impl Inner {
                 edits.push(Edit::SetVolume(volume.id(), VolumeRecord { lsn, ..known }));
             }
         }
+        let view = self.view();
+        let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
+        let next = next.expect("a frozen memtable has a successor");
+        let last = Sequence(next.first().0 - 1);
         if !self.is_recovering() {
-            let view = self.view();
-            let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
-            edits.push(self.journal_start(next.expect("a frozen memtable has a successor")));
+            edits.push(self.journal_start(next));
         }
         self.commit(&mut meta, edits)?;
         sealed.iter().for_each(|summary| self.segments.learn(summary));
         self.counters.count_written(sealed, &edit.added_metas());
         self.update_view(|view| {
             let version = Arc::new(view.version.apply(&edit));
-            view.flushed(memtable.generation(), version)
+            view.after_flush(memtable.generation(), last, version)
         });
         Ok(())
     }
@@ -143,7 +153,6 @@ impl Inner {
     fn give_up_generation(&self, memtable: &Memtable) -> Result<()> {
         let generation = memtable.generation();
         let frozen = self.frozen_files.lock().remove(&generation).expect("a frozen memtable has a file");
-        Self::raise(&self.flushed, frozen.last);
         Self::raise(&self.synced, frozen.last);
         self.unsynced.lock().retain(|file| file.generation > generation);
         self.pace.release(memtable.held_bytes());
@@ -274,6 +283,8 @@ struct Output<'a, F> {
     dedupe: Dedupe<'a, F>,
     writer: Option<SegmentWriter>,
     sealed: Vec<SegmentSummary>,
+    /// Segments that have files, sealed or not.
+    created: Vec<SegmentId>,
 }
 
 impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
@@ -289,7 +300,11 @@ impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.inner.new_segment()?),
+            empty => {
+                let writer = empty.insert(self.inner.new_segment()?);
+                self.created.push(writer.identity().id);
+                writer
+            }
         };
         let segment = writer.identity().id;
         let first = writer.append_group(fingerprints, stored)?;

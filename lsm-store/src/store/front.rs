@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use super::inner::{FrozenFile, Inner};
 use super::payload;
+use super::view::View;
 use super::volume::VolumeState;
 use crate::checksum::{Seal, crc32c};
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, Lsn, Sequence};
+use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, LayerId, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
 use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
 use crate::memtable::{self, Memtable};
@@ -170,12 +171,12 @@ impl Inner {
 
     /// Appends a batch without records, so that the newest synced batch is named by another one.
     pub(super) fn append_mark(&self) -> Result<()> {
-        let placed = {
-            let mut front = self.front.lock();
-            self.make_room(&mut front, 0, 0)?;
-            let marks = self.marks(front.next);
-            front.place(&marks, &[], Bytes::new())
-        };
+        let mut front = self.front.lock();
+        self.make_room(&mut front, 0, 0)?;
+        let marks = self.marks(front.next);
+        let placed = front.place(&marks, &[], Bytes::new());
+        // No watermark waits for a mark, so it is written before anything can be placed behind it: a batch whose
+        // predecessor is missing is lost, however well it was synced.
         placed.file.write(&[IoSlice::new(&placed.head)], placed.offset).map_err(|error| self.poison(error))
     }
 
@@ -204,7 +205,7 @@ impl Inner {
 
     /// Freezes the memtable and goes on in the next generation.
     pub(super) fn rotate(&self, front: &mut Front) -> Result<()> {
-        let file = self.generations.take()?;
+        let file = self.generations.take().map_err(|error| self.poison_unless_full(error))?;
         let header = self.begin_generation(&file, front.next, front.previous)?;
         let seal = generation::seal(self.store, file.generation);
         let memtable = Arc::new(Memtable::new(file.generation, front.next));
@@ -234,28 +235,34 @@ impl Inner {
             manifest: marks.manifest,
         };
         file.write(&[IoSlice::new(&header.encode(self.store))], 0).map_err(|error| self.poison(error))?;
+        if self.is_recovering() {
+            // What an unfinished recovery leaves behind must be known by its incarnation, or its batches would be taken
+            // for lost ones of the journal that it copied.
+            file.sync().map_err(|error| self.poison(error))?;
+        }
         Ok(header)
     }
 
     fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
-        let flushed = Sequence(self.flushed.load(Ordering::Acquire));
+        // One view for both questions: between two views a flush job may take the answer out of memory.
+        let view = self.view();
         changes.iter().any(|change| {
             change.based_before.is_some_and(|before| {
                 // What a flush job took out of memory since can no longer be compared.
-                before <= flushed
+                before <= view.flushed
                     || (change.first.0..change.first.0 + change.count)
-                        .any(|block| self.changed_since(front, volume, BlockIndex(block), before))
+                        .any(|block| changed_since(front, &view, volume.layer(), BlockIndex(block), before))
             })
         })
     }
+}
 
-    fn changed_since(&self, front: &Front, volume: &VolumeState, block: BlockIndex, before: Sequence) -> bool {
-        let newest = front
-            .memtable
-            .lookup_with_sequence(volume.layer(), block)
-            .or_else(|| self.view().frozen().find_map(|memtable| memtable.lookup_with_sequence(volume.layer(), block)));
-        newest.is_some_and(|(_, sequence)| sequence >= before)
-    }
+fn changed_since(front: &Front, view: &View, layer: LayerId, block: BlockIndex, before: Sequence) -> bool {
+    let newest = front
+        .memtable
+        .lookup_with_sequence(layer, block)
+        .or_else(|| view.frozen().find_map(|memtable| memtable.lookup_with_sequence(layer, block)));
+    newest.is_some_and(|(_, sequence)| sequence >= before)
 }
 
 /// Memory a batch holds until its memtable has been flushed.

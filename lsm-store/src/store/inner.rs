@@ -51,8 +51,6 @@ pub(super) struct Inner {
     pub(super) sync_turn: Mutex<()>,
     /// Generations with batches that may not be on stable storage, oldest first.
     pub(super) unsynced: Mutex<Vec<GenerationFile>>,
-    /// Every record up to this sequence is in runs and no longer in memory.
-    pub(super) flushed: AtomicU64,
     /// The newest synced sequence that another batch names.
     pub(super) marked: AtomicU64,
     pub(super) generations: Generations,
@@ -128,6 +126,7 @@ impl Inner {
     /// The error of a poisoned store.
     pub(super) fn poisoned(&self) -> Error {
         match self.poison.get() {
+            Some(Error::Closed) => Error::Closed,
             Some(cause) => Error::Poisoned(Arc::new(cause.clone())),
             None => Error::Poisoned(Arc::new(Error::ReadOnly)),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::inner::Inner;
+use super::inner::{Inner, chain};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, RunId, SegmentId, StoreId, VolumeId};
@@ -89,14 +89,19 @@ impl Meta {
         }
         if manifest.is_long() {
             let sequence = manifest.sequence() + 1;
-            let (superblock, manifest) = switch(device, self.superblock, sequence, &self.state)?;
-            (self.superblock, self.manifest) = (superblock, Some(manifest));
+            match switch(device, self.superblock, sequence, &self.state) {
+                Ok((superblock, manifest)) => (self.superblock, self.manifest) = (superblock, Some(manifest)),
+                // The commit itself is made: the checkpoint can wait until there is room for it.
+                Err(Error::OutOfSpace) => tracing::debug!("no room for a new manifest file; the old one grows on"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 }
 
-/// Writes a checkpoint into the next manifest file, names it in the superblock and removes the others.
+/// Writes a checkpoint into the next manifest file, names it in the superblock and removes the others. After
+/// [`Error::OutOfSpace`] the old file is still the current one; after any other error it is not known which one is.
 fn switch(
     device: &Arc<dyn Device>,
     superblock: Superblock,
@@ -105,8 +110,16 @@ fn switch(
 ) -> Result<(Superblock, Manifest)> {
     let manifest = Manifest::create(device, superblock.store, superblock.manifest + 1, sequence, state)?;
     let superblock = Superblock { manifest: manifest.id(), generation: superblock.generation + 1, ..superblock };
-    superblock::update(&**device, &superblock)?;
-    manifest.remove_others()?;
+    superblock::update(&**device, &superblock).map_err(|error| match error {
+        Error::OutOfSpace => {
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+            Error::Io { action: "updating", file: superblock::SUPERBLOCK_FILE.to_owned(), source }
+        }
+        error => error,
+    })?;
+    if let Err(error) = manifest.remove_others() {
+        tracing::warn!(error = %chain(&error), "an old manifest file stays until the next checkpoint");
+    }
     Ok((superblock, manifest))
 }
 

@@ -15,7 +15,7 @@ use super::meta::Meta;
 use super::pace::Pace;
 use super::payload::PayloadPool;
 use super::recovery;
-use super::space::SpaceLedger;
+use super::space::{self, SpaceLedger};
 use super::status::Counters;
 use super::view::View;
 use super::volume::VolumeState;
@@ -118,7 +118,8 @@ fn open_read_only(
     let memtable = Arc::new(Memtable::new(start.tail, start.first));
     let mut next = start.first;
     let mut lsns = Vec::new();
-    recovery::replay(&*environment.device, store, &start, sequence, |_, payloads| {
+    let files = crate::journal::replay::list(&*environment.device)?;
+    recovery::replay(&*environment.device, store, &files, &start, sequence, |_, payloads| {
         for (record, payload) in payloads {
             insert_copy(&memtable, record, payload, next);
             next = next.next();
@@ -157,16 +158,18 @@ fn open_for_writing(
     let device = Arc::clone(&environment.device);
     let (start, store) = (found.state.journal, found.superblock.store);
     remove_leftovers(&*device, &found.state)?;
+    space::cut_ballast(&*device, FILES_MAX as u64 * options.budget.generation_bytes)?;
     let files = crate::journal::replay::list(&*device)?;
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
+    recovery::sync_old_journal(&*device, &files)?;
     // The new manifest file says the same as the old one; the journal it names is still the old one.
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let sequence = meta.sequence();
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
-    recovery::replay(&*device, store, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
+    recovery::replay(&*device, store, &files, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
     inner.finish_recovery(&files)?;
     inner.open_ballast()?;
     Ok(inner)
@@ -207,6 +210,7 @@ fn assemble(
     };
     if !read_only {
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;
+        file.sync()?;
     }
     let volumes = meta.state.volumes.iter();
     let volumes = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
@@ -224,7 +228,6 @@ fn assemble(
         synced: AtomicU64::new(reached.0),
         sync_turn: Mutex::new(()),
         unsynced: Mutex::new(vec![file]),
-        flushed: AtomicU64::new(reached.0),
         marked: AtomicU64::new(reached.0),
         generations,
         frozen_files: Mutex::new(BTreeMap::new()),
@@ -304,8 +307,8 @@ impl Inner {
 
     /// Everything accepted goes into segments, and the journal is removed. The threads have ended.
     pub(super) fn close(&self) -> Result<()> {
-        match self.flush_everything() {
-            Ok(()) => self.remove_journal()?,
+        match self.empty_journal() {
+            Ok(()) => {}
             Err(Error::OutOfSpace) => {
                 tracing::warn!(
                     "the disk is too full to empty the journal; it stays, and is replayed at the next start"
@@ -316,8 +319,19 @@ impl Inner {
         }
         let _ = self.poison.set(Error::Closed);
         self.written.fail();
+        self.pace.stop();
         self.lock.lock().take();
         Ok(())
+    }
+
+    /// Flushes and removes the journal, again while writers who do not know of the end add to it.
+    fn empty_journal(&self) -> Result<()> {
+        loop {
+            self.flush_everything()?;
+            if self.remove_journal()? {
+                return Ok(());
+            }
+        }
     }
 
     fn flush_everything(&self) -> Result<()> {
@@ -326,15 +340,20 @@ impl Inner {
         Ok(())
     }
 
-    fn remove_journal(&self) -> Result<()> {
+    /// Removes the journal, after which nothing is accepted any more; `false` if it is not empty.
+    fn remove_journal(&self) -> Result<bool> {
         let front = self.front.lock();
+        if !front.memtable.is_empty() || self.view().oldest_frozen().is_some() {
+            return Ok(false);
+        }
         // Beyond every prepared file, so that none of them is ever taken for a journal.
         let tail = Generation(front.file.generation.0 + 1 + self.generations.ready_count() as u64);
         let start = JournalStart { tail, first: front.next, incarnation: self.incarnation, exists: false };
         self.commit(&mut self.meta.lock(), vec![Edit::SetJournal(start)])?;
+        let _ = self.poison.set(Error::Closed);
         generation::remove(&*self.device, front.file.generation)?;
         self.generations.remove_all()?;
-        Ok(())
+        Ok(true)
     }
 
     /// True while replay is under way.

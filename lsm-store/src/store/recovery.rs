@@ -14,23 +14,25 @@ use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, Generation, Sequence, StoreId};
 use crate::journal::batch::{Batch, Record};
 use crate::journal::generation::{self, GenerationFile};
-use crate::journal::replay::{self, ChainEnd, Reader};
+use crate::journal::replay::{ChainEnd, Reader};
 use crate::manifest::JournalStart;
 
 /// Where the chain broke, and what may lie behind the break.
 struct Break {
     end: ChainEnd,
     path: String,
-    /// Generations of this incarnation behind the chain's last one.
+    /// Generations behind the chain's last one, of any incarnation.
     behind: Vec<Generation>,
     /// Generation in which the chain ended, if it ever began.
     within: Option<Generation>,
 }
 
-/// Follows the journal from `start` and hands every record of the chain to `sink`, in order, with its payload.
+/// Follows the journal from `start` and hands every record of the chain to `sink`, in order, with its payload. `files`
+/// are the generations that were there before the opening began: those it makes itself may come and go meanwhile.
 pub(super) fn replay(
     device: &dyn Device,
     store: StoreId,
+    files: &[Generation],
     start: &JournalStart,
     manifest_sequence: u64,
     mut sink: impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
@@ -38,13 +40,12 @@ pub(super) fn replay(
     if !start.exists {
         return Ok(());
     }
-    let mut wanted = replay::list(device)?;
-    wanted.retain(|generation| *generation >= start.tail);
+    let wanted: Vec<_> = files.iter().copied().filter(|generation| *generation >= start.tail).collect();
     if wanted.first() != Some(&start.tail) {
         return Err(Error::corrupt(generation::path(start.tail), 0, "the journal file is missing"));
     }
     let broken = follow(device, store, start, &wanted, &mut sink)?;
-    refuse_damage(device, store, &broken, manifest_sequence)
+    refuse_damage(device, store, start, &broken, manifest_sequence)
 }
 
 fn follow(
@@ -82,12 +83,22 @@ fn follow(
 }
 
 /// A crash leaves nothing behind the break that was placed after a sync of what is missing.
-fn refuse_damage(device: &dyn Device, store: StoreId, broken: &Break, manifest_sequence: u64) -> Result<()> {
+fn refuse_damage(
+    device: &dyn Device,
+    store: StoreId,
+    start: &JournalStart,
+    broken: &Break,
+    manifest_sequence: u64,
+) -> Result<()> {
     let mut synced = Sequence(0);
     let mut manifest = 0;
     let from_break = broken.within.map(|generation| (generation, broken.end.offset));
     for (generation, offset) in from_break.into_iter().chain(broken.behind.iter().map(|behind| (*behind, 0))) {
         let (header, mut reader) = Reader::open(device, store, generation)?;
+        // Unfinished recoveries have copied this journal into generations of their own, with sequences of their own.
+        if header.is_some_and(|header| header.incarnation != start.incarnation) {
+            continue;
+        }
         if let Some(header) = header
             && offset == 0
         {
@@ -105,6 +116,19 @@ fn refuse_damage(device: &dyn Device, store: StoreId, broken: &Break, manifest_s
     }
     if manifest > manifest_sequence {
         return Err(Error::corrupt("manifest", 0, "commits that the journal knows of are missing"));
+    }
+    Ok(())
+}
+
+/// Makes the old journal stable before anything is derived from it. After the death of the process alone it is not, and
+/// a recovery that flushes what it replays would put records into runs that a power cut could then take out of the
+/// journal: a later recovery would lay the older records that are left over them.
+pub(super) fn sync_old_journal(device: &dyn Device, files: &[Generation]) -> Result<()> {
+    for &generation in files {
+        let path = generation::path(generation);
+        let file = device.open(&path, Access::Buffered);
+        let file = file.map_err(|error| Error::io("opening the journal", &path, error))?;
+        file.sync_data().map_err(|error| Error::io("syncing", &path, error))?;
     }
     Ok(())
 }

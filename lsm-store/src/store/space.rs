@@ -7,6 +7,7 @@
 //! With a capacity, a file called the ballast holds the room that the store does not use yet, so that nobody else takes
 //! it. It is cut before a file of the store grows and filled up again afterwards.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -132,6 +133,19 @@ impl Ballast {
     }
 }
 
+/// Makes room for recovery in a store whose ballast holds all the room there is: a new manifest file, `journal_bytes` of
+/// new journal, and flush jobs. It is filled up again when the store is open.
+pub(super) fn cut_ballast(device: &dyn Device, journal_bytes: u64) -> Result<()> {
+    let fail = |error| Error::io("cutting", BALLAST_FILE, error);
+    let file = match device.open(BALLAST_FILE, Access::Buffered) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fail(error)),
+    };
+    let len = file.len().map_err(fail)?;
+    file.set_len(len.saturating_sub(WORK_BYTES + journal_bytes)).map_err(fail)
+}
+
 /// Kept from user data: for collection, deletion and the manifest.
 fn reserve(total_bytes: u64) -> u64 {
     (total_bytes / 50).clamp(RESERVE_BYTES_MIN, 4 << 30)
@@ -153,7 +167,10 @@ impl Inner {
     pub(super) fn open_ballast(&self) -> Result<()> {
         let meta = self.meta.lock();
         self.space.open(&*self.device, meta.state.capacity_bytes)?;
-        self.space.refill(self.used_bytes(&meta.state))
+        drop(meta);
+        // A store that cannot hold all of its capacity still opens: what is in it can be read and deleted.
+        self.refill_after_work();
+        Ok(())
     }
 
     /// Bytes the store takes, journal and manifest included.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::inner::Inner;
 use crate::error::Result;
 use crate::id::Sequence;
+use crate::journal::generation::GenerationFile;
 
 impl Inner {
     /// Waits until every record up to `sequence` is on stable storage. Whoever comes while a sync runs shares the next.
@@ -30,9 +31,15 @@ impl Inner {
         for file in &files {
             file.sync().map_err(|error| self.poison(error))?;
         }
-        // All but the newest had been left for good before the sync began.
+        // A generation is done with once its last record had been written before the sync: a batch that was placed in it
+        // may still be on its way to the file when the next generation has long begun.
         if let Some(newest) = files.last() {
-            self.unsynced.lock().retain(|file| file.generation >= newest.generation);
+            let frozen = self.frozen_files.lock();
+            let is_done = |file: &GenerationFile| {
+                let last = frozen.get(&file.generation).map(|frozen| frozen.last);
+                file.generation < newest.generation && last.is_none_or(|last| last <= target)
+            };
+            self.unsynced.lock().retain(|file| !is_done(file));
         }
         Self::raise(&self.synced, target);
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);

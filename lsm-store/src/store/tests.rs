@@ -186,3 +186,21 @@ fn what_was_prefetched_is_read_from_memory() {
     assert!((100..110).contains(&cached()), "{} blocks", cached());
     assert_eq!(volume.prefetch(64 << 20, 1).unwrap_err().kind(), crate::ErrorKind::Invalid);
 }
+
+#[test]
+fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
+    let device = SimDevice::new(6, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    write(&volume, 0, &pattern(6, 10 * BLOCK));
+    store.close().unwrap();
+    let segment = device.list("segments").unwrap().remove(0);
+    device.remove(&format!("segments/{segment}")).unwrap();
+    let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
+    assert_eq!(report.damages.len(), 1);
+    assert_eq!(report.damages[0].volumes, [volume.id()]);
+}
+
+mod durability;
+mod hooked;
+mod shortage;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::inner::{Inner, chain};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::manifest::Edit;
 use crate::map::{CompactionPlan, MergeContext, Policy, execute, plan};
@@ -27,7 +27,12 @@ impl Inner {
         let written: Vec<_> = added.iter().filter(|run| !edit.removed.contains(&run.id)).copied().collect();
         let removed = edit.removed.iter().copied().map(Edit::RemoveRun);
         let edits = removed.chain(added.into_iter().map(Edit::AddRun)).collect();
-        self.commit(&mut meta, edits)?;
+        if let Err(error) = self.commit(&mut meta, edits) {
+            if matches!(error, Error::OutOfSpace) {
+                written.iter().try_for_each(|run| self.runs.delete(run.id))?;
+            }
+            return Err(error);
+        }
         self.update_view(|view| view.with_version(Arc::new(view.version.apply(&edit))));
         self.graveyard.lock().bury(&version, &edit);
         drop(meta);

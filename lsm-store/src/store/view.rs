@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::id::Generation;
+use crate::id::{Generation, Sequence};
 use crate::map::version::Version;
 use crate::memtable::Memtable;
 
@@ -16,11 +16,15 @@ pub(super) struct View {
     /// Newest first.
     frozen: Vec<Arc<Memtable>>,
     pub(super) version: Arc<Version>,
+    /// Every record up to this sequence is in the version and no longer in a memtable.
+    pub(super) flushed: Sequence,
 }
 
 impl View {
+    /// A view without frozen memtables.
     pub(super) fn new(active: Arc<Memtable>, version: Arc<Version>) -> Self {
-        Self { active, frozen: Vec::new(), version }
+        let flushed = Sequence(active.first().0 - 1);
+        Self { active, frozen: Vec::new(), version, flushed }
     }
 
     /// The frozen memtables, newest first.
@@ -43,13 +47,13 @@ impl View {
         let mut frozen = Vec::with_capacity(self.frozen.len() + 1);
         frozen.push(Arc::clone(&self.active));
         frozen.extend(self.frozen.iter().cloned());
-        Self { active, frozen, version: Arc::clone(&self.version) }
+        Self { active, frozen, version: Arc::clone(&self.version), flushed: self.flushed }
     }
 
-    /// The view after a memtable's content went into the map.
-    pub(super) fn flushed(&self, generation: Generation, version: Arc<Version>) -> Self {
+    /// The view after a memtable's content, up to record `last`, went into the map.
+    pub(super) fn after_flush(&self, generation: Generation, last: Sequence, version: Arc<Version>) -> Self {
         let frozen = self.frozen.iter().filter(|memtable| memtable.generation() != generation).cloned().collect();
-        Self { active: Arc::clone(&self.active), frozen, version }
+        Self { active: Arc::clone(&self.active), frozen, version, flushed: last }
     }
 
     /// The view with another version of the map, of the same content.
