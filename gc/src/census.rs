@@ -40,7 +40,7 @@ pub struct Census {
     pub distinct_bytes: u64,
     /// What these take in segments, compressed.
     pub stored_bytes: u64,
-    /// What segments and runs take on disk, dead blocks and directories included.
+    /// What segments, runs, journal and manifest take on disk, dead blocks and directories included.
     pub disk_bytes: u64,
 }
 
@@ -51,7 +51,8 @@ pub struct Census {
 pub fn census(store: &Store) -> Result<Census> {
     let (map, segments, layers) = (store.map(), store.segments(), store.layers());
     let status = store.status();
-    let mut census = Census { disk_bytes: status.segment_bytes + status.run_bytes, ..Census::default() };
+    let mut census = Census { ..Census::default() };
+    census.disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
     census.volumes.extend(layers.values().map(|volume| (*volume, VolumeCensus::default())));
     count_mapped(&map, &layers, &mut census)?;
     for ids in store.segment_ids().chunks(WINDOW_SEGMENTS) {

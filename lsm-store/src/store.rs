@@ -218,11 +218,22 @@ impl Store {
             state.resize(size_bytes);
         }
         let (from, to) = (size_bytes.min(before), size_bytes.max(before));
-        // On the way down this discards; on the way up it hides what a write in flight may have left there.
-        let changed = volume.zero_range(from, to - from, Zeroing::Hole).and_then(|()| volume.flush()).and_then(|()| {
+        // What an earlier size or a write in flight left beyond the end is hidden before a larger size shows it.
+        let hidden = if size_bytes > before {
+            volume.zero_range(from, to - from, Zeroing::Hole).and_then(|()| volume.flush())
+        } else {
+            Ok(())
+        };
+        let changed = hidden.and_then(|()| {
             let edit = Edit::SetVolume(id, VolumeRecord { size_bytes, ..state.record() });
             self.inner.commit(&mut self.inner.meta.lock(), vec![edit])
         });
+        if changed.is_ok() && size_bytes < before {
+            // Gives the space back sooner; that it is gone does not depend on it.
+            if let Err(error) = volume.zero_range(from, to - from, Zeroing::Hole) {
+                tracing::debug!(error = %chain(&error), "what lies beyond the volume's new end stays for now");
+            }
+        }
         state.resize(if changed.is_ok() { size_bytes } else { before });
         changed
     }

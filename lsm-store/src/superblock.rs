@@ -38,6 +38,8 @@ pub(crate) struct Superblock {
     pub(crate) generation: u64,
     /// The current manifest's file id.
     pub(crate) manifest: u64,
+    /// The manifest has a commit of this sequence: one that ends earlier has lost commits.
+    pub(crate) sequence: u64,
     /// Milliseconds since the Unix epoch.
     pub(crate) created_ms: u64,
     /// What the store has and this program may lack.
@@ -78,7 +80,8 @@ struct PageV1 {
     generation: U64,
     manifest: U64,
     created_ms: U64,
-    reserved: [u8; PAGE_BYTES - 84],
+    sequence: U64,
+    reserved: [u8; PAGE_BYTES - 92],
     checksum: U32,
 }
 
@@ -97,7 +100,8 @@ impl Superblock {
             generation: self.generation.into(),
             manifest: self.manifest.into(),
             created_ms: self.created_ms.into(),
-            reserved: [0; PAGE_BYTES - 84],
+            sequence: self.sequence.into(),
+            reserved: [0; PAGE_BYTES - 92],
             checksum: 0.into(),
         };
         page.checksum = page.expected_checksum(copy).into();
@@ -124,6 +128,7 @@ impl Superblock {
             store: StoreId(page.store),
             generation: page.generation.get(),
             manifest: page.manifest.get(),
+            sequence: page.sequence.get(),
             created_ms: page.created_ms.get(),
             features: Features { compat: page.compat.get(), ro_compat: page.ro_compat.get() },
         }))

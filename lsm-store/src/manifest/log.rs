@@ -92,9 +92,9 @@ fn encode_commit(seal: &Seal, offset: u64, previous: u32, sequence: u64, edits: 
 
 /// Replays a manifest file up to its first invalid commit: what was being appended when the machine stopped.
 ///
-/// Whether commits are missing at the end (rot of the newest one looks like a torn append) is found out by the journal,
+/// A manifest that ends before commit `at_least` is damaged. Whether later commits are missing at the end (rot of the newest one looks like a torn append) is found out by the journal,
 /// whose batches name the manifest sequence they were written after.
-pub(crate) fn replay(device: &dyn Device, store: StoreId, id: u64) -> Result<Opened> {
+pub(crate) fn replay(device: &dyn Device, store: StoreId, id: u64, at_least: u64) -> Result<Opened> {
     let path = path(id);
     let file = device.open(&path, Access::Buffered).map_err(|error| Error::io("opening the manifest", &path, error))?;
     let len = file.len().map_err(|error| Error::io("reading", &path, error))?;
@@ -116,6 +116,9 @@ pub(crate) fn replay(device: &dyn Device, store: StoreId, id: u64) -> Result<Ope
         return Err(Error::corrupt(&path, 0, "the checkpoint at its start is not valid"));
     }
     refuse_later_commits(&seal, &path, &bytes, &opened)?;
+    if opened.sequence < at_least {
+        return Err(Error::corrupt(&path, opened.end, "commits that the superblock knows of are missing"));
+    }
     Ok(opened)
 }
 

@@ -88,13 +88,22 @@ fn commits_are_replayed_and_a_torn_one_is_not() {
     let device = device();
     let mut manifest = Manifest::create(&device, STORE, 1, 1, &State::default()).unwrap();
     manifest.commit(&all_edits()).unwrap();
-    let whole = replay(&*device, STORE, 1).unwrap();
+    let whole = replay(&*device, STORE, 1, 0).unwrap();
     manifest.commit(&[Edit::SetVolume(VolumeId(2), volume(5))]).unwrap();
-    assert_eq!(replay(&*device, STORE, 1).unwrap().state.volumes.len(), 2);
+    assert_eq!(replay(&*device, STORE, 1, 0).unwrap().state.volumes.len(), 2);
     let file = device.open(&format!("{MANIFEST_DIRECTORY}/{:016x}", 1), Access::Buffered).unwrap();
     file.write_at(&[IoSlice::new(&[0xff])], whole.end + 40).unwrap();
-    let torn = replay(&*device, STORE, 1).unwrap();
+    let torn = replay(&*device, STORE, 1, 0).unwrap();
     assert_eq!((torn.state, torn.sequence), (whole.state, whole.sequence));
+}
+
+#[test]
+fn a_manifest_that_ends_before_a_known_commit_is_damaged() {
+    let device = device();
+    let mut manifest = Manifest::create(&device, STORE, 1, 1, &State::default()).unwrap();
+    manifest.commit(&all_edits()).unwrap();
+    assert_eq!(replay(&*device, STORE, 1, 2).unwrap().sequence, 2);
+    assert!(matches!(replay(&*device, STORE, 1, 3), Err(Error::Corrupt { .. })));
 }
 
 #[test]
@@ -106,7 +115,7 @@ fn a_damaged_commit_with_valid_ones_behind_it_is_not_taken_for_the_end() {
     manifest.commit(&[Edit::SetVolume(VolumeId(2), volume(5))]).unwrap();
     let file = device.open(&format!("{MANIFEST_DIRECTORY}/{:016x}", 1), Access::Buffered).unwrap();
     file.write_at(&[IoSlice::new(&[0xff])], first + 40).unwrap();
-    assert!(matches!(replay(&*device, STORE, 1), Err(Error::Corrupt { offset, .. }) if offset == first));
+    assert!(matches!(replay(&*device, STORE, 1, 0), Err(Error::Corrupt { offset, .. }) if offset == first));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(super) fn check(environment: &Environment, progress: &mut dyn FnMut(u64, u64
     let mut report = CheckReport::default();
     let Some(superblock) = report.found(superblock::read(&*environment.device))? else { return Ok(report) };
     report.check_superblock(environment, &superblock)?;
-    let opened = replay(&*environment.device, superblock.store, superblock.manifest);
+    let opened = replay(&*environment.device, superblock.store, superblock.manifest, superblock.sequence);
     let Some(opened) = report.found(opened)? else { return Ok(report) };
     report.check_journal(environment, superblock.store, &opened.state, opened.sequence)?;
     Checker::new(environment, superblock.store, &opened.state, &mut report).check(progress)?;

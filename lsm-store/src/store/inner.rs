@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) unsynced: Mutex<Vec<GenerationFile>>,
     /// The newest synced sequence that another batch names.
     pub(super) marked: AtomicU64,
+    /// The newest manifest commit that a batch names.
+    pub(super) marked_manifest: AtomicU64,
     pub(super) generations: Generations,
     /// Files of frozen generations, to be recycled when they have been flushed.
     pub(super) frozen_files: Mutex<BTreeMap<Generation, FrozenFile>>,
@@ -73,6 +75,8 @@ pub(super) struct Inner {
     /// Held by whoever flushes, and by whoever merges.
     pub(super) flushing: Mutex<()>,
     pub(super) merging: Mutex<()>,
+    /// A merge met damage: none is tried again before the next opening.
+    pub(super) merging_stopped: AtomicBool,
     pub(super) pages: Arc<PageCache>,
     pub(super) blocks: BlockCache,
 

@@ -46,6 +46,15 @@ impl Meta {
         Ok(Self::with(superblock.0, Some(manifest), state))
     }
 
+    /// Has the superblock name the last commit, so that its loss is noticed.
+    pub(super) fn vouch(&mut self, device: &Arc<dyn Device>) -> Result<()> {
+        let (sequence, generation) = (self.sequence(), self.superblock.generation + 1);
+        let superblock = Superblock { sequence, generation, ..self.superblock };
+        superblock::update(&**device, &superblock)?;
+        self.superblock = superblock;
+        Ok(())
+    }
+
     /// Sequence of the last commit.
     pub(super) fn sequence(&self) -> u64 {
         self.manifest.as_ref().map_or(0, Manifest::sequence)
@@ -109,7 +118,8 @@ fn switch(
     state: &State,
 ) -> Result<(Superblock, Manifest)> {
     let manifest = Manifest::create(device, superblock.store, superblock.manifest + 1, sequence, state)?;
-    let superblock = Superblock { manifest: manifest.id(), generation: superblock.generation + 1, ..superblock };
+    let generation = superblock.generation + 1;
+    let superblock = Superblock { manifest: manifest.id(), sequence: manifest.sequence(), generation, ..superblock };
     superblock::update(&**device, &superblock).map_err(|error| match error {
         Error::OutOfSpace => {
             let source = std::io::Error::from(std::io::ErrorKind::StorageFull).into();

@@ -71,7 +71,17 @@ pub(super) fn create(environment: &Environment, settings: Settings) -> Result<()
     let created_ms = environment.clock.wall().as_millis() as u64;
     // The superblock comes last: with its name the store exists.
     let features = Features::KNOWN;
-    superblock::create(&**device, &Superblock { store, generation: 1, manifest: manifest.id(), created_ms, features })
+    superblock::create(
+        &**device,
+        &Superblock {
+            store,
+            generation: 1,
+            manifest: manifest.id(),
+            sequence: manifest.sequence(),
+            created_ms,
+            features,
+        },
+    )
 }
 
 pub(super) fn lock(device: &dyn Device, mode: LockMode) -> Result<Box<dyn crate::device::Lock>> {
@@ -99,7 +109,7 @@ pub(super) fn open(environment: Environment, options: Options) -> Result<Arc<Inn
     if !options.read_only {
         superblock.features.permit_writing()?;
     }
-    let opened = replay_manifest(&*environment.device, superblock.store, superblock.manifest)?;
+    let opened = replay_manifest(&*environment.device, superblock.store, superblock.manifest, superblock.sequence)?;
     let found = Found { superblock, state: opened.state, sequence: opened.sequence };
     if options.read_only {
         open_read_only(environment, options, found, lock)
@@ -156,10 +166,12 @@ fn open_for_writing(
     lock: Box<dyn crate::device::Lock>,
 ) -> Result<Arc<Inner>> {
     let device = Arc::clone(&environment.device);
-    let (start, store) = (found.state.journal, found.superblock.store);
+    let (start, store, sequence) = (found.state.journal, found.superblock.store, found.sequence);
+    let files = crate::journal::replay::list(&*device)?;
+    // A store that is damaged, or newer, is left as it is: nothing is changed before all of the journal was looked at.
+    recovery::replay(&*device, store, &files, &start, sequence, |_, _| Ok(()))?;
     remove_leftovers(&*device, &found.state)?;
     space::cut_ballast(&*device, FILES_MAX as u64 * options.budget.generation_bytes)?;
-    let files = crate::journal::replay::list(&*device)?;
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
     recovery::sync_old_journal(&*device, &files)?;
@@ -167,7 +179,6 @@ fn open_for_writing(
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
-    let sequence = meta.sequence();
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
     recovery::replay(&*device, store, &files, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
     inner.finish_recovery(&files)?;
@@ -229,6 +240,7 @@ fn assemble(
         sync_turn: Mutex::new(()),
         unsynced: Mutex::new(vec![file]),
         marked: AtomicU64::new(reached.0),
+        marked_manifest: AtomicU64::new(0),
         generations,
         frozen_files: Mutex::new(BTreeMap::new()),
         view: RwLock::new(Arc::new(View::new(memtable, version))),
@@ -239,6 +251,7 @@ fn assemble(
         index: FingerprintIndex::new(budget.index_bytes as usize),
         flushing: Mutex::new(()),
         merging: Mutex::new(()),
+        merging_stopped: AtomicBool::new(false),
         to_index: Mutex::new(to_index),
         segments: Arc::new(segments),
         runs,
@@ -349,7 +362,10 @@ impl Inner {
         // Beyond every prepared file, so that none of them is ever taken for a journal.
         let tail = Generation(front.file.generation.0 + 1 + self.generations.ready_count() as u64);
         let start = JournalStart { tail, first: front.next, incarnation: self.incarnation, exists: false };
-        self.commit(&mut self.meta.lock(), vec![Edit::SetJournal(start)])?;
+        let mut meta = self.meta.lock();
+        self.commit(&mut meta, vec![Edit::SetJournal(start)])?;
+        // No journal will vouch for this commit: the superblock does.
+        meta.vouch(&self.device).map_err(|error| self.poison(error))?;
         let _ = self.poison.set(Error::Closed);
         generation::remove(&*self.device, front.file.generation)?;
         self.generations.remove_all()?;

@@ -25,6 +25,8 @@ struct Break {
     behind: Vec<Generation>,
     /// Generation in which the chain ended, if it ever began.
     within: Option<Generation>,
+    /// The newest manifest commit that the chain itself names.
+    manifest: u64,
 }
 
 /// Follows the journal from `start` and hands every record of the chain to `sink`, in order, with its payload. `files`
@@ -57,29 +59,35 @@ fn follow(
 ) -> Result<Break> {
     let mut end = ChainEnd { next: start.first, previous: 0, offset: 0 };
     let mut within = None;
+    let mut manifest = 0;
     let mut expected = start.tail;
     for (index, &generation) in wanted.iter().enumerate() {
         let path = generation::path(generation);
-        let stop = |end, within| Break { end, path: path.clone(), behind: wanted[index..].to_vec(), within };
+        let stop = |end, within, manifest| {
+            let (path, behind) = (path.clone(), wanted[index..].to_vec());
+            Break { end, path, behind, within, manifest }
+        };
         if generation != expected {
-            return Ok(stop(end, within));
+            return Ok(stop(end, within, manifest));
         }
         let (header, mut reader) = Reader::open(device, store, generation)?;
         let begins = header.filter(|header| {
             let follows = generation == start.tail || header.previous == end.previous;
             header.incarnation == start.incarnation && header.first == end.next && follows
         });
-        let Some(header) = begins else { return Ok(stop(end, within)) };
+        let Some(header) = begins else { return Ok(stop(end, within, manifest)) };
         end = Reader::start(&header);
         within = Some(generation);
+        manifest = manifest.max(header.manifest);
         while let Some((batch, bytes)) = reader.next_batch(&mut end)? {
             let payloads = batch.verified_payloads(bytes).expect("a batch of the chain is whole");
             sink(&batch, &payloads)?;
+            manifest = manifest.max(batch.marks.manifest);
         }
         expected = generation.next();
     }
     let path = within.map(generation::path).unwrap_or_default();
-    Ok(Break { end, path, behind: Vec::new(), within })
+    Ok(Break { end, path, behind: Vec::new(), within, manifest })
 }
 
 /// A crash leaves nothing behind the break that was placed after a sync of what is missing.
@@ -91,7 +99,7 @@ fn refuse_damage(
     manifest_sequence: u64,
 ) -> Result<()> {
     let mut synced = Sequence(0);
-    let mut manifest = 0;
+    let mut manifest = broken.manifest;
     let from_break = broken.within.map(|generation| (generation, broken.end.offset));
     for (generation, offset) in from_break.into_iter().chain(broken.behind.iter().map(|behind| (*behind, 0))) {
         let (header, mut reader) = Reader::open(device, store, generation)?;

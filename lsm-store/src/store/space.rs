@@ -45,11 +45,13 @@ struct Ballast {
     capacity_bytes: Option<u64>,
     file: Option<Arc<dyn File>>,
     len: u64,
+    /// What was cut for the work that is under way.
+    lent: u64,
 }
 
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
-        let ballast = Ballast { capacity_bytes, file: None, len: 0 };
+        let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0 };
         Self { granted: AtomicI64::new(0), ballast: Mutex::new(ballast) }
     }
 
@@ -80,7 +82,7 @@ impl SpaceLedger {
         let space = device.space().map_err(|error| Error::io("asking for", "free space", error))?;
         let ballast = self.ballast.lock();
         let (total, available) = match ballast.capacity_bytes {
-            Some(capacity) => (capacity, ballast.len),
+            Some(capacity) => (capacity, ballast.len + ballast.lent),
             None => (space.total_bytes, space.available_bytes),
         };
         Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
@@ -90,12 +92,16 @@ impl SpaceLedger {
     pub(super) fn release(&self, bytes: u64) -> Result<()> {
         let mut ballast = self.ballast.lock();
         let len = ballast.len.saturating_sub(bytes);
-        ballast.resize(len)
+        let cut = ballast.len - len;
+        ballast.resize(len)?;
+        ballast.lent += cut;
+        Ok(())
     }
 
     /// Fills the ballast up to the capacity, when the files of the store take `used` bytes.
     pub(super) fn refill(&self, used: u64) -> Result<()> {
         let mut ballast = self.ballast.lock();
+        ballast.lent = 0;
         let Some(capacity) = ballast.capacity_bytes else { return Ok(()) };
         ballast.resize(capacity.saturating_sub(used))
     }

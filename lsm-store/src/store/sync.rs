@@ -51,15 +51,20 @@ impl Inner {
         self.sync_to(self.written.reached())
     }
 
-    /// Names the newest sync in the journal if nothing has been written since. True if it did.
+    /// Names the newest sync and the newest manifest commit in the journal, if nothing has been written since. True if it
+    /// did.
     pub(super) fn mark_if_idle(&self) -> Result<bool> {
         let synced = self.synced.load(Ordering::Acquire);
+        let manifest = self.manifest_sequence.load(Ordering::Acquire);
         let idle = self.written.reached().0 == synced;
-        if !idle || self.marked.load(Ordering::Acquire) >= synced {
+        let named =
+            self.marked.load(Ordering::Acquire) >= synced && self.marked_manifest.load(Ordering::Acquire) >= manifest;
+        if !idle || named {
             return Ok(false);
         }
         self.append_mark()?;
         Self::raise(&self.marked, Sequence(synced));
+        self.marked_manifest.fetch_max(manifest, Ordering::AcqRel);
         Ok(true)
     }
 }

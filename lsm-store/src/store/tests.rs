@@ -204,3 +204,58 @@ fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
 mod durability;
 mod hooked;
 mod shortage;
+
+/// Flips a bit of the manifest's last commit.
+fn damage_last_commit(device: &SimDevice) {
+    let name = device.list("manifest").unwrap().remove(0);
+    let path = format!("manifest/{name}");
+    let file = device.open(&path, crate::device::Access::Buffered).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    let last = (0..bytes.len()).rev().find(|at| bytes[*at..].starts_with(b"SMAN")).unwrap();
+    device.flip_bit(&path, last as u64 + 40, 0).unwrap();
+}
+
+#[test]
+fn a_lost_commit_is_noticed_after_a_crash_and_nothing_is_changed() {
+    let device = SimDevice::new(7, Faults::none());
+    let store = new_store(&device);
+    new_volume(&store, 1 << 20);
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(7, BLOCK));
+    volume.flush().unwrap();
+    let dead = device.process_death();
+    damage_last_commit(&dead);
+    let before = dead.operation_count_of(crate::device::sim::OperationKind::Write);
+    let refused = Store::open(environment(&dead), options()).err().expect("a volume is missing");
+    assert_eq!(refused.kind(), crate::ErrorKind::Corrupt);
+    assert_eq!(dead.operation_count_of(crate::device::sim::OperationKind::Write), before);
+    assert!(!Store::check(&environment(&dead), &mut |_, _| {}).unwrap().damages.is_empty());
+}
+
+#[test]
+fn a_lost_commit_is_noticed_after_a_clean_end() {
+    let device = SimDevice::new(8, Faults::none());
+    let store = new_store(&device);
+    new_volume(&store, 1 << 20);
+    store.close().unwrap();
+    damage_last_commit(&device);
+    let refused = Store::open(environment(&device), options()).err().expect("commits are missing");
+    assert_eq!(refused.kind(), crate::ErrorKind::Corrupt);
+}
+
+#[test]
+fn what_a_shrink_cut_off_is_gone_when_the_volume_grows_again() {
+    let device = SimDevice::new(9, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 * BLOCK as u64);
+    write(&volume, 0, &pattern(9, 64 * BLOCK));
+    store.resize_volume(volume.id(), 10 * BLOCK as u64 + 5).unwrap();
+    store.resize_volume(volume.id(), 64 * BLOCK as u64).unwrap();
+    let mut expected = pattern(9, 64 * BLOCK);
+    expected[10 * BLOCK + 5..].fill(0);
+    for _ in 0..2 {
+        assert!(read(&volume, 0, 64 * BLOCK) == expected);
+        settle(&store);
+    }
+}

@@ -14,6 +14,9 @@ impl Inner {
     /// Carries out the most urgent merge; `false` if none is due.
     pub(super) fn compact_once(&self) -> Result<bool> {
         let _merging = self.merging.lock();
+        if self.merging_stopped.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         self.bury_unread()?;
         let version = Arc::clone(&self.view().version);
         let Some(plan) = plan(&version, &Policy::default()) else {
@@ -21,7 +24,15 @@ impl Inner {
         };
         self.top_up_ids()?;
         self.release_for_work()?;
-        let edit = self.merge(&plan, &version).map_err(|error| self.poison_unless_full(error))?;
+        let edit = match self.merge(&plan, &version) {
+            Err(error @ Error::Corrupt { .. }) => {
+                // Reads of what is damaged fail by themselves; everything else goes on, with more runs than it should have.
+                tracing::error!(error = %chain(&error), "runs are not merged any more: run silt check");
+                self.merging_stopped.store(true, Ordering::Release);
+                return Ok(false);
+            }
+            merged => merged.map_err(|error| self.poison_unless_full(error))?,
+        };
         let mut meta = self.meta.lock();
         let added = edit.added_metas();
         let written: Vec<_> = added.iter().filter(|run| !edit.removed.contains(&run.id)).copied().collect();

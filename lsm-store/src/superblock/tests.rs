@@ -119,6 +119,7 @@ fn the_specification_has_its_offsets() {
         generation,
         manifest,
         created_ms,
+        sequence,
         reserved,
         checksum,
     });
@@ -127,7 +128,14 @@ fn the_specification_has_its_offsets() {
 
 #[test]
 fn a_copy_counts_only_where_it_was_written() {
-    let superblock = Superblock { store: StoreId([5; 16]), generation: 2, manifest: 3, created_ms: 4, features: Features::KNOWN };
+    let superblock = Superblock {
+        store: StoreId([5; 16]),
+        generation: 2,
+        manifest: 3,
+        sequence: 5,
+        created_ms: 4,
+        features: Features::KNOWN,
+    };
     let page = superblock.encode(1);
     let bytes: &[u8; PAGE_BYTES] = page.as_bytes().try_into().unwrap();
     assert_eq!(Superblock::decode(bytes, 1).unwrap(), Some(superblock));
