@@ -75,7 +75,6 @@ fn memory_stays_within_its_budget() {
         }
     });
     let resident = resident_bytes_max(daemon.ready()["pid"].as_u64().unwrap());
-    println!("resident at most: {} MiB", resident / MIB);
     assert!(resident < 256 * MIB, "{} MiB", resident / MIB);
     assert!(resident > 64 * MIB, "the load was none: {} MiB", resident / MIB);
     daemon.stop().expect(0);
