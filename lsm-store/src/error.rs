@@ -67,6 +67,9 @@ pub enum Error {
     /// Another process has the store open.
     #[error("the store is in use by another process")]
     Locked,
+    /// A background thread of the store met a broken invariant.
+    #[error("a background thread of the store panicked; its message is in the log")]
+    Panicked,
     /// The store was closed.
     #[error("the store was closed")]
     Closed,
@@ -139,7 +142,7 @@ impl Error {
             Self::Locked | Self::Closed => ErrorKind::Busy,
             Self::ReadOnly => ErrorKind::ReadOnly,
             Self::OutOfSpace => ErrorKind::OutOfSpace,
-            Self::Poisoned(_) => ErrorKind::Poisoned,
+            Self::Poisoned(_) | Self::Panicked => ErrorKind::Poisoned,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Io { .. } => ErrorKind::Io,

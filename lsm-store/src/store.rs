@@ -119,7 +119,8 @@ pub struct Record {
 
 /// An open store.
 ///
-/// Dropping it stops its threads and leaves everything as it is, like a crash; [`Store::close`] ends it in order.
+/// Dropping it stops its threads and leaves everything as it is, like a crash, and volumes that are still
+/// open fail from then on; [`Store::close`] ends it in order.
 pub struct Store {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -360,6 +361,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.stop_threads();
+        self.inner.abandon();
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -148,6 +148,8 @@ pub(crate) struct Generations {
     device: Arc<dyn Device>,
     file_bytes: u64,
     files_max: usize,
+    /// Held by whoever prepares a file; the pool itself is never locked during I/O that takes long.
+    preparing: Mutex<()>,
     pool: Mutex<Pool>,
 }
 
@@ -163,7 +165,7 @@ impl Generations {
     /// more. At most `files_max` files are kept for use.
     pub(crate) fn new(device: Arc<dyn Device>, file_bytes: u64, files_max: usize, next: Generation) -> Self {
         let pool = Pool { next, ready: VecDeque::new(), retired: Vec::new(), given_out: 0 };
-        Self { device, file_bytes, files_max, pool: Mutex::new(pool) }
+        Self { device, file_bytes, files_max, preparing: Mutex::new(()), pool: Mutex::new(pool) }
     }
 
     /// Length of each file in bytes.
@@ -184,17 +186,24 @@ impl Generations {
 
     /// The next generation's file, prepared now if none is ready.
     pub(crate) fn take(&self) -> Result<GenerationFile> {
-        let mut pool = self.pool.lock();
-        if pool.ready.is_empty() {
-            self.prepare_locked(&mut pool)?;
+        loop {
+            {
+                let mut pool = self.pool.lock();
+                if let Some(ready) = pool.ready.pop_front() {
+                    pool.given_out += 1;
+                    return Ok(ready);
+                }
+            }
+            let preparing = self.preparing.lock();
+            if self.ready_count() == 0 {
+                self.prepare_next(&preparing)?;
+            }
         }
-        pool.given_out += 1;
-        Ok(pool.ready.pop_front().expect("one is ready"))
     }
 
     /// Prepares one more file. Takes long: zeros are written through to the disk, unless a retired file is recycled.
     pub(crate) fn prepare(&self) -> Result<()> {
-        self.prepare_locked(&mut self.pool.lock())
+        self.prepare_next(&self.preparing.lock())
     }
 
     /// Takes back a generation that is needed no more; the manifest says so durably.
@@ -222,12 +231,17 @@ impl Generations {
         ready.drain(..).chain(retired.drain(..)).try_for_each(|file| remove(&*self.device, file.generation))
     }
 
-    fn prepare_locked(&self, pool: &mut Pool) -> Result<()> {
-        let generation = pool.next;
-        let file = match pool.retired.pop() {
+    /// A generation's number is used up only when its file is ready: a gap would end the chain.
+    fn prepare_next(&self, _preparing: &MutexGuard<'_, ()>) -> Result<()> {
+        let (generation, retired) = {
+            let mut pool = self.pool.lock();
+            (pool.next, pool.retired.pop())
+        };
+        let file = match retired {
             Some(old) => self.recycle(old, generation)?,
             None => self.create(generation)?,
         };
+        let mut pool = self.pool.lock();
         pool.next = generation.next();
         pool.ready.push_back(GenerationFile { generation, file });
         Ok(())

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// How long a thread sleeps when nothing wakes it. Also how soon an idle journal is marked.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
+/// How long a writer waits for memory before it asks again whether there is still space for what it brings.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+
 /// How long a flush job waits for space before it looks again.
 const SPACE_WAIT: Duration = Duration::from_millis(250);
 
@@ -74,6 +77,17 @@ impl Background {
     }
 }
 
+/// Stops the store if the thread that holds it panics: writers would wait for its work for ever.
+struct Fuse<'a>(&'a Inner);
+
+impl Drop for Fuse<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(Error::Panicked);
+        }
+    }
+}
+
 impl Inner {
     /// Starts the background threads.
     pub(super) fn spawn(self: &Arc<Self>) -> Result<Vec<std::thread::JoinHandle<()>>> {
@@ -88,6 +102,7 @@ impl Inner {
     }
 
     fn work_until_stopped(&self, work: fn(&Self) -> Result<bool>) {
+        let _fuse = Fuse(self);
         let mut seen = 0;
         while !self.background.is_stopping() {
             let wait = match work(self) {
@@ -147,13 +162,19 @@ impl Inner {
     /// On success `bytes` of memory are held, to be released by the flush job or, if nothing was placed, by the caller.
     pub(super) fn admit(&self, payload_bytes: u64, bytes: u64) -> Result<()> {
         self.refuse_if_poisoned()?;
-        if payload_bytes > 0 {
-            self.space.admit(&*self.device, bytes, self.pace.held() + bytes)?;
+        if payload_bytes == 0 {
+            // Zeroing and trimming go on also when data has to wait for space: they are what makes some.
+            self.pace.hold(bytes);
+            return Ok(());
         }
-        while self.pace.is_full(bytes) {
+        loop {
+            self.space.admit(&*self.device, bytes, self.pace.held() + bytes)?;
+            if self.pace.try_hold(bytes) {
+                break;
+            }
             self.relieve(bytes)?;
         }
-        if let Some(pause) = self.pace.hold(bytes)
+        if let Some(pause) = self.pace.pause(bytes)
             && self.background.mode == BackgroundMode::Threads
         {
             self.clock.sleep(pause);
@@ -176,7 +197,7 @@ impl Inner {
         match self.background.mode {
             BackgroundMode::Threads => {
                 self.background.wake();
-                self.pace.wait_for_room(bytes);
+                self.pace.wait_for_room(bytes, ROOM_WAIT);
                 self.refuse_if_poisoned()
             }
             BackgroundMode::Manual => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::background::Background;
+use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
 use super::front::Front;
 use super::inner::Inner;
@@ -335,6 +335,15 @@ impl Inner {
         self.pace.stop();
         self.lock.lock().take();
         Ok(())
+    }
+
+    /// Ends the store as it is. Nobody flushes for its writers any more, so they fail instead of waiting.
+    pub(super) fn abandon(&self) {
+        if self.background.mode == BackgroundMode::Threads && !self.read_only {
+            let _ = self.poison.set(Error::Closed);
+            self.written.fail();
+            self.pace.stop();
+        }
     }
 
     /// Flushes and removes the journal, again while writers who do not know of the end add to it.

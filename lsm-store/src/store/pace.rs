@@ -64,10 +64,21 @@ impl Pace {
         self.held() + bytes > self.limit
     }
 
-    /// Counts `bytes` as held and returns how long the writer has to pause now, if at all.
-    pub(super) fn hold(&self, bytes: u64) -> Option<Duration> {
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let debt = held.saturating_sub(self.progress.load(Ordering::Relaxed));
+    /// Holds `bytes` if there is room for them.
+    #[must_use]
+    pub(super) fn try_hold(&self, bytes: u64) -> bool {
+        let more = |held: u64| Some(held + bytes).filter(|held| *held <= self.limit);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Holds `bytes` whether or not there is room.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How long a writer who now holds `bytes` more has to pause, if at all.
+    pub(super) fn pause(&self, bytes: u64) -> Option<Duration> {
+        let debt = self.held().saturating_sub(self.progress.load(Ordering::Relaxed));
         let delay = delay(debt, self.limit, bytes);
         if delay.is_zero() {
             return None;
@@ -104,11 +115,11 @@ impl Pace {
         self.released.notify_all();
     }
 
-    /// Blocks until there is room for `bytes` or the store has stopped.
-    pub(super) fn wait_for_room(&self, bytes: u64) {
+    /// Blocks until there is room for `bytes`, the store has stopped, or `timeout` has passed.
+    pub(super) fn wait_for_room(&self, bytes: u64, timeout: Duration) {
         let mut turn = self.turn.lock();
-        while self.is_full(bytes) && !self.stopped.load(Ordering::Acquire) {
-            self.released.wait(&mut turn);
+        if self.is_full(bytes) && !self.stopped.load(Ordering::Acquire) {
+            self.released.wait_for(&mut turn, timeout);
         }
     }
 

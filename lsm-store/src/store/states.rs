@@ -15,6 +15,8 @@ const WINDOW_BLOCKS_MIN: u64 = 1024;
 const WINDOW_BLOCKS_MAX: u64 = 1 << 20;
 /// With memtables to ask block by block.
 const WINDOW_BLOCKS_ASKED: u64 = 1 << 14;
+/// Blocks asked for in one call at most: the answer then ends early, and the client asks on from there.
+const ASKED_BLOCKS_MAX: u64 = 1 << 18;
 
 impl Inner {
     /// The states of a range that is not empty and within the volume, at most `extents_max` (at least 1).
@@ -26,8 +28,9 @@ impl Inner {
         extents_max: usize,
     ) -> Result<Vec<StatusExtent>> {
         let view = self.view();
-        let end = BlockIndex(block_of(offset + len - 1).0 + 1);
         let asked = view.memtables().any(|memtable| !memtable.is_empty());
+        let len = if asked { len.min(ASKED_BLOCKS_MAX * BLOCK_BYTES as u64) } else { len };
+        let end = BlockIndex(block_of(offset + len - 1).0 + 1);
         let window_max = if asked { WINDOW_BLOCKS_ASKED } else { WINDOW_BLOCKS_MAX };
         let (mut at, mut window) = (block_of(offset), WINDOW_BLOCKS_MIN);
         let mut extents: Vec<StatusExtent> = Vec::new();

@@ -7,7 +7,7 @@ use super::inner::{Inner, chain};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::manifest::Edit;
-use crate::map::{CompactionPlan, MergeContext, Policy, execute, plan};
+use crate::map::{CompactionPlan, MergeContext, Policy, Version, execute, plan};
 use crate::segment::Directory;
 
 impl Inner {
@@ -20,7 +20,7 @@ impl Inner {
         self.bury_unread()?;
         let version = Arc::clone(&self.view().version);
         let Some(plan) = plan(&version, &Policy::default()) else {
-            return Ok(version.build_earned_filters()? > 0);
+            return Ok(self.build_filters(&version));
         };
         self.top_up_ids()?;
         self.release_for_work()?;
@@ -53,7 +53,19 @@ impl Inner {
         Ok(true)
     }
 
-    fn merge(&self, plan: &CompactionPlan, version: &crate::map::Version) -> Result<crate::map::Edit> {
+    /// Builds filters that lookups have earned; true if it built any.
+    fn build_filters(&self, version: &Version) -> bool {
+        match version.build_earned_filters() {
+            Ok(built) => built > 0,
+            // A filter is a hint. Whoever reads what is damaged is told.
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "a filter cannot be built");
+                false
+            }
+        }
+    }
+
+    fn merge(&self, plan: &CompactionPlan, version: &Version) -> Result<crate::map::Edit> {
         let layers: Vec<LayerId> = {
             let mut layers: Vec<_> = self.volumes.read().values().map(|volume| volume.layer()).collect();
             layers.sort_unstable();
