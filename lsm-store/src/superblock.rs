@@ -172,19 +172,24 @@ pub(crate) fn read(device: &dyn Device) -> Result<Superblock> {
     newest.ok_or_else(|| Error::corrupt(SUPERBLOCK_FILE, 0, "no copy of the superblock is valid"))
 }
 
-/// Copies that are not whole, for `check`: (byte offset, what is wrong).
+/// Byte offsets of copies that are not whole and ought to be, for `check`. An update that was interrupted leaves two copies
+/// in any state, while the other two agree.
 pub(crate) fn damaged_copies(device: &dyn Device, expected: &Superblock) -> Result<Vec<u64>> {
     let file = open(device)?;
-    let mut damaged = Vec::new();
-    for copy in 0..COPIES {
+    let copy_of = |copy: u64| {
         let mut page = [0; PAGE_BYTES];
-        let whole = file.read_at(&mut page, copy * PAGE_BYTES as u64).is_ok()
-            && matches!(Superblock::decode(&page, copy), Ok(Some(found)) if found == *expected);
-        if !whole {
-            damaged.push(copy * PAGE_BYTES as u64);
-        }
+        file.read_at(&mut page, copy * PAGE_BYTES as u64).ok()?;
+        let found = Superblock::decode(&page, copy).ok()??;
+        (found.store == expected.store && found.generation <= expected.generation).then_some(found)
+    };
+    let copies: Vec<_> = (0..COPIES).map(copy_of).collect();
+    let (first, second) = copies.split_at(COPIES as usize / 2);
+    let agrees = |pair: &[Option<Superblock>]| pair[0].is_some() && pair[0] == pair[1];
+    if agrees(first) || agrees(second) {
+        return Ok(Vec::new());
     }
-    Ok(damaged)
+    let damaged = copies.iter().enumerate().filter(|(_, copy)| copy.is_none());
+    Ok(damaged.map(|(copy, _)| (copy * PAGE_BYTES) as u64).collect())
 }
 
 /// Writes the first superblock of a store under a temporary name and gives it its name: with it the store exists.

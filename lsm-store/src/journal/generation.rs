@@ -39,6 +39,8 @@ pub(crate) struct GenerationHeader {
     pub(crate) synced: Sequence,
     /// The manifest's sequence at that moment.
     pub(crate) manifest: u64,
+    /// Length of the file, which no crash makes shorter.
+    pub(crate) file_bytes: u64,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
@@ -56,7 +58,8 @@ struct HeaderV1 {
     first: U64,
     synced: U64,
     manifest: U64,
-    reserved: [u8; GENERATION_HEADER_BYTES - 100],
+    file_bytes: U64,
+    reserved: [u8; GENERATION_HEADER_BYTES - 108],
     checksum: U32,
 }
 
@@ -88,7 +91,8 @@ impl GenerationHeader {
             first: self.first.0.into(),
             synced: self.synced.0.into(),
             manifest: self.manifest.into(),
-            reserved: [0; GENERATION_HEADER_BYTES - 100],
+            file_bytes: self.file_bytes.into(),
+            reserved: [0; GENERATION_HEADER_BYTES - 108],
             checksum: 0.into(),
         };
         let covered = GENERATION_HEADER_BYTES - 4;
@@ -120,6 +124,7 @@ impl GenerationHeader {
             previous: header.previous.get(),
             synced: Sequence(header.synced.get()),
             manifest: header.manifest.get(),
+            file_bytes: header.file_bytes.get(),
         }))
     }
 }

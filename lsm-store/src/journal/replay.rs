@@ -63,7 +63,15 @@ impl Reader {
         let mut reader = Self { path, file, file_bytes, seal, window, window_start: 0, window_bytes: 0 };
         let page = reader.bytes_at(0)?;
         let header = GenerationHeader::decode(store, generation, page)?;
+        if header.is_some_and(|header| file_bytes < header.file_bytes) {
+            return Err(Error::corrupt(&reader.path, file_bytes, "the file was cut short"));
+        }
         Ok((header, reader))
+    }
+
+    /// True if the file is too short for a generation's header. A file that was prepared is not.
+    pub(crate) fn is_stump(&self) -> bool {
+        self.file_bytes < GENERATION_HEADER_BYTES as u64
     }
 
     /// The end of the chain that starts with the generation itself.

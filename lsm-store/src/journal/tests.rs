@@ -117,6 +117,7 @@ fn a_generation_header_is_what_was_encoded_and_belongs_to_one_generation() {
         previous: 4,
         synced: Sequence(2),
         manifest: 5,
+        file_bytes: 1 << 20,
     };
     let page = header.encode(STORE);
     assert_eq!(page.len(), GENERATION_HEADER_BYTES);

@@ -233,6 +233,7 @@ impl Inner {
             previous,
             synced: marks.synced,
             manifest: marks.manifest,
+            file_bytes: self.generations.file_bytes(),
         };
         file.write(&[IoSlice::new(&header.encode(self.store))], 0).map_err(|error| self.poison(error))?;
         if self.is_recovering() {

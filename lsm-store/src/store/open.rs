@@ -218,6 +218,7 @@ fn assemble(
         previous: 0,
         synced: Sequence(first.0 - 1),
         manifest: meta.sequence(),
+        file_bytes: generations.file_bytes(),
     };
     if !read_only {
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;

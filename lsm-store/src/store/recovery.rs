@@ -39,10 +39,12 @@ pub(super) fn replay(
     manifest_sequence: u64,
     mut sink: impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
 ) -> Result<()> {
-    if !start.exists {
-        return Ok(());
-    }
     let wanted: Vec<_> = files.iter().copied().filter(|generation| *generation >= start.tail).collect();
+    if !start.exists {
+        let end = ChainEnd { next: start.first, previous: 0, offset: 0 };
+        let broken = Break { end, path: String::new(), behind: wanted, within: None, manifest: 0 };
+        return refuse_damage(device, store, start, &broken, manifest_sequence);
+    }
     if wanted.first() != Some(&start.tail) {
         return Err(Error::corrupt(generation::path(start.tail), 0, "the journal file is missing"));
     }
@@ -71,6 +73,9 @@ fn follow(
             return Ok(stop(end, within, manifest));
         }
         let (header, mut reader) = Reader::open(device, store, generation)?;
+        if generation == start.tail && reader.is_stump() {
+            return Err(Error::corrupt(path, 0, "the file was cut short"));
+        }
         let begins = header.filter(|header| {
             let follows = generation == start.tail || header.previous == end.previous;
             header.incarnation == start.incarnation && header.first == end.next && follows
@@ -90,7 +95,8 @@ fn follow(
     Ok(Break { end, path, behind: Vec::new(), within, manifest })
 }
 
-/// A crash leaves nothing behind the break that was placed after a sync of what is missing.
+/// A crash leaves nothing behind the break that was placed after a sync of what is missing, and nothing anywhere that
+/// was placed after a manifest commit that is missing.
 fn refuse_damage(
     device: &dyn Device,
     store: StoreId,
@@ -103,19 +109,14 @@ fn refuse_damage(
     let from_break = broken.within.map(|generation| (generation, broken.end.offset));
     for (generation, offset) in from_break.into_iter().chain(broken.behind.iter().map(|behind| (*behind, 0))) {
         let (header, mut reader) = Reader::open(device, store, generation)?;
-        // Unfinished recoveries have copied this journal into generations of their own, with sequences of their own.
-        if header.is_some_and(|header| header.incarnation != start.incarnation) {
-            continue;
-        }
-        if let Some(header) = header
-            && offset == 0
-        {
-            synced = synced.max(header.synced);
-            manifest = manifest.max(header.manifest);
-        }
-        if let Some(marks) = reader.marks_beyond(offset)? {
-            synced = synced.max(marks.synced);
-            manifest = manifest.max(marks.manifest);
+        let marks = reader.marks_beyond(offset)?;
+        let begun = header.filter(|_| offset == 0);
+        // Manifest commits are counted through all openings of the store.
+        manifest = manifest.max(marks.map_or(0, |marks| marks.manifest)).max(begun.map_or(0, |header| header.manifest));
+        // Records are not: unfinished recoveries have copied this journal into generations with sequences of their own.
+        if start.exists && header.is_none_or(|header| header.incarnation == start.incarnation) {
+            synced = synced.max(marks.map_or(Sequence(0), |marks| marks.synced));
+            synced = synced.max(begun.map_or(Sequence(0), |header| header.synced));
         }
     }
     if synced >= broken.end.next {

@@ -16,6 +16,7 @@ fn the_specification_has_the_offsets_of_a_generation() {
         first,
         synced,
         manifest,
+        file_bytes,
         reserved,
         checksum,
     });
