@@ -170,13 +170,15 @@ fn open_for_writing(
     let files = crate::journal::replay::list(&*device)?;
     // A store that is damaged, or newer, is left as it is: nothing is changed before all of the journal was looked at.
     recovery::replay(&*device, store, &files, &start, sequence, |_, _| Ok(()))?;
-    remove_leftovers(&*device, &found.state)?;
     space::cut_ballast(&*device, FILES_MAX as u64 * options.budget.generation_bytes)?;
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
     recovery::sync_old_journal(&*device, &files)?;
     // The new manifest file says the same as the old one; the journal it names is still the old one.
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
+    // Only now: the commits of the old file were read, which does not mean that they are on stable storage. If the last
+    // of them were lost, what they had replaced would still be needed.
+    remove_leftovers(&*device, &meta.state)?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
