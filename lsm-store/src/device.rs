@@ -1,6 +1,6 @@
 //! The seam between the store and the machine: files of a data directory, and nothing else.
 //!
-//! A [`Device`] is a flat set of named files in a few directories. Three implementations:
+//! A [`Device`] is a flat set of named files in a few directories. Two implementations:
 //! [`directory::DirectoryDevice`] (a real directory, reads by io_uring where the kernel allows it, else by a pool
 //! of `pread` threads) and [`sim::SimDevice`] (memory, with every fault a disk can have). The store reaches disk
 //! through here only.
