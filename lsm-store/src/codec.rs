@@ -25,6 +25,9 @@ pub const DECODED_BYTES_MAX: usize = GROUP_BLOCKS_MAX * BLOCK_BYTES;
 /// Inputs below this size need LZ4's small table (16-bit positions) only, which is cleared in half the time.
 const LZ4_SMALL_BYTES: usize = u16::MAX as usize;
 
+/// Room that one block needs to be compressed by LZ4, which may make it longer.
+pub const LZ4_BLOCK_BYTES_MAX: usize = block::get_maximum_output_size(BLOCK_BYTES);
+
 /// How new data is to be compressed: `none`, `lz4` (the default), `zstd` or `zstd:1` to `zstd:19`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Codec {
@@ -160,6 +163,20 @@ impl Compressor {
         match compressed {
             Some((encoding, len)) if len <= worth => Stored { encoding, bytes: &self.buffer[..len] },
             _ => Stored { encoding: Encoding::Raw, bytes: data },
+        }
+    }
+
+    /// Puts one block into the front of `out` as `Codec::Lz4` stores it; how many bytes. A whole block's bytes are raw.
+    ///
+    /// # Panics
+    /// If `out` is shorter than [`LZ4_BLOCK_BYTES_MAX`].
+    pub fn lz4_block(&mut self, block: &[u8; BLOCK_BYTES], out: &mut [u8]) -> usize {
+        match block::compress_into_with_table(block, &mut out[..LZ4_BLOCK_BYTES_MAX], &mut self.lz4_small) {
+            Ok(len) if len <= BLOCK_BYTES - BLOCK_BYTES / 16 => len,
+            _ => {
+                out[..BLOCK_BYTES].copy_from_slice(block);
+                BLOCK_BYTES
+            }
         }
     }
 

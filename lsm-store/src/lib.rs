@@ -14,6 +14,7 @@ mod journal;
 pub mod manifest;
 pub mod map;
 mod memtable;
+mod packed;
 pub mod page_cache;
 pub mod read;
 pub mod request;

@@ -4,6 +4,7 @@
 //! sharded hash table, long zeroed ranges in an ordered map; of two that cover a block the later sequence counts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
 use crate::id::{BLOCK_BYTES, BlockIndex, Generation, LayerId, Sequence};
+use crate::packed::{Packed, PackedBlock};
 
 const SHARDS: usize = 64;
 
@@ -25,6 +27,8 @@ pub(crate) const ENTRY_BYTES: usize = 112;
 pub(crate) enum Content {
     /// The block's bytes.
     Data(Bytes),
+    /// The block's bytes as a segment stores them.
+    Packed(PackedBlock),
     /// Allocated zeros.
     Zero,
     /// A hole.
@@ -115,7 +119,26 @@ impl Memtable {
 
     /// Inserts adjacent blocks of one record; `payload` holds their bytes. Sequences never go backwards.
     pub(crate) fn insert_data(&self, layer: LayerId, first: BlockIndex, sequence: Sequence, payload: &Bytes) {
-        let count = payload.len() / BLOCK_BYTES;
+        let content = |index: usize| Content::Data(payload.slice(index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES));
+        self.insert_blocks(layer, first, payload.len() / BLOCK_BYTES, sequence, content);
+    }
+
+    /// As [`Memtable::insert_data`], for a record of packed blocks.
+    pub(crate) fn insert_packed(&self, layer: LayerId, first: BlockIndex, sequence: Sequence, packed: &Arc<Packed>) {
+        self.insert_blocks(layer, first, packed.len(), sequence, |index| match packed.is_zero(index) {
+            true => Content::Zero,
+            false => Content::Packed(PackedBlock::new(packed, index)),
+        });
+    }
+
+    fn insert_blocks(
+        &self,
+        layer: LayerId,
+        first: BlockIndex,
+        count: usize,
+        sequence: Sequence,
+        content: impl Fn(usize) -> Content,
+    ) {
         let mut at = 0;
         while at < count {
             let block = BlockIndex(first.0 + at as u64);
@@ -124,8 +147,8 @@ impl Memtable {
             let mut shard = self.shard(layer, block).write();
             let before = shard.len();
             for index in at..until {
-                let content = Content::Data(payload.slice(index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES));
-                shard.insert((layer, BlockIndex(first.0 + index as u64)), Entry { sequence, content });
+                let entry = Entry { sequence, content: content(index) };
+                shard.insert((layer, BlockIndex(first.0 + index as u64)), entry);
             }
             self.entry_count.fetch_add(shard.len() - before, Ordering::Relaxed);
             at = until;

@@ -29,7 +29,7 @@ pub use open::{Readahead, Segment};
 pub use set::Segments;
 pub use slot_table::SlotPage;
 pub use staging::WriteMode;
-pub use writer::{SegmentSummary, SegmentWriter};
+pub use writer::{Sealing, SegmentSummary, SegmentWriter};
 
 pub use crate::codec::GROUP_BLOCKS_MAX;
 

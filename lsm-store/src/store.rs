@@ -1,15 +1,18 @@
 //! A store, open: volumes by id, the background work, and the way in and out.
 
+mod assembly;
 mod background;
 mod budget;
 mod cache;
 mod check;
+mod decode;
 mod flush;
 mod front;
 mod inner;
 mod meta;
 mod open;
 mod pace;
+mod packers;
 mod payload;
 mod plan;
 mod reads;
@@ -172,6 +175,7 @@ impl Store {
 
     fn stop_threads(&self) {
         self.inner.background.stop();
+        self.inner.helpers.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a background thread of the store has panicked");

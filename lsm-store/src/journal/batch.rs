@@ -5,12 +5,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Seal;
 use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, LayerId, Lsn, Sequence, VolumeId};
+use crate::packed;
 
 /// Batches start at multiples of this.
 pub(crate) const BATCH_ALIGNMENT: u64 = 64;
 
 /// More records than this do not go into one batch.
 pub(crate) const RECORDS_MAX: usize = 4096;
+
+/// Blocks of a record that brings content, at most.
+const BLOCKS_MAX: u64 = 1 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"SJNL");
 
@@ -19,6 +23,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"SJNL");
 pub(crate) enum RecordKind {
     /// Gives them the content that follows in the batch's payload.
     Data,
+    /// Gives them the content that follows in the batch's payload in packed form ([`crate::packed`]).
+    Packed,
     /// Makes them allocated zeros.
     Zero,
     /// Makes them a hole.
@@ -35,17 +41,26 @@ pub(crate) struct Record {
     pub(crate) lsn: Lsn,
     pub(crate) epoch: Epoch,
     pub(crate) kind: RecordKind,
+    /// Bytes of payload that belong to the record: none unless it brings content.
+    pub(crate) payload_bytes: u32,
     /// CRC-32C of the record's payload; 0 if it has none.
     pub(crate) payload_checksum: u32,
 }
 
 impl Record {
-    /// Bytes of payload that belong to the record.
-    pub(crate) fn payload_bytes(&self) -> usize {
+    /// True if a record of this kind and count can have a payload of this length.
+    fn is_possible(&self) -> bool {
+        let bytes = self.payload_bytes as usize;
         match self.kind {
-            RecordKind::Data => self.count as usize * BLOCK_BYTES,
-            RecordKind::Zero | RecordKind::Hole => 0,
+            RecordKind::Data => self.count <= BLOCKS_MAX && bytes == self.count as usize * BLOCK_BYTES,
+            RecordKind::Packed => self.count <= BLOCKS_MAX && bytes <= packed::bytes_max(self.count as usize),
+            RecordKind::Zero | RecordKind::Hole => bytes == 0,
         }
+    }
+
+    /// True if the record brings content.
+    pub(crate) fn has_payload(&self) -> bool {
+        matches!(self.kind, RecordKind::Data | RecordKind::Packed)
     }
 }
 
@@ -87,16 +102,17 @@ struct RecordV1 {
     count: U64,
     lsn: U64,
     epoch: U64,
+    payload_bytes: U32,
     payload_checksum: U32,
     kind: u8,
-    reserved: [u8; 3],
+    reserved: [u8; 7],
 }
 
 /// Bytes of a batch before its records.
 pub(crate) const HEADER_BYTES: usize = size_of::<BatchHeaderV1>();
 /// Bytes of one record.
 pub(crate) const RECORD_BYTES: usize = size_of::<RecordV1>();
-const _: () = assert!(HEADER_BYTES == 64 && RECORD_BYTES == 56);
+const _: () = assert!(HEADER_BYTES == 64 && RECORD_BYTES == 64);
 
 /// Bytes a batch takes in the file, padding to the next batch included.
 pub(crate) fn batch_bytes(record_count: usize, payload_bytes: usize) -> u64 {
@@ -114,7 +130,7 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> u32 {
     assert!(records.len() <= RECORDS_MAX, "a batch has at most {RECORDS_MAX} records");
-    let payload_bytes: usize = records.iter().map(Record::payload_bytes).sum();
+    let payload_bytes: usize = records.iter().map(|record| record.payload_bytes as usize).sum();
     let header = BatchHeaderV1 {
         magic: MAGIC.into(),
         checksum: 0.into(),
@@ -166,8 +182,8 @@ impl Batch {
         let mut rest = bytes.get(self.payload_start..self.payload_start + self.payload_bytes)?;
         let mut payloads = Vec::with_capacity(self.records.len());
         for record in &self.records {
-            let (payload, behind) = rest.split_at_checked(record.payload_bytes())?;
-            if record.kind == RecordKind::Data && crate::checksum::crc32c(payload) != record.payload_checksum {
+            let (payload, behind) = rest.split_at_checked(record.payload_bytes as usize)?;
+            if record.has_payload() && crate::checksum::crc32c(payload) != record.payload_checksum {
                 return None;
             }
             payloads.push((record, payload));
@@ -191,7 +207,8 @@ pub(crate) fn decode(seal: &Seal, offset: u64, bytes: &[u8]) -> Option<Batch> {
         return None;
     }
     let records = stored.iter().copied().map(RecordV1::to_record).collect::<Option<Vec<_>>>()?;
-    let payload_bytes = records.iter().try_fold(0usize, |sum, record| sum.checked_add(record.payload_bytes()))?;
+    let payload_bytes =
+        records.iter().try_fold(0usize, |sum, record| sum.checked_add(record.payload_bytes as usize))?;
     if payload_bytes != header.payload_bytes.get() as usize {
         return None;
     }
@@ -219,13 +236,15 @@ impl From<&Record> for RecordV1 {
             count: record.count.into(),
             lsn: record.lsn.0.into(),
             epoch: record.epoch.0.into(),
+            payload_bytes: record.payload_bytes.into(),
             payload_checksum: record.payload_checksum.into(),
             kind: match record.kind {
                 RecordKind::Data => 1,
                 RecordKind::Zero => 2,
                 RecordKind::Hole => 3,
+                RecordKind::Packed => 4,
             },
-            reserved: [0; 3],
+            reserved: [0; 7],
         }
     }
 }
@@ -237,14 +256,15 @@ impl RecordV1 {
             1 => RecordKind::Data,
             2 => RecordKind::Zero,
             3 => RecordKind::Hole,
+            4 => RecordKind::Packed,
             _ => return None,
         };
         let (first, count) = (self.first.get(), self.count.get());
         let end = first.checked_add(count)?;
-        if count == 0 || end > BlockIndex::COUNT_MAX || (kind == RecordKind::Data && count > 1 << 20) {
+        if count == 0 || end > BlockIndex::COUNT_MAX {
             return None;
         }
-        Some(Record {
+        let record = Record {
             volume: VolumeId(self.volume.get()),
             layer: LayerId(self.layer.get()),
             first: BlockIndex(first),
@@ -252,8 +272,10 @@ impl RecordV1 {
             lsn: Lsn(self.lsn.get()),
             epoch: Epoch(self.epoch.get()),
             kind,
+            payload_bytes: self.payload_bytes.get(),
             payload_checksum: self.payload_checksum.get(),
-        })
+        };
+        record.is_possible().then_some(record)
     }
 }
 

@@ -44,6 +44,11 @@ impl Staging {
         Self { file: Arc::clone(file), buffer: AlignedBuffer::zeroed(STAGING_BYTES), filled: 0, offset: 0, behind }
     }
 
+    /// How pieces are written.
+    pub(super) fn mode(&self) -> WriteMode {
+        if self.behind.is_some() { WriteMode::Behind } else { WriteMode::Inline }
+    }
+
     /// Bytes appended so far.
     pub(super) fn position(&self) -> u64 {
         self.offset + self.filled as u64

@@ -4,6 +4,7 @@
 //! directory of segments. After any error the segment is lost: [`SegmentWriter::discard`] it.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::fingerprint_page;
@@ -38,6 +39,30 @@ impl SegmentSummary {
     #[must_use]
     pub fn frame_bytes(&self) -> u32 {
         self.geometry.frames_end() - FRAMES_START
+    }
+}
+
+/// A segment on its way to being sealed.
+pub enum Sealing {
+    /// It is, or cannot be.
+    Done(Box<Result<SegmentSummary>>),
+    /// A thread does it.
+    Behind(JoinHandle<Result<SegmentSummary>>),
+}
+
+impl Sealing {
+    /// Waits for the end. Nothing is written to the file any more once this has returned.
+    ///
+    /// # Errors
+    /// Those of [`SegmentWriter::seal`].
+    ///
+    /// # Panics
+    /// If the thread has panicked.
+    pub fn wait(self) -> Result<SegmentSummary> {
+        match self {
+            Self::Done(result) => *result,
+            Self::Behind(thread) => thread.join().expect("sealing does not panic"),
+        }
     }
 }
 
@@ -148,6 +173,19 @@ impl SegmentWriter {
         self.file.set_len(geometry.file_bytes().into()).map_err(|error| self.failed("cutting", error))?;
         self.file.sync_data().map_err(|error| self.failed("syncing", error))?;
         Ok(summary)
+    }
+
+    /// As [`SegmentWriter::seal`], but whoever writes behind the caller's back also seals there: the caller goes on with the
+    /// next segment while the device works on this one.
+    pub fn seal_behind(self) -> Sealing {
+        if self.staging.mode() == WriteMode::Inline {
+            return Sealing::Done(Box::new(self.seal()));
+        }
+        let path = path(self.identity.id);
+        match std::thread::Builder::new().name("silt-seal".to_owned()).spawn(move || self.seal()) {
+            Ok(thread) => Sealing::Behind(thread),
+            Err(error) => Sealing::Done(Box::new(Err(Error::io("starting a thread to seal", path, error)))),
+        }
     }
 
     /// Gives up: removes the file.

@@ -5,6 +5,7 @@
 //! names them, and the journal generation is given up only after that. A job that fails for want of space leaves
 //! nothing behind and is done again later.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Sequence, Slot
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
 use crate::memtable::{Content, FrozenEntry, Memtable};
-use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter, WriteMode};
+use crate::packed::PackedBlock;
+use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, Sealing, SegmentSummary, SegmentWriter, WriteMode};
 
 /// Entries looked up and compressed together.
 const BATCH_ENTRIES: usize = 512;
@@ -36,6 +38,9 @@ const LEVEL0_RUNS_MAX: usize = 16;
 /// Segments whose fingerprints a flush job first reads into the index, as long as a new opening has not done so: half a
 /// megabyte each, and a large import right after the opening finds its duplicates.
 const INDEXED_FIRST: usize = 64;
+
+/// Segments being sealed at once, while the next is written.
+const SEALING_MAX: usize = 1;
 
 type Block = [u8; BLOCK_BYTES];
 
@@ -72,15 +77,25 @@ impl Inner {
         let mut job = FlushJob {
             codecs,
             compressor: Compressor::new(),
-            output: Output { inner: self, dedupe, writer: None, sealed: Vec::new(), created: Vec::new() },
+            output: Output {
+                inner: self,
+                dedupe,
+                writer: None,
+                sealing: VecDeque::new(),
+                sealed: Vec::new(),
+                created: Vec::new(),
+            },
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
             joined: None,
         };
-        let made = job.work(memtable).and_then(|()| job.output.seal());
-        let Output { dedupe, sealed, created, .. } = job.output;
+        let made = job.work(memtable).map(|()| job.output.begin_seal());
+        job.output.writer = None;
         let is_empty = job.run.is_empty();
+        // The run is written while the last segment is synced.
         let made = made.and_then(|()| if is_empty { Ok(None) } else { job.run.finish().map(Some) });
-        let run = match made {
+        let sealed = job.output.finish_seals(0);
+        let Output { dedupe, sealed: summaries, created, .. } = job.output;
+        let run = match made.and_then(|run| sealed.map(|()| run)) {
             Ok(Some(run)) => Some(run),
             unmade => {
                 self.runs.delete(run_id)?;
@@ -94,7 +109,7 @@ impl Inner {
             .sync_directory(SEGMENT_DIRECTORY)
             .map_err(|error| Error::io("syncing", SEGMENT_DIRECTORY, error))?;
         self.runs.sync_directory()?;
-        if let Err(error) = self.publish_flushed(memtable, &sealed, run) {
+        if let Err(error) = self.publish_flushed(memtable, &summaries, run) {
             if matches!(error, Error::OutOfSpace) {
                 self.runs.delete(run_id)?;
                 self.remove_segments(&created);
@@ -188,10 +203,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
     }
 
     fn flush_batch(&mut self, entries: &[FrozenEntry]) -> Result<()> {
-        let blocks: Vec<(&FrozenEntry, &Block)> = entries.iter().filter_map(stored_block).collect();
-        let contents: Vec<&Block> = blocks.iter().map(|(_, block)| *block).collect();
-        let mut fingerprints = vec![Fingerprint([0; 32]); contents.len()];
-        fingerprint_blocks(&contents, &mut fingerprints);
+        let blocks: Vec<(&FrozenEntry, Form<'_>)> = entries.iter().filter_map(stored_block).collect();
+        let fingerprints = fingerprints_of(&blocks);
         let verdicts = self.output.dedupe.look_up(&fingerprints);
         let locations = self.append_new(&blocks, &fingerprints, &verdicts)?;
         let mut locations = locations.into_iter();
@@ -200,7 +213,9 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                 Content::Hole => Target::Hole,
                 Content::Zero => Target::Zero,
                 Content::Data(_) if stored_block(entry).is_none() => Target::Zero,
-                Content::Data(_) => Target::Data(locations.next().expect("every stored block has a location")),
+                Content::Data(_) | Content::Packed(_) => {
+                    Target::Data(locations.next().expect("every stored block has a location"))
+                }
             };
             self.push(Stretch { layer: entry.layer, first: entry.first, count: entry.count, target })?;
         }
@@ -210,7 +225,7 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
     /// Appends the blocks that are not stored yet and returns the locations of all.
     fn append_new(
         &mut self,
-        blocks: &[(&FrozenEntry, &Block)],
+        blocks: &[(&FrozenEntry, Form<'_>)],
         fingerprints: &[Fingerprint],
         verdicts: &[Verdict],
     ) -> Result<Vec<Location>> {
@@ -239,17 +254,18 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
     fn append(
         &mut self,
         codec: Codec,
-        blocks: &[(&FrozenEntry, &Block)],
+        blocks: &[(&FrozenEntry, Form<'_>)],
         fingerprints: &[Fingerprint],
         locations: &mut Vec<Location>,
     ) -> Result<()> {
         let mut group;
         let data = match blocks {
-            [(_, block)] => &block[..],
+            [(_, Form::Packed(block))] => return self.output.append_frame(fingerprints, block.stored(), locations),
+            [(_, Form::Raw(block))] => &block[..],
             _ => {
                 group = [0; BLOCK_BYTES * ZSTD_GROUP_BLOCKS];
-                for (part, (_, block)) in group.chunks_exact_mut(BLOCK_BYTES).zip(blocks) {
-                    part.copy_from_slice(*block);
+                for (part, (_, form)) in group.as_chunks_mut().0.iter_mut().zip(blocks) {
+                    *part = **form.raw().expect("packed blocks are not compressed again");
                 }
                 &group[..blocks.len() * BLOCK_BYTES]
             }
@@ -258,7 +274,7 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         if stored.encoding != Encoding::Raw {
             return self.output.append_frame(fingerprints, stored, locations);
         }
-        blocks.iter().zip(fingerprints).try_for_each(|((_, block), fingerprint)| {
+        data.as_chunks::<BLOCK_BYTES>().0.iter().zip(fingerprints).try_for_each(|(block, fingerprint)| {
             let stored = Stored { encoding: Encoding::Raw, bytes: &block[..] };
             self.output.append_frame(std::slice::from_ref(fingerprint), stored, locations)
         })
@@ -282,6 +298,8 @@ struct Output<'a, F> {
     inner: &'a Inner,
     dedupe: Dedupe<'a, F>,
     writer: Option<SegmentWriter>,
+    /// Segments that are full and not yet known to be sealed, oldest first.
+    sealing: VecDeque<Sealing>,
     sealed: Vec<SegmentSummary>,
     /// Segments that have files, sealed or not.
     created: Vec<SegmentId>,
@@ -296,7 +314,8 @@ impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
     ) -> Result<()> {
         let full = self.writer.as_ref().is_some_and(|writer| !writer.room_for(fingerprints.len(), stored.bytes.len()));
         if full {
-            self.seal()?;
+            self.begin_seal();
+            self.finish_seals(SEALING_MAX)?;
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -316,24 +335,70 @@ impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
         Ok(())
     }
 
-    /// Seals the segment under construction, if there is one.
-    fn seal(&mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
-            self.sealed.push(writer.seal()?);
+    /// Begins to seal the segment under construction, if there is one.
+    fn begin_seal(&mut self) {
+        self.sealing.extend(self.writer.take().map(SegmentWriter::seal_behind));
+    }
+
+    /// Waits until at most `left` segments are still being sealed. After an error, until none is: nobody may write to
+    /// files that are about to be removed.
+    fn finish_seals(&mut self, left: usize) -> Result<()> {
+        let mut result = Ok(());
+        while self.sealing.len() > if result.is_ok() { left } else { 0 }
+            && let Some(sealing) = self.sealing.pop_front()
+        {
+            match sealing.wait() {
+                Ok(summary) => self.sealed.push(summary),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(())
+        result
+    }
+}
+
+/// A block that has to be stored, as the memtable has it.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Raw(&'a Block),
+    Packed(&'a PackedBlock),
+}
+
+impl<'a> Form<'a> {
+    fn raw(&self) -> Option<&&'a Block> {
+        match self {
+            Self::Raw(block) => Some(block),
+            Self::Packed(_) => None,
+        }
     }
 }
 
 /// The entry's block if it has to be stored: zeros are not.
-fn stored_block(entry: &FrozenEntry) -> Option<(&FrozenEntry, &Block)> {
-    let Content::Data(bytes) = &entry.content else { return None };
-    let block: &Block = bytes[..].try_into().expect("a memtable holds whole blocks");
-    (!is_zero(block)).then_some((entry, block))
+fn stored_block(entry: &FrozenEntry) -> Option<(&FrozenEntry, Form<'_>)> {
+    let form = match &entry.content {
+        Content::Data(bytes) => {
+            let block: &Block = bytes[..].try_into().expect("a memtable holds whole blocks");
+            Form::Raw(Some(block).filter(|block| !is_zero(&block[..]))?)
+        }
+        Content::Packed(block) => Form::Packed(block),
+        Content::Zero | Content::Hole => return None,
+    };
+    Some((entry, form))
+}
+
+fn fingerprints_of(blocks: &[(&FrozenEntry, Form<'_>)]) -> Vec<Fingerprint> {
+    let raw: Vec<&Block> = blocks.iter().filter_map(|(_, form)| form.raw().copied()).collect();
+    let mut hashed = vec![Fingerprint([0; 32]); raw.len()];
+    fingerprint_blocks(&raw, &mut hashed);
+    let mut hashed = hashed.into_iter();
+    let fingerprint = |(_, form): &(&FrozenEntry, Form<'_>)| match form {
+        Form::Raw(_) => hashed.next().expect("every raw block was hashed"),
+        Form::Packed(block) => block.fingerprint(),
+    };
+    blocks.iter().map(fingerprint).collect()
 }
 
 /// How many of the blocks, the first of which is new, go into one frame.
-fn group_len(codec: Codec, blocks: &[(&FrozenEntry, &Block)], verdicts: &[Verdict]) -> usize {
+fn group_len(codec: Codec, blocks: &[(&FrozenEntry, Form<'_>)], verdicts: &[Verdict]) -> usize {
     if !matches!(codec, Codec::Zstd { .. }) {
         return 1;
     }

@@ -20,6 +20,7 @@ use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, LayerId, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
 use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
 use crate::memtable::{self, Memtable};
+use crate::packed::{self, Packed};
 
 /// One change to submit.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Change<'a> {
     pub(super) first: BlockIndex,
     pub(super) count: u64,
     pub(super) kind: RecordKind,
-    /// Whole blocks; empty unless `kind` is data.
+    /// Whole blocks or what they were packed into; empty if the change brings no content.
     pub(super) payload: &'a [u8],
     /// The change was computed from what the blocks held before this sequence: refuse it if they changed since.
     pub(super) based_before: Option<Sequence>,
@@ -91,16 +92,20 @@ impl Front {
         Placed { file: self.file.clone(), offset, head, payload, first: marks.first, last }
     }
 
-    /// Makes the records visible.
-    fn insert(&self, records: &[Record], first: Sequence, payload: &Bytes) {
+    /// Makes the records visible; those of packed blocks have `packed`.
+    fn insert(&self, records: &[Record], first: Sequence, payload: &Bytes, packed: Option<&Arc<Packed>>) {
         let mut at = 0;
         for (index, record) in records.iter().enumerate() {
             let sequence = Sequence(first.0 + index as u64);
             match record.kind {
                 RecordKind::Data => {
-                    let len = record.payload_bytes();
+                    let len = record.payload_bytes as usize;
                     self.memtable.insert_data(record.layer, record.first, sequence, &payload.slice(at..at + len));
                     at += len;
+                }
+                RecordKind::Packed => {
+                    let packed = packed.expect("packed blocks come with what they were packed into");
+                    self.memtable.insert_packed(record.layer, record.first, sequence, packed);
                 }
                 RecordKind::Zero | RecordKind::Hole => {
                     let hole = record.kind == RecordKind::Hole;
@@ -118,37 +123,64 @@ impl Inner {
         assert!(payload_bytes <= self.budget.batch_bytes, "the caller cuts large writes");
         let held = held_bytes(changes.len(), payload_bytes);
         self.admit(payload_bytes as u64, held)?;
-        let submitted = self.place_and_write(volume, changes, payload_bytes, held);
-        if !matches!(submitted, Ok(Submitted::Written(_))) {
-            self.pace.give_back(held);
-        }
-        submitted
+        let payload = self.payloads.gather(payload_bytes, changes.iter().map(|change| change.payload));
+        self.place_and_write(volume, changes, payload, None, held)
+    }
+
+    /// Packs whole blocks and submits them as one record.
+    pub(super) fn submit_packed(&self, volume: &VolumeState, first: BlockIndex, data: &[u8]) -> Result<Submitted> {
+        let packed = Arc::new(self.packers.pack(data, &self.payloads));
+        let payload = packed.payload().clone();
+        let overhead = packed.len() * (memtable::ENTRY_BYTES + packed::BLOCK_OVERHEAD_BYTES);
+        let held = held_bytes(1, payload.len()) + overhead as u64;
+        self.admit(payload.len() as u64, held)?;
+        let count = packed.len() as u64;
+        let change = Change { first, count, kind: RecordKind::Packed, payload: &payload, based_before: None };
+        self.place_and_write(volume, &[change], payload.clone(), Some(&packed), held)
     }
 
     fn place_and_write(
         &self,
         volume: &VolumeState,
         changes: &[Change<'_>],
-        payload_bytes: usize,
+        payload: Bytes,
+        packed: Option<&Arc<Packed>>,
         held: u64,
     ) -> Result<Submitted> {
-        let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
-        let payload = self.payloads.gather(payload_bytes, changes.iter().map(|change| change.payload));
-        let placed = {
-            let mut front = self.front.lock();
-            self.make_room(&mut front, changes.len(), payload_bytes)?;
-            if self.is_outdated(&front, volume, changes) {
-                return Ok(Submitted::Outdated);
+        let submitted = match self.place(volume, changes, payload, packed, held) {
+            Ok(Some(placed)) => {
+                let last = placed.last;
+                self.write_placed(placed).map(|()| Submitted::Written(last))
             }
-            let records = assign(volume, changes, &checksums);
-            let marks = self.marks(front.next);
-            front.memtable.hold(held);
-            front.insert(&records, marks.first, &payload);
-            front.place(&marks, &records, payload)
+            Ok(None) => Ok(Submitted::Outdated),
+            Err(error) => Err(error),
         };
-        let last = placed.last;
-        self.write_placed(placed)?;
-        Ok(Submitted::Written(last))
+        if !matches!(submitted, Ok(Submitted::Written(_))) {
+            self.pace.give_back(held);
+        }
+        submitted
+    }
+
+    /// Gives the changes their place and makes them visible; `None` if they are outdated.
+    fn place(
+        &self,
+        volume: &VolumeState,
+        changes: &[Change<'_>],
+        payload: Bytes,
+        packed: Option<&Arc<Packed>>,
+        held: u64,
+    ) -> Result<Option<Placed>> {
+        let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
+        let mut front = self.front.lock();
+        self.make_room(&mut front, changes.len(), payload.len())?;
+        if self.is_outdated(&front, volume, changes) {
+            return Ok(None);
+        }
+        let records = assign(volume, changes, &checksums);
+        let marks = self.marks(front.next);
+        front.memtable.hold(held);
+        front.insert(&records, marks.first, &payload, packed);
+        Ok(Some(front.place(&marks, &records, payload)))
     }
 
     /// Submits records that recovery has replayed, as one batch.
@@ -163,7 +195,7 @@ impl Inner {
             self.make_room(&mut front, records.len(), payload_bytes)?;
             let marks = self.marks(front.next);
             front.memtable.hold(held);
-            front.insert(&records, marks.first, &payload);
+            front.insert(&records, marks.first, &payload, None);
             front.place(&marks, &records, payload)
         };
         self.write_placed(placed)
@@ -278,18 +310,16 @@ fn assign(volume: &VolumeState, changes: &[Change<'_>], checksums: &[u32]) -> Ve
         .iter()
         .zip(checksums)
         .enumerate()
-        .map(|(index, (change, checksum))| {
-            debug_assert!(change.payload.len() % BLOCK_BYTES == 0, "changes carry whole blocks");
-            Record {
-                volume: volume.id(),
-                layer: volume.layer(),
-                first: change.first,
-                count: change.count,
-                lsn: Lsn(lsn.0 + index as u64),
-                epoch: Epoch(0),
-                kind: change.kind,
-                payload_checksum: if change.kind == RecordKind::Data { *checksum } else { 0 },
-            }
+        .map(|(index, (change, checksum))| Record {
+            volume: volume.id(),
+            layer: volume.layer(),
+            first: change.first,
+            count: change.count,
+            lsn: Lsn(lsn.0 + index as u64),
+            epoch: Epoch(0),
+            kind: change.kind,
+            payload_bytes: change.payload.len() as u32,
+            payload_checksum: *checksum,
         })
         .collect()
 }

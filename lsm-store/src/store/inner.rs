@@ -12,9 +12,11 @@ use parking_lot::{Mutex, RwLock};
 use super::background::Background;
 use super::budget::Budget;
 use super::cache::BlockCache;
+use super::decode::Helpers;
 use super::front::Front;
 use super::meta::Meta;
 use super::pace::Pace;
+use super::packers::Packers;
 use super::payload::PayloadPool;
 use super::space::SpaceLedger;
 use super::status::Counters;
@@ -81,6 +83,10 @@ pub(super) struct Inner {
     pub(super) blocks: BlockCache,
 
     pub(super) payloads: Arc<PayloadPool>,
+    pub(super) packers: Packers,
+    /// Memory of blocks that reads bring.
+    pub(super) read_payloads: Arc<PayloadPool>,
+    pub(super) helpers: Helpers,
     pub(super) pace: Pace,
     pub(super) space: SpaceLedger,
     pub(super) counters: Counters,

@@ -9,10 +9,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
+use super::decode::Helpers;
 use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
 use super::pace::Pace;
+use super::packers::Packers;
 use super::payload::PayloadPool;
 use super::recovery;
 use super::space::{self, SpaceLedger};
@@ -154,6 +156,7 @@ fn insert_copy(memtable: &Memtable, record: &Record, payload: &[u8], sequence: S
         RecordKind::Data => {
             memtable.insert_data(record.layer, record.first, sequence, &bytes::Bytes::copy_from_slice(payload));
         }
+        RecordKind::Packed => unreachable!("replay unpacks"),
         RecordKind::Zero => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, false),
         RecordKind::Hole => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, true),
     }
@@ -187,6 +190,9 @@ fn open_for_writing(
     inner.open_ballast()?;
     Ok(inner)
 }
+
+/// Memory for the blocks of reads that is kept for the next ones.
+const READ_PAYLOADS_IDLE_BYTES: usize = 4 << 20;
 
 /// Journal files kept for use beside the one being written.
 const FILES_MAX: usize = 4;
@@ -262,6 +268,9 @@ fn assemble(
         graveyard: Mutex::new(Graveyard::default()),
         blocks: BlockCache::new(budget.block_cache_bytes),
         payloads: PayloadPool::new(budget.generation_bytes as usize),
+        packers: Packers::default(),
+        read_payloads: PayloadPool::new(READ_PAYLOADS_IDLE_BYTES),
+        helpers: Helpers::default(),
         pace: Pace::new(budget.memtable_bytes),
         counters: Counters::default(),
         background: Background::new(options.background),

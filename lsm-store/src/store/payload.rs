@@ -1,5 +1,5 @@
-//! Memory for the payloads of accepted writes: kept for reuse, since the first touch of a fresh page costs more than
-//! copying into it.
+//! Memory for the payloads of accepted writes and of reads: kept for reuse, since the first touch of a fresh page costs
+//! more than copying into it.
 
 use std::sync::Arc;
 
@@ -39,10 +39,24 @@ impl PayloadPool {
             return Bytes::new();
         }
         let mut buffer = self.take(len);
+        buffer.clear();
         parts.for_each(|part| buffer.extend_from_slice(part));
         Bytes::from_owner(Payload { buffer, pool: Arc::clone(self) })
     }
 
+    /// `len` bytes that `fill` writes, all of them: what they are before is left over from another use.
+    pub(super) fn filled<E>(
+        self: &Arc<Self>,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        let mut payload = Payload { buffer: self.take(len), pool: Arc::clone(self) };
+        payload.buffer.resize(len, 0);
+        fill(&mut payload.buffer)?;
+        Ok(Bytes::from_owner(payload))
+    }
+
+    /// A buffer with room for `len` bytes, and with whatever is in it.
     fn take(&self, len: usize) -> Vec<u8> {
         let class = class(len);
         if class < CLASSES {
@@ -55,12 +69,11 @@ impl PayloadPool {
         Vec::with_capacity(capacity(len))
     }
 
-    fn put(&self, mut buffer: Vec<u8>) {
+    fn put(&self, buffer: Vec<u8>) {
         let (class, capacity) = (class(buffer.capacity()), buffer.capacity());
         if class >= CLASSES {
             return;
         }
-        buffer.clear();
         let mut idle = self.idle.lock();
         if idle.bytes + capacity <= self.limit_bytes {
             idle.bytes += capacity;

@@ -91,6 +91,7 @@ impl Planner<'_> {
             unknown_from = index + 1;
             self.sources.push(match content {
                 Content::Data(bytes) => Source::Memory(bytes),
+                Content::Packed(block) => Source::Memory(block.unpack()),
                 Content::Zero | Content::Hole => Source::Zeros,
             });
         }

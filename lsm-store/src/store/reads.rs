@@ -3,19 +3,20 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+use super::assembly::Assembly;
+use super::decode::{self, Decoded, Decoder, Job, Keep, Order};
 use super::inner::Inner;
-use super::plan::{Fetch, Plan, Source};
+use super::plan::{Fetch, Plan};
 use super::volume::VolumeState;
-use crate::codec::Decompressor;
-use crate::device::{AlignedBuffer, BufferPool, ReadQueue, Wake};
+use crate::device::{AlignedBuffer, BufferPool, Completion, ReadQueue, Wake};
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, Location};
-use crate::read::{Piece, ReadData};
+use crate::id::{BLOCK_SHIFT, BlockIndex};
+use crate::read::ReadData;
 use crate::segment;
 
 /// Device reads of one [`VolumeReads`] under way at most.
@@ -24,117 +25,6 @@ const DEPTH: usize = 64;
 /// Reads of at most this many blocks leave their blocks in the cache; longer ones are streams, which would only
 /// displace what is read again.
 pub(super) const CACHED_BLOCKS_MAX: usize = 16;
-
-/// A part of an answer under construction.
-enum Part {
-    Zeros(usize),
-    Memory(Bytes),
-    /// Blocks from the device, the first of which is block `first` of the read.
-    Buffer {
-        first: usize,
-        bytes: Vec<u8>,
-    },
-}
-
-/// A read whose blocks are on their way.
-struct Assembly {
-    skip: usize,
-    len: usize,
-    parts: Vec<Part>,
-    block_count: usize,
-}
-
-impl Assembly {
-    /// Makes room for the blocks that come from the device.
-    fn new(plan: &mut Plan) -> Self {
-        let sources = std::mem::take(&mut plan.sources);
-        let block_count = sources.len();
-        let mut parts: Vec<Part> = Vec::new();
-        for (index, source) in sources.into_iter().enumerate() {
-            match (parts.last_mut(), source) {
-                (Some(Part::Zeros(len)), Source::Zeros) => *len += BLOCK_BYTES,
-                (_, Source::Zeros) => parts.push(Part::Zeros(BLOCK_BYTES)),
-                (_, Source::Memory(bytes)) => parts.push(Part::Memory(bytes)),
-                (Some(Part::Buffer { bytes, .. }), Source::Device) => bytes.resize(bytes.len() + BLOCK_BYTES, 0),
-                (_, Source::Device) => parts.push(Part::Buffer { first: index, bytes: vec![0; BLOCK_BYTES] }),
-            }
-        }
-        Self { skip: plan.skip, len: plan.len, parts, block_count }
-    }
-
-    /// Where block `index` of the read, which comes from the device, has to go.
-    fn block_mut(&mut self, index: usize) -> &mut [u8] {
-        let within = |part: &&mut Part| match part {
-            Part::Buffer { first, bytes } => *first <= index && index < *first + bytes.len() / BLOCK_BYTES,
-            Part::Zeros(_) | Part::Memory(_) => false,
-        };
-        match self.parts.iter_mut().find(within) {
-            Some(Part::Buffer { first, bytes }) => {
-                let start = (index - *first) * BLOCK_BYTES;
-                &mut bytes[start..start + BLOCK_BYTES]
-            }
-            _ => panic!("block {index} of the read comes from the device"),
-        }
-    }
-
-    /// The answer, cut to the bytes asked for.
-    fn finish(self) -> ReadData {
-        let mut data = ReadData::default();
-        let (mut skip, mut left) = (self.skip, self.len);
-        for part in self.parts {
-            let piece = match part {
-                Part::Zeros(len) => {
-                    let len = (len - skip).min(left);
-                    Piece::Zeros(len)
-                }
-                Part::Memory(bytes) => Piece::Bytes(bytes.slice(skip..bytes.len().min(skip + left))),
-                Part::Buffer { bytes, .. } => {
-                    let end = bytes.len().min(skip + left);
-                    Piece::Bytes(Bytes::from(bytes).slice(skip..end))
-                }
-            };
-            skip = 0;
-            left -= piece.len();
-            data.push(piece);
-        }
-        data
-    }
-}
-
-/// Decodes what a fetch brought into the read it belongs to.
-fn deliver(
-    inner: &Inner,
-    fetch: &Fetch,
-    bytes: &[u8],
-    assembly: &mut Assembly,
-    with: &mut Decompressor,
-    scratch: &mut Vec<u8>,
-) -> Result<()> {
-    let keep = assembly.block_count <= CACHED_BLOCKS_MAX;
-    let mut group: Option<u32> = None;
-    for want in &fetch.wants {
-        let start = (u64::from(want.place.offset) - fetch.offset) as usize;
-        let frame = &bytes[start..start + want.place.len as usize];
-        let block = assembly.block_mut(want.index);
-        if want.place.blocks == 1 {
-            fetch.segment.decode(&want.place, frame, with, block)?;
-        } else {
-            // Blocks of one group follow one another: it is decoded once for all of them.
-            if group != Some(want.place.offset) {
-                scratch.resize(want.place.decoded_bytes(), 0);
-                fetch.segment.decode(&want.place, frame, with, scratch)?;
-                group = Some(want.place.offset);
-            }
-            let at = want.place.index_of(want.slot) * BLOCK_BYTES;
-            block.copy_from_slice(&scratch[at..at + BLOCK_BYTES]);
-        }
-        if keep {
-            let location = Location { segment: fetch.segment.id(), slot: want.slot };
-            inner.blocks.insert(location, Bytes::copy_from_slice(block));
-        }
-    }
-    Ok(())
-}
 
 fn read_failed(fetch: &Fetch, error: std::io::Error) -> Error {
     let path = segment::path(fetch.segment.id());
@@ -146,24 +36,26 @@ fn read_failed(fetch: &Fetch, error: std::io::Error) -> Error {
 
 impl Inner {
     /// Reads bytes of a volume, waiting for the device.
-    pub(super) fn read_bytes(&self, volume: &VolumeState, offset: u64, len: usize) -> Result<ReadData> {
+    pub(super) fn read_bytes(&self, volume: &VolumeState, offset: u64, len: usize, keep: Keep) -> Result<ReadData> {
         if len == 0 {
             return Ok(ReadData::default());
         }
         let mut plan = self.plan(volume.layer(), offset, len)?;
         let mut assembly = Assembly::new(&mut plan);
-        let (mut with, mut scratch) = (Decompressor::new(), Vec::new());
+        let mut decoder = Decoder::default();
         for fetch in &plan.fetches {
             let mut buffer = AlignedBuffer::zeroed(fetch.len);
             fetch.segment.file().read_at(&mut buffer, fetch.offset).map_err(|error| read_failed(fetch, error))?;
-            deliver(self, fetch, &buffer, &mut assembly, &mut with, &mut scratch)?;
+            let arrived = decoder.decode(fetch, &buffer, &self.read_payloads)?;
+            decode::keep(&self.blocks, keep, fetch, &arrived);
+            arrived.into_iter().for_each(|blocks| assembly.accept(blocks));
         }
         Ok(assembly.finish())
     }
 
     /// Reads whole blocks of a volume, waiting for the device.
     pub(super) fn read_blocks(&self, volume: &VolumeState, first: BlockIndex, count: usize) -> Result<ReadData> {
-        self.read_bytes(volume, first.byte_offset(), count << BLOCK_SHIFT)
+        self.read_bytes(volume, first.byte_offset(), count << BLOCK_SHIFT, Keep::Again)
     }
 }
 
@@ -193,13 +85,57 @@ pub struct VolumeReads {
     backlog: VecDeque<(u64, Fetch)>,
     finished: VecDeque<(u64, Result<ReadData>)>,
     buffers: BufferPool,
-    with: Decompressor,
-    scratch: Vec<u8>,
+    decoder: Decoder,
+    aside: Aside,
+}
+
+/// Fetches that helpers decode.
+struct Aside {
+    orders: Option<SyncSender<Order>>,
+    under_way: usize,
+    answer_to: Sender<Decoded>,
+    answers: Receiver<Decoded>,
+}
+
+impl Aside {
+    fn new(orders: Option<SyncSender<Order>>) -> Self {
+        let (answer_to, answers) = channel();
+        Self { orders, under_way: 0, answer_to, answers }
+    }
+
+    /// Hands a fetch to a helper that has nothing else to do, or gives it back.
+    fn offer(&mut self, request: u64, fetch: Fetch, buffer: AlignedBuffer) -> Result<(), (Fetch, AlignedBuffer)> {
+        let Some(orders) = self.orders.as_ref().filter(|_| decode::is_long(&fetch)) else {
+            return Err((fetch, buffer));
+        };
+        let job = Job { request, fetch, buffer, answer_to: self.answer_to.clone() };
+        match orders.try_send(Order::Decode(job)) {
+            Ok(()) => {
+                self.under_way += 1;
+                Ok(())
+            }
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => match order {
+                Order::Decode(job) => Err((job.fetch, job.buffer)),
+                Order::Stop => unreachable!("a job was offered"),
+            },
+        }
+    }
+
+    /// What a helper has decoded, if any has; waits for it if `patient` and one is at work.
+    fn take(&mut self, patient: bool) -> Option<Decoded> {
+        if self.under_way == 0 {
+            return None;
+        }
+        let decoded = if patient { self.answers.recv().ok() } else { self.answers.try_recv().ok() };
+        self.under_way -= usize::from(decoded.is_some());
+        decoded
+    }
 }
 
 impl VolumeReads {
     pub(super) fn new(inner: Arc<Inner>, state: Arc<VolumeState>) -> Result<Self> {
         let queue = inner.device.read_queue(DEPTH).map_err(|error| Error::io("making a queue for", "reads", error))?;
+        let aside = Aside::new(inner.helpers.orders());
         Ok(Self {
             inner,
             state,
@@ -211,8 +147,8 @@ impl VolumeReads {
             backlog: VecDeque::new(),
             finished: VecDeque::new(),
             buffers: BufferPool::new(BUFFERS_IDLE_BYTES),
-            with: Decompressor::new(),
-            scratch: Vec::new(),
+            decoder: Decoder::default(),
+            aside,
         })
     }
 
@@ -266,23 +202,42 @@ impl VolumeReads {
     /// The next finished read, if any, as (token, answer), in any order; never blocks.
     pub fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
         while self.finished.is_empty() {
-            let Some(completion) = self.queue.next_completion() else { break };
-            let (request, fetch) = self.fetches.remove(&completion.token).expect("a completion belongs to a fetch");
-            let result = completion.result.map_err(|error| read_failed(&fetch, error));
-            self.complete(request, &fetch, result.map(|()| &completion.buffer[..]));
-            self.buffers.put(completion.buffer);
-            self.submit_backlog();
+            if let Some(decoded) = self.aside.take(false) {
+                self.finish_decoded(decoded);
+            } else if let Some(completion) = self.queue.next_completion() {
+                self.finish_read(completion);
+            } else {
+                break;
+            }
         }
         self.finished.pop_front()
     }
 
-    fn complete(&mut self, id: u64, fetch: &Fetch, bytes: Result<&[u8]>) {
+    /// Has what was read decoded, here or by a helper.
+    fn finish_read(&mut self, completion: Completion) {
+        let (request, fetch) = self.fetches.remove(&completion.token).expect("a completion belongs to a fetch");
+        self.submit_backlog();
+        if let Err(error) = completion.result {
+            let blocks = Err(read_failed(&fetch, error));
+            return self.finish_decoded(Decoded { request, fetch, buffer: completion.buffer, blocks });
+        }
+        if let Err((fetch, buffer)) = self.aside.offer(request, fetch, completion.buffer) {
+            let blocks = self.decoder.decode(&fetch, &buffer, &self.inner.read_payloads);
+            self.finish_decoded(Decoded { request, fetch, buffer, blocks });
+        }
+    }
+
+    fn finish_decoded(&mut self, decoded: Decoded) {
+        self.buffers.put(decoded.buffer);
+        let id = decoded.request;
         // A request that has failed is gone before its other fetches arrive.
         let Some(request) = self.requests.get_mut(&id) else { return };
-        let delivered = bytes.and_then(|bytes| {
-            deliver(&self.inner, fetch, bytes, &mut request.assembly, &mut self.with, &mut self.scratch)
-        });
         request.missing -= 1;
+        let delivered = decoded.blocks.map(|arrived| {
+            let stream = request.assembly.block_count() > CACHED_BLOCKS_MAX;
+            decode::keep(&self.inner.blocks, if stream { Keep::None } else { Keep::Again }, &decoded.fetch, &arrived);
+            arrived.into_iter().for_each(|blocks| request.assembly.accept(blocks));
+        });
         if delivered.is_ok() && request.missing > 0 {
             return;
         }
@@ -301,8 +256,15 @@ impl VolumeReads {
     /// # Errors
     /// `Io` if the machine cannot wait.
     pub fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
-        let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
+        if self.finished.is_empty()
+            && let Some(decoded) = self.aside.take(true)
+        {
+            // A helper is done sooner than the device would be.
+            self.finish_decoded(decoded);
+        }
+        let is_busy = self.aside.under_way > 0 || !self.finished.is_empty();
+        let timeout = if is_busy { Some(Duration::ZERO) } else { timeout };
         let wake = self.queue.wait(socket, timeout).map_err(|error| Error::io("waiting for", "reads", error))?;
-        Ok(Wake { completions: wake.completions || !self.finished.is_empty(), ..wake })
+        Ok(Wake { completions: wake.completions || is_busy, ..wake })
     }
 }

@@ -5,6 +5,7 @@
 //! rather than serve less than it promised. A writing opening copies what it replays into new generations and syncs
 //! them before it serves, because what was read may not be on stable storage yet.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
@@ -12,10 +13,11 @@ use crate::checksum::crc32c;
 use crate::device::{Access, Device};
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, Generation, Sequence, StoreId};
-use crate::journal::batch::{Batch, Record};
+use crate::journal::batch::{Batch, Record, RecordKind};
 use crate::journal::generation::{self, GenerationFile};
 use crate::journal::replay::{ChainEnd, Reader};
 use crate::manifest::JournalStart;
+use crate::packed;
 
 /// Where the chain broke, and what may lie behind the break.
 struct Break {
@@ -37,7 +39,7 @@ pub(super) fn replay(
     files: &[Generation],
     start: &JournalStart,
     manifest_sequence: u64,
-    mut sink: impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
+    mut sink: impl FnMut(&Batch, &[(Record, Cow<'_, [u8]>)]) -> Result<()>,
 ) -> Result<()> {
     let wanted: Vec<_> = files.iter().copied().filter(|generation| *generation >= start.tail).collect();
     if !start.exists {
@@ -57,7 +59,7 @@ fn follow(
     store: StoreId,
     start: &JournalStart,
     wanted: &[Generation],
-    sink: &mut impl FnMut(&Batch, &[(&Record, &[u8])]) -> Result<()>,
+    sink: &mut impl FnMut(&Batch, &[(Record, Cow<'_, [u8]>)]) -> Result<()>,
 ) -> Result<Break> {
     let mut end = ChainEnd { next: start.first, previous: 0, offset: 0 };
     let mut within = None;
@@ -86,13 +88,29 @@ fn follow(
         manifest = manifest.max(header.manifest);
         while let Some((batch, bytes)) = reader.next_batch(&mut end)? {
             let payloads = batch.verified_payloads(bytes).expect("a batch of the chain is whole");
-            sink(&batch, &payloads)?;
+            let unpacked = unpack(&payloads)
+                .ok_or_else(|| Error::corrupt(&path, end.offset - batch.file_bytes(), "packed blocks do not unpack"))?;
+            sink(&batch, &unpacked)?;
             manifest = manifest.max(batch.marks.manifest);
         }
         expected = generation.next();
     }
     let path = within.map(generation::path).unwrap_or_default();
     Ok(Break { end, path, behind: Vec::new(), within, manifest })
+}
+
+/// The records with their blocks as they were written; `None` if the bytes of packed ones are not what they should be.
+fn unpack<'a>(payloads: &[(&Record, &'a [u8])]) -> Option<Vec<(Record, Cow<'a, [u8]>)>> {
+    let unpack = |(record, payload): &(&Record, &'a [u8])| {
+        if record.kind != RecordKind::Packed {
+            return Some((**record, Cow::Borrowed(*payload)));
+        }
+        let blocks = packed::unpack(payload, record.count as usize)?;
+        let (payload_bytes, payload_checksum) = (blocks.len() as u32, crc32c(&blocks));
+        let record = Record { kind: RecordKind::Data, payload_bytes, payload_checksum, ..**record };
+        Some((record, Cow::Owned(blocks)))
+    };
+    payloads.iter().map(unpack).collect()
 }
 
 /// A crash leaves nothing behind the break that was placed after a sync of what is missing, and nothing anywhere that
@@ -144,7 +162,7 @@ pub(super) fn sync_old_journal(device: &dyn Device, files: &[Generation]) -> Res
 
 impl Inner {
     /// Copies a replayed batch into the new journal and the memtable. Its records keep their LSNs and their order.
-    pub(super) fn append_replayed(&self, payloads: &[(&Record, &[u8])]) -> Result<()> {
+    pub(super) fn append_replayed(&self, payloads: &[(Record, Cow<'_, [u8]>)]) -> Result<()> {
         for (record, _) in payloads {
             if let Ok(volume) = self.volume_state(record.volume) {
                 volume.raise_lsn(record.lsn);
@@ -177,7 +195,8 @@ impl Inner {
             .map(|(index, part)| {
                 let first = BlockIndex(record.first.0 + (index * step) as u64);
                 let count = (part.len() / BLOCK_BYTES) as u64;
-                (Record { first, count, payload_checksum: crc32c(part), ..*record }, part)
+                let (payload_bytes, payload_checksum) = (part.len() as u32, crc32c(part));
+                (Record { first, count, payload_bytes, payload_checksum, ..*record }, part)
             })
             .collect()
     }

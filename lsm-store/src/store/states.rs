@@ -82,7 +82,7 @@ fn states(
             let block = BlockIndex(resolved.first.0 + step);
             let content = view.memtables().find_map(|memtable| memtable.lookup(layer, block));
             let state = match content {
-                Some(Content::Data(_)) => BlockState::Data,
+                Some(Content::Data(_) | Content::Packed(_)) => BlockState::Data,
                 Some(Content::Zero) => BlockState::Zero,
                 Some(Content::Hole) => BlockState::Hole,
                 None => below,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::decode::Keep;
 use super::front::{Change, Submitted};
 use super::inner::Inner;
 use super::reads::{CACHED_BLOCKS_MAX, VolumeReads};
@@ -16,6 +17,10 @@ use crate::request::{StatusExtent, Write, Zeroing};
 
 /// The most that one [`Volume::prefetch`] reads.
 pub const PREFETCH_BYTES_MAX: u64 = 4 << 20;
+
+/// Whole blocks of this many bytes that come together are packed at once. Smaller writes are often overwritten before
+/// they are flushed, which saves packing them at all.
+const PACKED_BYTES_MIN: usize = 64 << 10;
 
 /// What the store keeps in memory of a volume.
 #[derive(Debug)]
@@ -150,7 +155,12 @@ impl Volume {
         }
         let (whole, tail) = data.split_at(data.len() / BLOCK_BYTES * BLOCK_BYTES);
         for piece in whole.chunks(self.inner.budget.batch_bytes) {
-            group.push(block_of(offset), piece)?;
+            if self.is_worth_packing(piece.len()) {
+                group.submit()?;
+                self.submitted(self.inner.submit_packed(&self.state, block_of(offset), piece)?);
+            } else {
+                group.push(block_of(offset), piece)?;
+            }
             offset += piece.len() as u64;
         }
         if !tail.is_empty() {
@@ -234,7 +244,7 @@ impl Volume {
     /// `Corrupt` if what is on disk is not what was written; `Io` if it cannot be read; `Invalid` beyond the end.
     pub fn read(&self, offset: u64, len: usize) -> Result<ReadData> {
         self.check_range(offset, len as u64)?;
-        self.inner.read_bytes(&self.state, offset, len)
+        self.inner.read_bytes(&self.state, offset, len, Keep::None)
     }
 
     /// Brings blocks into the cache, waiting for the disk: those of the first [`PREFETCH_BYTES_MAX`] of the range, because
@@ -249,7 +259,7 @@ impl Volume {
         while at < end {
             // Pieces of aligned blocks, none so long that the cache takes it for a stream.
             let piece_end = (at + 1).next_multiple_of((CACHED_BLOCKS_MAX * BLOCK_BYTES) as u64).min(end);
-            self.inner.read_bytes(&self.state, at, (piece_end - at) as usize)?;
+            self.inner.read_bytes(&self.state, at, (piece_end - at) as usize, Keep::All)?;
             at = piece_end;
         }
         Ok(())
@@ -277,13 +287,22 @@ impl Volume {
     }
 
     fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {
-        match self.inner.submit(&self.state, changes)? {
+        Ok(self.submitted(self.inner.submit(&self.state, changes)?))
+    }
+
+    fn submitted(&self, submitted: Submitted) -> bool {
+        match submitted {
             Submitted::Written(last) => {
                 self.state.answered.fetch_max(last.0, Ordering::AcqRel);
-                Ok(true)
+                true
             }
-            Submitted::Outdated => Ok(false),
+            Submitted::Outdated => false,
         }
+    }
+
+    /// zstd would keep the client waiting, and gains from what only the flush job sees together.
+    fn is_worth_packing(&self, len: usize) -> bool {
+        self.state.codec() == Codec::Lz4 && len >= PACKED_BYTES_MIN.min(self.inner.budget.batch_bytes)
     }
 
     fn check_range(&self, offset: u64, len: u64) -> Result<()> {

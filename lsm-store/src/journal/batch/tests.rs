@@ -15,7 +15,8 @@ fn the_specification_has_the_offsets_of_a_batch() {
         record_count,
         reserved,
     });
-    let record = rows!(RecordV1 { volume, layer, first, count, lsn, epoch, payload_checksum, kind, reserved });
+    let record =
+        rows!(RecordV1 { volume, layer, first, count, lsn, epoch, payload_bytes, payload_checksum, kind, reserved });
     for (name, rows) in [header, record] {
         assert_eq!(table_of(DISK_FORMAT, name), rows, "the table of {name} in the specification");
     }

@@ -21,7 +21,7 @@ fn reopened(device: &SimDevice) -> Arc<Store> {
 
 #[test]
 fn a_batch_that_reaches_its_file_after_the_next_generation_was_synced_is_synced_by_the_next_flush() {
-    const BATCH_BYTES: usize = 64 + 56 + 4 * BLOCK;
+    const BATCH_BYTES: usize = 64 + 64 + 3 * BLOCK;
     let device = SimDevice::new(11, Faults::none());
     Store::create(&environment(&device), Settings::default()).unwrap();
     let (arrived, arrivals) = mpsc::channel();
@@ -35,7 +35,7 @@ fn a_batch_that_reaches_its_file_after_the_next_generation_was_synced_is_synced_
     });
     let store = Store::open(hooked(&device, hook), options()).unwrap();
     let volume = new_volume(&store, 1 << 20);
-    let (before, late) = (pattern(1, BLOCK), pattern(2, 4 * BLOCK));
+    let (before, late) = (pattern(1, BLOCK), pattern(2, 3 * BLOCK));
     write(&volume, 0, &before);
     std::thread::scope(|scope| {
         scope.spawn(|| write(&volume, BLOCK as u64, &late));

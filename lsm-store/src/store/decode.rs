@@ -1,0 +1,179 @@
+//! From what the device gave to blocks: on the thread that reads, and for long reads on helpers beside it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle, available_parallelism};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::assembly::Arrived;
+use super::cache::BlockCache;
+use super::payload::PayloadPool;
+use super::plan::{Fetch, Want};
+use crate::codec::Decompressor;
+use crate::device::AlignedBuffer;
+use crate::error::Result;
+use crate::id::{BLOCK_BYTES, Location};
+
+/// Helpers at most.
+const HELPERS_MAX: usize = 4;
+
+/// Fetches of fewer blocks are decoded sooner than handed over.
+const HELPED_BLOCKS_MIN: usize = 16;
+
+/// Decodes fetches. One for each thread that does.
+#[derive(Default)]
+pub(super) struct Decoder {
+    with: Decompressor,
+    group: Vec<u8>,
+}
+
+impl Decoder {
+    /// The blocks that `fetch` wants of `bytes`.
+    pub(super) fn decode(&mut self, fetch: &Fetch, bytes: &[u8], pool: &Arc<PayloadPool>) -> Result<Vec<Arrived>> {
+        let mut arrived = Vec::with_capacity(1);
+        let mut wants = &fetch.wants[..];
+        while let Some(first) = wants.first() {
+            let adjacent = wants.iter().enumerate().take_while(|(step, want)| want.index == first.index + step);
+            let (here, rest) = wants.split_at(adjacent.count());
+            let blocks = pool.filled(here.len() * BLOCK_BYTES, |out| self.decode_wants(fetch, here, bytes, out))?;
+            arrived.push(Arrived { first: first.index, bytes: blocks });
+            wants = rest;
+        }
+        Ok(arrived)
+    }
+
+    fn decode_wants(&mut self, fetch: &Fetch, wants: &[Want], bytes: &[u8], out: &mut [u8]) -> Result<()> {
+        let mut group: Option<u32> = None;
+        for (want, block) in wants.iter().zip(out.as_chunks_mut::<BLOCK_BYTES>().0) {
+            let start = (u64::from(want.place.offset) - fetch.offset) as usize;
+            let frame = &bytes[start..start + want.place.len as usize];
+            if want.place.blocks == 1 {
+                fetch.segment.decode(&want.place, frame, &mut self.with, block)?;
+                continue;
+            }
+            // Blocks of one group follow one another: it is decoded once for all of them.
+            if group != Some(want.place.offset) {
+                self.group.resize(want.place.decoded_bytes(), 0);
+                fetch.segment.decode(&want.place, frame, &mut self.with, &mut self.group)?;
+                group = Some(want.place.offset);
+            }
+            let at = want.place.index_of(want.slot) * BLOCK_BYTES;
+            block.copy_from_slice(&self.group[at..at + BLOCK_BYTES]);
+        }
+        Ok(())
+    }
+}
+
+/// Which blocks of a read are kept in the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    /// All: somebody asked for it.
+    All,
+    /// Those that were missed before.
+    Again,
+    /// None: it is a stream, which would only displace what is read again.
+    None,
+}
+
+/// Puts blocks that arrived into the cache.
+pub(super) fn keep(cache: &BlockCache, keep: Keep, fetch: &Fetch, arrived: &[Arrived]) {
+    if keep == Keep::None {
+        return;
+    }
+    let mut wants = fetch.wants.iter();
+    for blocks in arrived {
+        for (block, want) in blocks.bytes.chunks(BLOCK_BYTES).zip(&mut wants) {
+            let location = Location { segment: fetch.segment.id(), slot: want.slot };
+            if keep == Keep::All || cache.was_missed(location) {
+                cache.insert(location, Bytes::copy_from_slice(block));
+            }
+        }
+    }
+}
+
+/// A fetch to decode, and who wants the blocks.
+pub(super) struct Job {
+    pub(super) request: u64,
+    pub(super) fetch: Fetch,
+    pub(super) buffer: AlignedBuffer,
+    pub(super) answer_to: Sender<Decoded>,
+}
+
+/// What came of a [`Job`]; its buffer comes back.
+pub(super) struct Decoded {
+    pub(super) request: u64,
+    pub(super) fetch: Fetch,
+    pub(super) buffer: AlignedBuffer,
+    pub(super) blocks: Result<Vec<Arrived>>,
+}
+
+/// What a helper is told.
+pub(super) enum Order {
+    Decode(Job),
+    /// End: those who offer jobs may outlive the helpers.
+    Stop,
+}
+
+/// Threads that wait for fetches to decode.
+#[derive(Default)]
+pub(super) struct Helpers {
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    /// Takes an order only if a helper waits for one.
+    orders: Option<SyncSender<Order>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Helpers {
+    /// Starts a helper for each processor but one. A thread that cannot be started is done without.
+    pub(super) fn start(&self, pool: &Arc<PayloadPool>) {
+        let count = available_parallelism().map_or(1, |count| count.get() - 1).min(HELPERS_MAX);
+        let (orders, waiting) = sync_channel(0);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let start = |_| {
+            let (waiting, pool) = (Arc::clone(&waiting), Arc::clone(pool));
+            Builder::new().name("silt-decode".to_owned()).spawn(move || help(&waiting, &pool)).ok()
+        };
+        let threads: Vec<_> = (0..count).filter_map(start).collect();
+        *self.running.lock() = Running { orders: (!threads.is_empty()).then_some(orders), threads };
+    }
+
+    /// Ends the helpers.
+    ///
+    /// # Panics
+    /// If one of them has panicked.
+    pub(super) fn stop(&self) {
+        let Running { orders, threads } = std::mem::take(&mut *self.running.lock());
+        for _ in &threads {
+            // Fails only when no helper is left.
+            let _ = orders.as_ref().map(|orders| orders.send(Order::Stop));
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("decoding does not panic"));
+    }
+
+    /// Where to offer long fetches, if there are helpers.
+    pub(super) fn orders(&self) -> Option<SyncSender<Order>> {
+        self.running.lock().orders.clone()
+    }
+}
+
+/// True if a helper is worth asking.
+pub(super) fn is_long(fetch: &Fetch) -> bool {
+    fetch.wants.len() >= HELPED_BLOCKS_MIN
+}
+
+fn help(waiting: &Mutex<Receiver<Order>>, pool: &Arc<PayloadPool>) {
+    let mut decoder = Decoder::default();
+    loop {
+        let order = waiting.lock().recv();
+        let Ok(Order::Decode(Job { request, fetch, buffer, answer_to })) = order else { return };
+        let blocks = decoder.decode(&fetch, &buffer, pool);
+        // Whoever asked may be gone.
+        let _ = answer_to.send(Decoded { request, fetch, buffer, blocks });
+    }
+}
