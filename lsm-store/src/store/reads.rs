@@ -150,7 +150,7 @@ impl Inner {
         if len == 0 {
             return Ok(ReadData::default());
         }
-        let mut plan = self.plan(volume.layer(), offset, len)?;
+        let mut plan = self.plan(&volume.lineage(), offset, len)?;
         let mut assembly = Assembly::new(&mut plan);
         let (mut with, mut scratch) = (Decompressor::new(), Vec::new());
         for fetch in &plan.fetches {
@@ -230,7 +230,7 @@ impl VolumeReads {
             self.finished.push_back((token, Ok(ReadData::default())));
             return;
         }
-        match self.inner.plan(self.state.layer(), offset, len) {
+        match self.inner.plan(&self.state.lineage(), offset, len) {
             Ok(plan) => self.begin(token, plan),
             Err(error) => self.finished.push_back((token, Err(error))),
         }
