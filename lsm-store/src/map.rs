@@ -154,7 +154,11 @@ impl Stretch {
 
     /// The part of the stretch inside `[from, to)`, if any.
     #[must_use]
+    #[inline]
     pub fn clip(&self, from: BlockIndex, to: BlockIndex) -> Option<Self> {
+        if from <= self.first && self.end() <= to {
+            return Some(*self);
+        }
         let first = self.first.max(from);
         let end = self.end().min(to);
         (first < end).then(|| Self { first, count: end.0 - first.0, target: self.target_of(first), ..*self })

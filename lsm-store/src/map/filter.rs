@@ -45,13 +45,14 @@ impl FilterBudget {
 pub(super) struct FilterKeys {
     hashes: Vec<u64>,
     scales: u32,
-    last: Option<Stretch>,
+    /// Where the stretch before began.
+    last: Option<Key>,
 }
 
 impl FilterKeys {
     /// Adds all blocks of a stretch; other versions of the stretch before add nothing.
     pub(super) fn add(&mut self, stretch: &Stretch) {
-        if self.last.replace(*stretch).is_some_and(|last| last.is_beside(stretch)) {
+        if self.last.replace(stretch.key()) == Some(stretch.key()) {
             return;
         }
         let scale = stretch.count.ilog2() / 3;

@@ -50,6 +50,7 @@ impl Joiner {
     }
 
     /// The blocks at hand have no further versions.
+    #[inline(never)]
     fn settle(&mut self) {
         let goes_on = self.last.len() == self.next.len()
             && self.last.iter().zip(&self.next).all(|(last, next)| last.join(next).is_some());
@@ -78,11 +79,13 @@ impl Joiner {
 pub(super) struct Joined<I> {
     pieces: I,
     joiner: Joiner,
+    /// The piece before was a version of the same blocks as the one that follows.
+    several: bool,
 }
 
 impl<I: Iterator<Item = Result<Piece>>> Joined<I> {
     pub(super) fn new(pieces: I) -> Self {
-        Self { pieces, joiner: Joiner::default() }
+        Self { pieces, joiner: Joiner::default(), several: false }
     }
 }
 
@@ -96,12 +99,15 @@ impl<I: Iterator<Item = Result<Piece>>> Iterator for Joined<I> {
                 return Some(Ok(stretch));
             }
             match self.pieces.next() {
-                Some(Ok(piece)) if piece.alone => {
+                Some(Ok(piece)) if !piece.more && !self.several => {
                     if let Some(stretch) = self.joiner.push_alone(piece.stretch) {
                         return Some(Ok(stretch));
                     }
                 }
-                Some(Ok(piece)) => self.joiner.push(piece.stretch),
+                Some(Ok(piece)) => {
+                    self.several = piece.more;
+                    self.joiner.push(piece.stretch);
+                }
                 Some(Err(error)) => return Some(Err(error)),
                 None => {
                     self.joiner.finish();

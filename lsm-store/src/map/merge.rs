@@ -2,7 +2,7 @@
 //! cover the same blocks.
 
 use super::sieve::Piece;
-use super::{Key, Stretch};
+use super::{Key, Stretch, Target};
 use crate::error::Result;
 use crate::id::BlockIndex;
 
@@ -15,10 +15,11 @@ pub(super) trait Source: Send {
 /// A source and what it has handed out.
 struct Stream {
     source: Box<dyn Source>,
+    /// Empty at the end.
     batch: Vec<Stretch>,
+    /// The next stretch in the batch.
     at: usize,
-    /// The next stretch, without its first `cut` blocks, which have been dealt with in all its versions.
-    head: Option<Stretch>,
+    /// Blocks at its beginning that have been dealt with in all versions.
     cut: u64,
     /// Kept for its memory.
     spare: Vec<Stretch>,
@@ -34,37 +35,43 @@ fn rank(key: Key) -> Rank {
 
 impl Stream {
     fn new(source: Box<dyn Source>) -> Self {
-        Self { source, batch: Vec::new(), at: 0, head: None, cut: 0, spare: Vec::new() }
+        Self { source, batch: Vec::new(), at: 0, cut: 0, spare: Vec::new() }
+    }
+
+    /// What is left of the next stretch.
+    #[inline]
+    fn head(&self) -> Option<Stretch> {
+        let whole = self.batch.get(self.at)?;
+        match self.cut {
+            0 => Some(*whole),
+            cut => whole.clip(BlockIndex(whole.first.0 + cut), whole.end()),
+        }
     }
 
     /// Goes on by `steps` stretches, at most as many as are in the batch.
     #[inline]
     fn advance(&mut self, steps: usize) -> Result<()> {
-        let before = self.head;
+        if self.cut == 0 && self.at + steps < self.batch.len() {
+            self.at += steps;
+            return Ok(());
+        }
+        self.advance_slowly(steps)
+    }
+
+    /// To another batch, or among versions of which the beginning has been dealt with.
+    fn advance_slowly(&mut self, steps: usize) -> Result<()> {
+        let before = self.batch.get(self.at).copied();
         self.at += steps;
         while self.at >= self.batch.len() {
             self.at = 0;
             if !self.source.next_batch(&mut self.batch)? {
-                self.head = None;
                 return Ok(());
             }
         }
-        let next = self.batch[self.at];
-        self.head = Some(next);
-        if self.cut > 0 {
-            let goes_on = before.is_some_and(|before| {
-                before.family == next.family && before.first.0 == next.first.0 + self.cut && before.end() == next.end()
-            });
-            if goes_on { self.cut_to(BlockIndex(next.first.0 + self.cut)) } else { self.cut = 0 }
+        if before.is_none_or(|before| !before.is_beside(&self.batch[self.at])) {
+            self.cut = 0;
         }
         Ok(())
-    }
-
-    /// Cuts off what of the head lies before `block`, a block of it.
-    fn cut_to(&mut self, block: BlockIndex) {
-        let whole = self.batch[self.at];
-        self.cut = block.0 - whole.first.0;
-        self.head = whole.clip(block, whole.end());
     }
 
     /// How many versions of the head's blocks there are; all of them are in the batch then.
@@ -86,14 +93,17 @@ impl Stream {
     }
 
     /// Hands the versions of the head up to `end` to `pieces`, and goes on behind that.
-    fn take_until(&mut self, end: BlockIndex, source: usize, pieces: &mut Vec<Piece>) -> Result<()> {
-        let Some(head) = self.head else { return Ok(()) };
-        let len = self.versions()?;
-        let versions = &self.batch[self.at..self.at + len];
-        let clipped = versions.iter().filter_map(|version| version.clip(head.first, end));
-        pieces.extend(clipped.map(|stretch| Piece { source, alone: false, stretch }));
+    fn take_until(&mut self, end: BlockIndex, source: u32, pieces: &mut Vec<Piece>) -> Result<()> {
+        let Some(head) = self.head() else { return Ok(()) };
+        let alone = self.batch.get(self.at + 1).is_some_and(|next| !next.is_beside(&self.batch[self.at]));
+        let len = if alone { 1 } else { self.versions()? };
+        if !(alone && is_overwritten(&head, pieces)) {
+            let versions = &self.batch[self.at..self.at + len];
+            let clipped = versions.iter().filter_map(|version| version.clip(head.first, end));
+            pieces.extend(clipped.map(|stretch| Piece { source, more: true, stretch }));
+        }
         if head.end() > end {
-            self.cut_to(end);
+            self.cut = end.0 - self.batch[self.at].first.0;
             return Ok(());
         }
         self.cut = 0;
@@ -101,8 +111,14 @@ impl Stream {
     }
 
     fn rank(&self) -> Rank {
-        self.head.map_or(AT_END, |head| rank(head.key()))
+        self.head().map_or(AT_END, |head| rank(head.key()))
     }
+}
+
+/// True if the only newer piece is of the same layer, so that nobody has to know of the stretch. Of zeros somebody may:
+/// they can be a range, which is not cut by what lies on it.
+fn is_overwritten(stretch: &Stretch, newer: &[Piece]) -> bool {
+    matches!(stretch.target, Target::Data(_)) && matches!(newer, [newer] if newer.stretch.layer == stretch.layer)
 }
 
 /// The pieces of several sources by first block; of pieces of the same blocks, those of the first source come first.
@@ -128,9 +144,42 @@ impl Overlay {
         Self { streams, ranks, started: false, leader: 0, others: 0, pieces: Vec::new(), taken: 0 }
     }
 
-    /// The next piece.
+    /// The next piece. After an error the overlay is used up.
     #[inline]
+    pub(super) fn take(&mut self) -> Result<Option<Piece>> {
+        match self.plain() {
+            None => self.step(),
+            piece => Ok(piece),
+        }
+    }
+
+    /// The leader's head, if it ends before any other begins, and what follows it is in memory.
+    #[inline]
+    fn plain(&mut self) -> Option<Piece> {
+        if self.taken < self.pieces.len() {
+            return None;
+        }
+        let source = self.leader;
+        let leader = self.streams.get_mut(source)?;
+        let [stretch, next, ..] = leader.batch.get(leader.at..)? else { return None };
+        if leader.cut > 0 || rank(stretch.last_key()) >= self.others {
+            return None;
+        }
+        let piece = Piece { source: source as u32, more: next.is_beside(stretch), stretch: *stretch };
+        leader.at += 1;
+        Some(piece)
+    }
+
     fn step(&mut self) -> Result<Option<Piece>> {
+        let piece = self.try_step();
+        if piece.is_err() {
+            self.streams.clear();
+            self.pieces.clear();
+        }
+        piece
+    }
+
+    fn try_step(&mut self) -> Result<Option<Piece>> {
         if let Some(piece) = self.pieces.get(self.taken) {
             self.taken += 1;
             return Ok(Some(*piece));
@@ -151,18 +200,21 @@ impl Overlay {
     }
 
     /// The leader's head, if it ends before any other begins.
-    #[inline]
     fn undisputed(&mut self) -> Result<Option<Piece>> {
         let source = self.leader;
         let Some(leader) = self.streams.get_mut(source) else { return Ok(None) };
-        let Some(stretch) = leader.head.filter(|head| rank(head.last_key()) < self.others) else { return Ok(None) };
+        let Some(stretch) = leader.head().filter(|head| rank(head.last_key()) < self.others) else { return Ok(None) };
         leader.advance(1)?;
-        self.ranks[source] = leader.rank();
-        Ok(Some(Piece { source, alone: false, stretch }))
+        let more = leader.head().is_some_and(|next| next.is_beside(&stretch));
+        Ok(Some(Piece { source: source as u32, more, stretch }))
     }
 
     /// Makes the stream whose head begins first the leader; of those that begin together, the first.
     fn choose_leader(&mut self) {
+        // The leader went on without saying where it is.
+        if let Some(leader) = self.streams.get(self.leader) {
+            self.ranks[self.leader] = leader.rank();
+        }
         let (mut leader, mut first, mut second) = (0, AT_END, AT_END);
         for (number, &rank) in self.ranks.iter().enumerate() {
             if rank < first {
@@ -176,37 +228,28 @@ impl Overlay {
 
     /// All that begins with the leader's head, up to where something ends or something else begins.
     fn disputed(&mut self) -> Result<Option<Piece>> {
-        let Some(head) = self.streams.get(self.leader).and_then(|leader| leader.head) else { return Ok(None) };
-        let same_family = |other: &&Stretch| other.family == head.family;
-        let heads = self.streams[self.leader..].iter().chain(&self.streams[..self.leader]);
-        let end_or_begin = |other: &Stretch| if other.first == head.first { other.end() } else { other.first };
-        let end = heads.filter_map(|stream| stream.head.as_ref()).filter(same_family).map(end_or_begin).min();
-        let (end, first) = (end.unwrap_or(head.end()), self.ranks[self.leader]);
+        let Some(head) = self.streams.get(self.leader).and_then(Stream::head) else { return Ok(None) };
+        let first = self.ranks[self.leader];
+        let behind = self.ranks.iter().copied().filter(|rank| *rank > first).min().unwrap_or(AT_END);
+        let same_family = (behind >> 64) as u64 == head.family.0;
+        let mut end = if same_family { head.end().min(BlockIndex(behind as u64)) } else { head.end() };
+        if self.others == first {
+            let beginning = self.streams.iter().zip(&self.ranks).filter(|(_, rank)| **rank == first);
+            end = beginning.filter_map(|(stream, _)| stream.head()).map(|head| head.end()).fold(end, Ord::min);
+        }
         self.pieces.clear();
         for number in self.leader..self.streams.len() {
             if self.ranks[number] == first {
-                self.streams[number].take_until(end, number, &mut self.pieces)?;
+                self.streams[number].take_until(end, number as u32, &mut self.pieces)?;
                 self.ranks[number] = self.streams[number].rank();
             }
+        }
+        if let Some(last) = self.pieces.last_mut() {
+            last.more = false;
         }
         // The leader may have lost its lead: nothing is undisputed until the next choice.
         self.others = 0;
         self.taken = 1;
         Ok(self.pieces.first().copied())
-    }
-}
-
-impl Iterator for Overlay {
-    type Item = Result<Piece>;
-
-    /// After an error the overlay is used up.
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
-        if step.is_err() {
-            self.streams.clear();
-            self.pieces.clear();
-        }
-        step.transpose()
     }
 }

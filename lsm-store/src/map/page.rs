@@ -12,7 +12,7 @@ mod group;
 use std::ops::Range;
 
 use super::bits::{WIDTH_MAX, read_bits};
-use super::{Place, Stretch, Target};
+use super::{Key, Place, Stretch, Target};
 use crate::id::{BlockIndex, Slot};
 pub(super) use group::Cursor;
 

@@ -30,9 +30,9 @@ pub(super) type Sources = Vec<(Origin, Box<dyn Source>)>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     /// The source's place in the list.
-    pub(super) source: usize,
-    /// No other version of the blocks came through.
-    pub(super) alone: bool,
+    pub(super) source: u32,
+    /// Another version of the same blocks follows.
+    pub(super) more: bool,
     pub(super) stretch: Stretch,
 }
 
@@ -49,8 +49,6 @@ pub(super) trait Choose {
 pub(super) struct Sieve<C> {
     overlay: Overlay,
     chooser: C,
-    /// The first piece of the blocks that follow.
-    ahead: Option<Piece>,
     /// What came through of the blocks at hand, and how many of it have been handed out.
     pieces: Vec<Piece>,
     taken: usize,
@@ -83,7 +81,7 @@ impl Sieve<Visible> {
 
 impl<C: Choose> Sieve<C> {
     fn new(sources: Vec<Box<dyn Source>>, chooser: C) -> Self {
-        Self { overlay: Overlay::new(sources), chooser, ahead: None, pieces: Vec::new(), taken: 0 }
+        Self { overlay: Overlay::new(sources), chooser, pieces: Vec::new(), taken: 0 }
     }
 
     #[inline]
@@ -93,40 +91,26 @@ impl<C: Choose> Sieve<C> {
                 self.taken += 1;
                 return Ok(Some(*piece));
             }
-            let first = match self.ahead.take() {
-                Some(piece) => Some(piece),
-                None => self.overlay.next().transpose()?,
-            };
-            let Some(mut first) = first else { return Ok(None) };
-            match self.overlay.next().transpose()? {
-                Some(second) if second.stretch.is_beside(&first.stretch) => self.gather(first, second)?,
-                next => {
-                    self.ahead = next;
-                    first.alone = true;
-                    if self.chooser.one(&mut first) {
-                        return Ok(Some(first));
-                    }
-                }
+            let Some(mut piece) = self.overlay.take()? else { return Ok(None) };
+            if piece.more {
+                self.gather(piece)?;
+            } else if self.chooser.one(&mut piece) {
+                return Ok(Some(piece));
             }
         }
     }
 
     /// Collects all versions of some blocks, and lets the chooser choose.
-    fn gather(&mut self, first: Piece, second: Piece) -> Result<()> {
-        (self.taken, self.ahead) = (0, None);
+    fn gather(&mut self, first: Piece) -> Result<()> {
+        self.taken = 0;
         self.pieces.clear();
-        self.pieces.extend([first, second]);
-        while let Some(piece) = self.overlay.next().transpose()? {
-            if !piece.stretch.is_beside(&first.stretch) {
-                self.ahead = Some(piece);
-                break;
-            }
-            self.pieces.push(piece);
+        self.pieces.push(first);
+        while self.pieces.last().is_some_and(|last| last.more) {
+            self.pieces.extend(self.overlay.take()?);
         }
         self.chooser.several(&mut self.pieces);
-        if let [piece] = &mut self.pieces[..] {
-            piece.alone = true;
-        }
+        let len = self.pieces.len();
+        self.pieces.iter_mut().zip(1..).for_each(|(piece, at)| piece.more = at < len);
         Ok(())
     }
 }
@@ -154,7 +138,8 @@ impl Choose for Seen {
 
     fn several(&mut self, pieces: &mut Vec<Piece>) {
         let seen = pieces.iter().filter(|piece| self.lineage.contains(piece.stretch.layer));
-        let age = |piece: &&Piece| (self.origins[piece.source].group, Reverse(piece.stretch.layer), piece.source);
+        let age =
+            |piece: &&Piece| (self.origins[piece.source as usize].group, Reverse(piece.stretch.layer), piece.source);
         let newest = seen.min_by_key(age).copied();
         pieces.clear();
         pieces.extend(newest);
@@ -193,12 +178,12 @@ impl Visible {
     fn is_wanted(&self, piece: &Piece) -> bool {
         match self.wanted {
             Wanted::Data => matches!(piece.stretch.target, Target::Data(_)),
-            Wanted::Section(section) => self.origins[piece.source].section == section,
+            Wanted::Section(section) => self.origins[piece.source as usize].section == section,
         }
     }
 
     fn is_range(&self, piece: &Piece) -> bool {
-        self.origins[piece.source].section == Section::Ranges
+        self.origins[piece.source as usize].section == Section::Ranges
     }
 
     /// True if a hole may go, because nothing older could be seen instead. `above`: something older stays, or a range of
@@ -227,7 +212,9 @@ impl Visible {
         let Self { sifter, origins, scratch: Scratch { candidates, .. }, .. } = self;
         pieces.retain(|piece| sifter.canonical(piece.stretch.layer).is_some());
         // Within a group ids tell what is newer; what they are rewritten to does not.
-        pieces.sort_unstable_by_key(|piece| (origins[piece.source].group, Reverse(piece.stretch.layer), piece.source));
+        pieces.sort_unstable_by_key(|piece| {
+            (origins[piece.source as usize].group, Reverse(piece.stretch.layer), piece.source)
+        });
         candidates.clear();
         candidates.extend(pieces.drain(..).filter_map(|mut piece| {
             piece.stretch.layer = sifter.canonical(piece.stretch.layer)?;

@@ -1,7 +1,7 @@
 //! A group of a page: up to 32 stretches as columns of fields, each column of a width that fits its largest value.
 
 use super::super::bits::{BitWriter, WIDTH_MAX, read_bits, width_of};
-use super::{Anchor, GROUP_MAX, PAGE_BYTES, Page, Place, Stretch, Target, slot};
+use super::{Anchor, GROUP_MAX, Key, PAGE_BYTES, Page, Place, Stretch, Target, slot};
 use crate::id::{BlockIndex, FamilyId, LayerId, Location, SegmentId};
 
 /// Widths of the fields of a group's header, in order: stretches less one, versions, gap, count, kinds, family, layer,
@@ -217,7 +217,7 @@ fn end_of(place: Location, count: u64) -> Option<u64> {
     (end <= u64::from(u16::MAX)).then(|| place.to_bits() + count)
 }
 
-/// Where the columns of a group begin, in bits of the page.
+/// Where the columns of a group begin, in bits of the page; in a cursor, where their next fields are.
 #[derive(Clone, Copy, Default)]
 struct Columns {
     families: usize,
@@ -243,6 +243,14 @@ impl Columns {
     }
 }
 
+/// The field at `at`, which goes on to the next.
+#[inline]
+fn next_field(page: &[u8; PAGE_BYTES], at: &mut usize, width: u32) -> u64 {
+    let field = read_bits(page, *at, width);
+    *at += width as usize;
+    field
+}
+
 /// Walks the stretches of a page, group by group.
 pub(in crate::map) struct Cursor<'a> {
     page: Page<'a>,
@@ -251,8 +259,8 @@ pub(in crate::map) struct Cursor<'a> {
     columns: Columns,
     flags: u32,
     at: usize,
-    /// How many stretches so far that are not beside the one before.
-    apart: usize,
+    /// All stretches are data with places of their own.
+    plain: bool,
     family: u64,
     first: u64,
     count: u64,
@@ -271,7 +279,7 @@ impl<'a> Cursor<'a> {
             columns: Columns::default(),
             flags: 0,
             at: 0,
-            apart: 0,
+            plain: false,
             family: 0,
             first: 0,
             count: 0,
@@ -302,42 +310,46 @@ impl<'a> Cursor<'a> {
             PLACES_FLAGGED => read_bits(page, self.columns.flags, self.shape.count as u32) as u32,
             _ => u32::MAX,
         };
-        (self.at, self.apart) = (0, 0);
+        self.at = 0;
+        self.plain = self.shape.kinds == KIND_DATA && self.shape.places == PLACES_ALL;
         (self.family, self.first, self.count) = (anchor.family, anchor.block, 0);
         self.layer_base = anchor.layer;
         self.segment_base = anchor.segment;
         // No segment has this slot: the first data stretch must bring its own place.
         self.place = (0, u32::MAX);
         self.malformed |= !self.shape.is_possible() || self.columns.places > super::BODY_END * 8;
+        self.shape.beside &= !1;
     }
 
     /// Goes to the blocks behind those of the stretch before.
     #[inline]
     fn next_blocks(&mut self) {
-        let (page, step) = (self.page.bytes, self.apart.wrapping_sub(1));
+        let page = self.page.bytes;
         if self.at > 0 {
             self.first = self.first.wrapping_add(self.count);
             if self.shape.family_width > 0 {
-                let width = self.shape.family_width;
-                let delta = read_bits(page, self.columns.families + step * width as usize, width);
+                let delta = next_field(page, &mut self.columns.families, self.shape.family_width);
                 if delta > 0 {
                     self.family = self.family.wrapping_add(delta);
                     self.first = 0;
                 }
             }
-            let width = self.shape.gap_width;
-            self.first = self.first.wrapping_add(read_bits(page, self.columns.gaps + step * width as usize, width));
+            let gap = next_field(page, &mut self.columns.gaps, self.shape.gap_width);
+            self.first = self.first.wrapping_add(gap);
         }
-        let width = self.shape.count_width;
-        self.count = 1 + read_bits(page, self.columns.counts + self.apart * width as usize, width);
-        self.apart += 1;
+        self.count = match self.shape.count_width {
+            0 => 1,
+            width => 1 + next_field(page, &mut self.columns.counts, width),
+        };
     }
 
+    /// Layer of the stretch at hand, or at the beginning of a group of its first.
     #[inline]
     fn layer(&self) -> u64 {
-        let width = self.shape.layer_width;
-        let step = read_bits(self.page.bytes, self.columns.layers + self.at * width as usize, width);
-        self.layer_base.wrapping_add(step)
+        match self.shape.layer_width {
+            0 => self.layer_base,
+            width => self.layer_base.wrapping_add(read_bits(self.page.bytes, self.columns.layers, width)),
+        }
     }
 
     /// Layer of the next stretch; 0 if there is none.
@@ -346,9 +358,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// True if the group at hand is used up, and the next begins with versions of the same blocks.
+    #[inline]
     pub(in crate::map) fn breaks_off(&self, stretch: &Stretch) -> bool {
-        self.at == self.shape.count
-            && self.next_group < self.page.groups
+        self.at == self.shape.count && self.next_group_begins_with(stretch)
+    }
+
+    fn next_group_begins_with(&self, stretch: &Stretch) -> bool {
+        self.next_group < self.page.groups
             && self.page.anchor_key(self.next_group) == (stretch.family.0, stretch.first.0)
     }
 
@@ -372,24 +388,78 @@ impl<'a> Cursor<'a> {
         is_there
     }
 
+    /// Finds out which blocks the next stretch covers; false if there is none.
     #[inline]
-    fn kind(&self) -> u32 {
-        match self.shape.kinds {
-            KINDS_MIXED => {
-                read_bits(self.page.bytes, self.columns.kinds + self.at * MODE_WIDTH as usize, MODE_WIDTH) as u32
-            }
-            kind => kind,
+    fn next_apart(&mut self) -> bool {
+        let is_there = self.enter_next();
+        if is_there && self.shape.beside >> self.at & 1 == 0 {
+            self.next_blocks();
         }
+        is_there
+    }
+
+    /// The stretch of which the blocks are known.
+    #[inline]
+    fn stretch(&mut self) -> Stretch {
+        let layer = LayerId(self.layer());
+        self.columns.layers += self.shape.layer_width as usize;
+        let target = if self.plain { Target::Data(self.own_place()) } else { self.target() };
+        self.at += 1;
+        Stretch { family: FamilyId(self.family), layer, first: BlockIndex(self.first), count: self.count, target }
+    }
+
+    /// The next stretch that reaches `key` or lies behind it, and whether there was one before it.
+    #[inline]
+    pub(in crate::map) fn next_reaching(&mut self, key: Key) -> Option<(Stretch, bool)> {
+        let mut passed = false;
+        while self.next_apart() {
+            if (self.family, self.first + (self.count - 1)) >= (key.family.0, key.block.0) {
+                return Some((self.stretch(), passed));
+            }
+            passed = true;
+            // Where every stretch has a place of its own, nothing of what is passed by needs to be read.
+            if self.plain {
+                self.columns.places += (self.shape.segment_width + self.shape.slot_width) as usize;
+                self.columns.layers += self.shape.layer_width as usize;
+                self.at += 1;
+            } else {
+                self.stretch();
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn target(&mut self) -> Target {
+        let kind = match self.shape.kinds {
+            KINDS_MIXED => next_field(self.page.bytes, &mut self.columns.kinds, MODE_WIDTH) as u32,
+            kind => kind,
+        };
+        match kind {
+            KIND_DATA => Target::Data(self.data_place(self.count)),
+            KIND_ZERO => Target::Zero,
+            kind => {
+                self.malformed |= kind != KIND_HOLE;
+                Target::Hole
+            }
+        }
+    }
+
+    /// The place of a data stretch that has one of its own.
+    #[inline]
+    fn own_place(&mut self) -> Location {
+        let width = self.shape.segment_width + self.shape.slot_width;
+        let field = next_field(self.page.bytes, &mut self.columns.places, width);
+        let delta = (field & ((1 << self.shape.segment_width) - 1)) as u32;
+        let first = (field >> self.shape.segment_width) as u32;
+        Location { segment: SegmentId(self.segment_base.wrapping_add(delta)), slot: slot(first) }
     }
 
     #[inline]
     fn data_place(&mut self, count: u64) -> Location {
         if self.flags >> self.at & 1 == 1 || self.place.1 == u32::MAX {
-            let width = self.shape.segment_width + self.shape.slot_width;
-            let field = read_bits(self.page.bytes, self.columns.places, width);
-            self.columns.places += width as usize;
-            let delta = (field & ((1 << self.shape.segment_width) - 1)) as u32;
-            self.place = (self.segment_base.wrapping_add(delta), (field >> self.shape.segment_width) as u32);
+            let Location { segment, slot } = self.own_place();
+            self.place = (segment.0, slot.0.into());
         }
         let (segment, first) = self.place;
         self.malformed |= first > u32::from(u16::MAX);
@@ -403,24 +473,7 @@ impl Iterator for Cursor<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Stretch> {
-        if !self.enter_next() {
-            return None;
-        }
-        if self.shape.beside >> self.at & 1 == 0 || self.at == 0 {
-            self.next_blocks();
-        }
-        let layer = self.layer();
-        let target = match self.kind() {
-            KIND_DATA => Target::Data(self.data_place(self.count)),
-            KIND_ZERO => Target::Zero,
-            kind => {
-                self.malformed |= kind != KIND_HOLE;
-                Target::Hole
-            }
-        };
-        self.at += 1;
-        let (family, first) = (FamilyId(self.family), BlockIndex(self.first));
-        Some(Stretch { family, layer: LayerId(layer), first, count: self.count, target })
+        self.next_apart().then(|| self.stretch())
     }
 }
 

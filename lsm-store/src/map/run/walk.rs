@@ -48,23 +48,18 @@ impl<'a> Walk<'a> {
     /// Hands what the lineage sees on the page to `sink`, whole.
     pub(super) fn through(&mut self, page: Page<'_>, is_first: bool, sink: &mut impl FnMut(Stretch)) -> Step {
         let mut stretches = page.stretches_near(self.place);
-        let mut may_begin_before = !is_first || stretches.group() > 0;
-        let mut last = None;
-        while let Some(stretch) = stretches.next() {
-            if stretch.last_key() < self.from {
-                may_begin_before = false;
-                continue;
-            }
-            if self.is_beyond(stretch.key()) {
+        let begins_late = !is_first || stretches.group() > 0;
+        let Some((mut stretch, passed)) = stretches.next_reaching(self.from) else { return Step::On };
+        let seeks_newer = stretch.layer < self.lineage.newest() && self.place.key != stretch.key();
+        if begins_late && !passed && seeks_newer && stretch.first < self.from.block {
+            // Blocks that reach around the first one wanted: their newer versions may stand before what is near it.
+            self.place = Place::new(stretch.key(), self.lineage.newest());
+            return Step::Back;
+        }
+        loop {
+            if stretch.first >= self.to.block || stretch.family != self.to.family {
                 return Step::Done;
             }
-            let seeks_newer = stretch.layer < self.lineage.newest() && self.place.key != stretch.key();
-            if may_begin_before && seeks_newer && stretch.first < self.from.block {
-                // Blocks that reach around the first one wanted: their newer versions may stand before what is near it.
-                self.place = Place::new(stretch.key(), self.lineage.newest());
-                return Step::Back;
-            }
-            may_begin_before = false;
             if self.decided != Some(stretch.first) && self.lineage.contains(stretch.layer) {
                 self.decided = Some(stretch.first);
                 sink(stretch);
@@ -75,9 +70,10 @@ impl<'a> Walk<'a> {
             if stretches.breaks_off(&stretch) {
                 stretches.skip_to(self.behind(&stretch));
             }
-            last = Some(stretch);
+            let Some(next) = stretches.next() else { break };
+            stretch = next;
         }
-        self.place = last.map_or(self.place, |last| self.behind(&last));
+        self.place = self.behind(&stretch);
         Step::On
     }
 
