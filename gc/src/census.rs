@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use lsm_store::Result;
 use lsm_store::id::{BLOCK_BYTES, LayerId, Location, SegmentId, Slot, VolumeId};
-use lsm_store::map::{Target, Version};
+use lsm_store::map::Target;
+use lsm_store::map::version::VisibleScan;
 use lsm_store::segment::{Segment, Segments};
 use lsm_store::store::Store;
 
@@ -49,16 +50,18 @@ pub struct Census {
 /// # Errors
 /// `Corrupt` or `Io` if the map or a slot table cannot be read.
 pub fn census(store: &Store) -> Result<Census> {
-    let (map, segments, layers) = (store.map(), store.segments(), store.layers());
+    // The map first: what is asked for later knows every layer in it.
+    let map = store.map();
+    let (segments, layers, visibility) = (store.segments(), store.layers(), store.visibility());
     let status = store.status();
     let mut census = Census { ..Census::default() };
     census.disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
     census.volumes.extend(layers.values().map(|volume| (*volume, VolumeCensus::default())));
-    count_mapped(&map, &layers, &mut census)?;
+    count_mapped(map.scan_visible(&visibility), &layers, &mut census)?;
     for ids in store.segment_ids().chunks(WINDOW_SEGMENTS) {
         let owners = ids.iter().map(|id| (*id, Vec::new())).collect();
         let window = Window { segments: &segments, layers: &layers, owners, volumes: Vec::new() };
-        window.count(&map, &mut census)?;
+        window.count(map.scan_visible(&visibility), &mut census)?;
     }
     for volume in census.volumes.values_mut() {
         volume.shared_bytes = volume.stored_bytes - volume.unique_bytes;
@@ -66,10 +69,10 @@ pub fn census(store: &Store) -> Result<Census> {
     Ok(census)
 }
 
-fn count_mapped(map: &Version, layers: &BTreeMap<LayerId, VolumeId>, census: &mut Census) -> Result<()> {
-    for stretch in map.scan_all() {
+fn count_mapped(mapped: VisibleScan, layers: &BTreeMap<LayerId, VolumeId>, census: &mut Census) -> Result<()> {
+    for stretch in mapped {
         let stretch = stretch?;
-        if let (Target::Data(_), Some(volume)) = (stretch.target, layers.get(&stretch.layer)) {
+        if let Some(volume) = layers.get(&stretch.layer) {
             let bytes = stretch.count * BLOCK_BYTES as u64;
             census.mapped_bytes += bytes;
             census.volumes.entry(*volume).or_default().mapped_bytes += bytes;
@@ -95,8 +98,8 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn count(mut self, map: &Version, census: &mut Census) -> Result<()> {
-        for stretch in map.scan_all() {
+    fn count(mut self, mapped: VisibleScan, census: &mut Census) -> Result<()> {
+        for stretch in mapped {
             let stretch = stretch?;
             if let (Target::Data(first), Some(volume)) = (stretch.target, self.layers.get(&stretch.layer)) {
                 self.claim(*volume, first, stretch.count, census)?;
@@ -108,7 +111,7 @@ impl Window<'_> {
     /// Counts those of `count` slots from `first` on that `volume` had not referred to before.
     fn claim(&mut self, volume: VolumeId, first: Location, count: u64, census: &mut Census) -> Result<()> {
         let Some(owners) = self.owners.get_mut(&first.segment) else { return Ok(()) };
-        // Stretches come by layer, so those of one volume come together and the last number is its own.
+        // Stretches come by family, so those of one volume come together and the last number is its own.
         if self.volumes.last() != Some(&volume) {
             self.volumes.push(volume);
         }

@@ -46,8 +46,12 @@ id! {
     VolumeId(u64)
 }
 id! {
-    /// What one volume wrote between two snapshots; blocks in the map are keyed (layer, block).
+    /// What one volume wrote between two snapshots. A layer's id is larger than that of the layer it was opened on.
     LayerId(u64)
+}
+id! {
+    /// A tree of layers: a volume, its snapshots, clones of them. Named by the id of its first layer.
+    FamilyId(u64)
 }
 id! {
     /// A segment of the log. 32 bits of 32 MiB each: 128 PiB of writes.
@@ -80,6 +84,14 @@ id! {
 id! {
     /// Position of a block within a segment, from 0 in the order in which blocks were appended.
     Slot(u16)
+}
+
+impl FamilyId {
+    /// The family that begins with `layer`.
+    #[must_use]
+    pub fn of_first(layer: LayerId) -> Self {
+        Self(layer.0)
+    }
 }
 
 impl BlockIndex {

@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod id;
 pub mod index;
 mod journal;
+pub mod layers;
 pub mod manifest;
 pub mod map;
 mod memtable;

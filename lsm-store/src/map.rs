@@ -1,4 +1,4 @@
-//! The map: which block of which layer is where.
+//! The map: where each block is, in every version that somebody reads.
 //!
 //! Entries are *stretches* of adjacent blocks; immutable sorted *runs* hold them on disk, newest runs first.
 //! A [`Version`] says which runs there are and in what order; it is a value, replaced as a whole by applying an
@@ -8,20 +8,25 @@ mod bits;
 pub mod cache;
 pub mod compaction;
 mod filter;
+mod join;
 mod merge;
 mod page;
 pub mod run;
 mod seal;
+mod sieve;
 #[cfg(test)]
 mod testing;
 pub mod version;
 
+use std::cmp::Reverse;
+
 pub use cache::{PageCache, PageKey};
 pub use compaction::{CompactionPlan, MergeContext, Policy, debt, execute, plan};
+pub use join::Joiner;
 pub use run::{Damage, Run, RunFiles, RunLimits, RunMeta, RunWriter};
-pub use version::{Edit, Graveyard, Resolved, Version};
+pub use version::{Diff, Edit, Graveyard, Resolved, Version};
 
-use crate::id::{BlockIndex, LayerId, Location, SegmentId, Slot};
+use crate::id::{BlockIndex, FamilyId, LayerId, Location, Slot};
 
 /// What the map knows of a block.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -34,18 +39,45 @@ pub enum Target {
     Hole,
 }
 
-/// The address of a block in the map; the order of runs and of everything in them.
+impl Target {
+    /// The target of the block that lies `steps` behind one with this target, in the same stretch.
+    fn advanced(self, steps: u64) -> Self {
+        match self {
+            Self::Data(Location { segment, slot: Slot(slot) }) => {
+                Self::Data(Location { segment, slot: Slot(slot + steps as u16) })
+            }
+            other => other,
+        }
+    }
+}
+
+/// The address of a block in the map, in all its versions; the order of runs and of everything in them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct Key {
-    /// The layer that wrote the block.
-    pub layer: LayerId,
+    /// The family of the layers that wrote the block.
+    pub family: FamilyId,
     /// The block.
     pub block: BlockIndex,
+}
+
+/// Where a stretch stands in the order of a run: by its first block, of several versions the newest layer first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    key: Key,
+    layer: Reverse<LayerId>,
+}
+
+impl Place {
+    fn new(key: Key, layer: LayerId) -> Self {
+        Self { key, layer: Reverse(layer) }
+    }
 }
 
 /// Adjacent blocks of one layer with one target; for data, the slot grows with the block and the segment stays the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stretch {
+    /// The family of the layer.
+    pub family: FamilyId,
     /// The layer that wrote them.
     pub layer: LayerId,
     /// The first block.
@@ -60,25 +92,41 @@ impl Stretch {
     /// Address of the first block.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key { layer: self.layer, block: self.first }
+        Key { family: self.family, block: self.first }
     }
 
     /// Address of the last block.
     #[must_use]
     pub fn last_key(&self) -> Key {
-        Key { layer: self.layer, block: BlockIndex(self.first.0 + self.count - 1) }
+        Key { family: self.family, block: BlockIndex(self.first.0 + self.count - 1) }
     }
 
-    /// True if the two share a block of a layer.
+    /// True if the two share a block of a family.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.layer == other.layer && self.first < other.end() && other.first < self.end()
+        self.family == other.family && self.first < other.end() && other.first < self.end()
+    }
+
+    /// True if both are versions of the same blocks.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.first == other.first && self.family == other.family && self.count == other.count
+    }
+
+    /// True if `next` may follow in a section of a run: behind it, or an older version of the same blocks.
+    #[must_use]
+    pub fn precedes(&self, next: &Self) -> bool {
+        self.last_key() < next.key() || self.is_beside(next) && next.layer < self.layer
+    }
+
+    fn place(&self) -> Place {
+        Place::new(self.key(), self.layer)
     }
 
     /// The stretch that covers both, if `next` goes on where `self` ends, in blocks and in slots.
     #[must_use]
     pub fn join(&self, next: &Self) -> Option<Self> {
-        let adjacent = self.layer == next.layer && self.end() == next.first;
+        let adjacent = self.end() == next.first && self.layer == next.layer && self.family == next.family;
         let continued = match (self.target, next.target) {
             (Target::Data(a), Target::Data(b)) => {
                 a.segment == b.segment && u64::from(a.slot.0) + self.count == u64::from(b.slot.0)
@@ -101,18 +149,16 @@ impl Stretch {
     #[must_use]
     pub fn target_of(&self, block: BlockIndex) -> Target {
         assert!(block >= self.first && block < self.end(), "{block:?} lies in the stretch");
-        match self.target {
-            Target::Data(Location { segment: SegmentId(segment), slot: Slot(slot) }) => {
-                let steps = (block.0 - self.first.0) as u16;
-                Target::Data(Location { segment: SegmentId(segment), slot: Slot(slot + steps) })
-            }
-            other => other,
-        }
+        self.target.advanced(block.0 - self.first.0)
     }
 
     /// The part of the stretch inside `[from, to)`, if any.
     #[must_use]
+    #[inline]
     pub fn clip(&self, from: BlockIndex, to: BlockIndex) -> Option<Self> {
+        if from <= self.first && self.end() <= to {
+            return Some(*self);
+        }
         let first = self.first.max(from);
         let end = self.end().min(to);
         (first < end).then(|| Self { first, count: end.0 - first.0, target: self.target_of(first), ..*self })

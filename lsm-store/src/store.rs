@@ -43,6 +43,7 @@ use crate::codec::Codec;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
+use crate::layers::Visibility;
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::Version;
 use crate::request::Zeroing;
@@ -305,6 +306,12 @@ impl Store {
     #[must_use]
     pub fn segment_ids(&self) -> Vec<SegmentId> {
         self.inner.meta.lock().state.segments.keys().copied().collect()
+    }
+
+    /// Who reads what of the map. Take it after the map: then it knows every layer in it.
+    #[must_use]
+    pub fn visibility(&self) -> Visibility {
+        self.inner.visibility()
     }
 
     /// Which volume each layer of the map belongs to. Layers that are not named here belong to deleted volumes.

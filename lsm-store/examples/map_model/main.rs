@@ -1,17 +1,22 @@
 //! Measures the map by itself: how much it writes for random overwrites of a full volume, and how fast it answers.
 //!
-//! Times are processor time.
+//! Times are processor time. With snapshots, that many are taken at even distances while the volume is overwritten, and all
+//! are kept; with clones instead, each is cloned and left, so that the last head lies at the end of a chain of clones.
 //!
-//! `cargo run --release -p lsm-store --example map_model -- [GiB] [percent overwritten] [fan-out] [run KiB] [level 1 KiB]`
+//! `cargo run --release -p lsm-store --example map_model -- [GiB] [percent overwritten] [fan-out] [run KiB] [level 1 KiB]
+//! [snapshots] [1 for clones]`
 #![expect(clippy::print_stdout, reason = "this is a command")]
 
+mod layers;
 mod memory;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use layers::Layers;
 use lsm_store::clock::SystemClock;
 use lsm_store::id::{BlockIndex, LayerId, Location, RunId, SegmentId, Slot, StoreId};
+use lsm_store::layers::Lineage;
 use lsm_store::map::cache::PAGE_BYTES;
 use lsm_store::map::compaction::MergeContext;
 use lsm_store::map::{
@@ -21,7 +26,6 @@ use lsm_store::map::{
 use lsm_store::rng::SeededRng;
 use memory::MemoryDevice;
 
-const LAYER: LayerId = LayerId(1);
 /// Blocks of a flush job: 64 MiB.
 const FLUSH_BLOCKS: u64 = 16_384;
 const SLOTS: u64 = 8192;
@@ -47,6 +51,7 @@ impl PageCache for Pages {
 
 struct Model {
     rng: SeededRng,
+    layers: Layers,
     device: Arc<MemoryDevice>,
     files: Arc<RunFiles>,
     version: Version,
@@ -63,19 +68,20 @@ struct Model {
     depth_sum: u64,
 }
 
-fn stretch(block: u64, segment: u32, slot: u64) -> Stretch {
+fn stretch(layer: LayerId, block: u64, segment: u32, slot: u64) -> Stretch {
     let target = Target::Data(Location { segment: SegmentId(segment), slot: Slot(slot as u16) });
-    Stretch { layer: LAYER, first: BlockIndex(block), count: 1, target }
+    Stretch { family: layers::FAMILY, layer, first: BlockIndex(block), count: 1, target }
 }
 
 impl Model {
-    fn new(blocks: u64, policy: Policy) -> Self {
+    fn new(blocks: u64, policy: Policy, layers: Layers) -> Self {
         let device = Arc::new(MemoryDevice::default());
         let pages = Arc::new(Pages(quick_cache::sync::Cache::new(1 << 20)));
         let limits = RunLimits { handles: 256, index_bytes: 64 << 20, filter_bytes: 256 << 20 };
         let clock = Arc::new(SystemClock::new());
         Self {
             rng: SeededRng::new(1),
+            layers,
             files: RunFiles::new(device.clone(), StoreId([1; 16]), clock, pages, limits),
             device,
             version: Version::default(),
@@ -119,7 +125,7 @@ impl Model {
             let mut writer = RunWriter::create(&self.files, id, level as u8, false).expect("memory does not fail");
             while block < self.blocks && writer.pages_bytes() < self.policy.run_bytes {
                 let place = self.rng.below(segments * SLOTS);
-                let next = stretch(block, (place / SLOTS) as u32, place % SLOTS);
+                let next = stretch(self.layers.head(), block, (place / SLOTS) as u32, place % SLOTS);
                 writer.push(next).expect("memory does not fail");
                 block += 1;
             }
@@ -130,14 +136,15 @@ impl Model {
     }
 
     fn flush(&mut self) {
-        let mut blocks: Vec<_> = (0..FLUSH_BLOCKS).map(|_| self.rng.below(self.blocks)).collect();
+        let write = |_| (self.rng.below(self.blocks), std::cmp::Reverse(self.layers.write(&self.rng)));
+        let mut blocks: Vec<_> = (0..FLUSH_BLOCKS).map(write).collect();
         blocks.sort_unstable();
         blocks.dedup();
         let start = cpu_time();
         let id = self.run_id();
         let mut writer = RunWriter::create(&self.files, id, 0, true).expect("memory does not fail");
-        for (at, block) in (0..).zip(&blocks) {
-            let next = stretch(*block, self.next_segment + (at / SLOTS) as u32, at % SLOTS);
+        for (at, (block, layer)) in (0..).zip(&blocks) {
+            let next = stretch(layer.0, *block, self.next_segment + (at / SLOTS) as u32, at % SLOTS);
             writer.push(next).expect("memory does not fail");
         }
         let run = writer.finish().expect("memory does not fail");
@@ -155,8 +162,9 @@ impl Model {
                 next_run += 1;
                 RunId(next_run - 1)
             };
+            let visibility = self.layers.visibility();
             let mut context =
-                MergeContext { files: &self.files, next_run_id: &mut next_run_id, keeps_layer: &|_| true };
+                MergeContext { files: &self.files, next_run_id: &mut next_run_id, visibility: &visibility };
             let edit = execute(&plan, &self.version, &mut context).expect("memory does not fail");
             self.next_run = next_run;
             let took = cpu_time() - start;
@@ -209,20 +217,40 @@ impl Model {
     }
 
     fn answers(&self) {
+        for (reader, lineage) in self.layers.readers() {
+            self.lookups(&reader, &lineage);
+        }
+        let head = self.layers.lineage(self.layers.head());
+        let start = cpu_time();
+        let scan = self.version.scan_all(&head);
+        let scanned = scan.map(|stretch| stretch.expect("memory does not fail").count).sum::<u64>();
+        let took = cpu_time() - start;
+        println!("scan, ns per block          {:.1}", took.as_nanos() as f64 / scanned as f64);
+        let visibility = self.layers.visibility();
+        let start = cpu_time();
+        let visible = self.version.scan_visible(&visibility);
+        let entries = visible.inspect(|stretch| assert!(stretch.is_ok(), "memory does not fail")).count();
+        let took = cpu_time() - start;
+        println!("scan of all, ns per entry   {:.1} ({entries} entries)", took.as_nanos() as f64 / entries as f64);
+    }
+
+    fn lookups(&self, reader: &str, lineage: &Lineage) {
         let find =
-            |block| assert!(self.version.find(LAYER, BlockIndex(block)).expect("memory does not fail").is_some());
-        println!("lookup of a block, ns       {:.0}", self.time(200_000, find));
+            |block| assert!(self.version.find(lineage, BlockIndex(block)).expect("memory does not fail").is_some());
+        println!("{reader}: lookup of a block, ns       {:.0}", self.time(200_000, find));
         for count in [4, 256] {
             let lookup = |block| {
                 let range = BlockIndex(block)..BlockIndex(block + count);
-                assert!(!self.version.lookup(LAYER, range).expect("memory does not fail").is_empty());
+                assert!(!self.version.lookup(lineage, range).expect("memory does not fail").is_empty());
             };
-            println!("lookup of {count:>3} blocks, ns     {:.0}", self.time(20_000, lookup));
+            println!("{reader}: lookup of {count:>3} blocks, ns     {:.0}", self.time(20_000, lookup));
         }
         let start = cpu_time();
-        let scanned = self.version.scan_all().map(|stretch| stretch.expect("memory does not fail").count).sum::<u64>();
-        let took = cpu_time() - start;
-        println!("scan, ns per block          {:.1}", took.as_nanos() as f64 / scanned as f64);
+        let head = self.layers.lineage(self.layers.head());
+        let diff = self.version.diff(lineage, &head).expect("of one family");
+        let blocks: u64 =
+            diff.map(|range| range.expect("memory does not fail")).map(|range| range.end.0 - range.start.0).sum();
+        println!("{reader}: difference to the head, ms  {} ({blocks} blocks)", (cpu_time() - start).as_millis());
     }
 
     fn shape(&self) {
@@ -252,12 +280,14 @@ fn main() {
         level1_bytes: argument(4, Policy::default().level1_bytes >> 10) << 10,
         ..Policy::default()
     };
-    let mut model = Model::new(blocks, policy);
+    let flushes = blocks * argument(1, 50) / 100 / FLUSH_BLOCKS;
+    let layers = Layers::new(flushes * FLUSH_BLOCKS, argument(5, 0), argument(6, 0) == 1);
+    let mut model = Model::new(blocks, policy, layers);
     let start = cpu_time();
     model.fill();
     let fill = cpu_time() - start;
     println!("writing the base, ns per entry {:.0}", fill.as_nanos() as f64 / blocks as f64);
-    model.overwrite(blocks * argument(1, 50) / 100 / FLUSH_BLOCKS);
+    model.overwrite(flushes);
     model.shape();
     model.answers();
 }

@@ -9,7 +9,7 @@ use rkyv::rancor;
 
 use crate::codec::{Codec, ZstdLevel};
 use crate::error::{Error, Result};
-use crate::id::{BlockIndex, Epoch, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, VolumeId};
+use crate::id::{BlockIndex, Epoch, FamilyId, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, VolumeId};
 use crate::map::{Key, RunMeta};
 use crate::segment::{Class, Geometry, Identity, SegmentSummary};
 
@@ -115,10 +115,12 @@ struct RunV1 {
     entries: u64,
     ranges: u64,
     blocks: u64,
-    first_layer: u64,
+    first_family: u64,
     first_block: u64,
-    last_layer: u64,
+    last_family: u64,
     last_block: u64,
+    layer_min: u64,
+    layer_max: u64,
     entry_pages: u32,
     range_pages: u32,
     level: u8,
@@ -282,10 +284,12 @@ impl From<&RunMeta> for RunV1 {
             entries: run.entries,
             ranges: run.ranges,
             blocks: run.blocks,
-            first_layer: run.first.layer.0,
+            first_family: run.first.family.0,
             first_block: run.first.block.0,
-            last_layer: run.last.layer.0,
+            last_family: run.last.family.0,
             last_block: run.last.block.0,
+            layer_min: run.layer_min.0,
+            layer_max: run.layer_max.0,
             entry_pages: run.entry_pages,
             range_pages: run.range_pages,
             level: run.level,
@@ -304,8 +308,10 @@ impl RunV1 {
             entries: self.entries,
             ranges: self.ranges,
             blocks: self.blocks,
-            first: Key { layer: LayerId(self.first_layer), block: BlockIndex(self.first_block) },
-            last: Key { layer: LayerId(self.last_layer), block: BlockIndex(self.last_block) },
+            first: Key { family: FamilyId(self.first_family), block: BlockIndex(self.first_block) },
+            last: Key { family: FamilyId(self.last_family), block: BlockIndex(self.last_block) },
+            layer_min: LayerId(self.layer_min),
+            layer_max: LayerId(self.layer_max),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::codec::Codec;
 use crate::device::sim::{Faults, SimDevice};
 use crate::device::{Access, Device};
 use crate::error::Error;
-use crate::id::{BlockIndex, Epoch, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::id::{BlockIndex, Epoch, FamilyId, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, StoreId, VolumeId};
 use crate::map::{Key, RunMeta};
 use crate::segment::{Class, Geometry, Identity, SegmentSummary};
 
@@ -32,7 +32,7 @@ fn all_edits() -> Vec<Edit> {
         created: Duration::from_millis(77),
     };
     let geometry = Geometry::new(10, 8192).unwrap();
-    let key = |block| Key { layer: LayerId(2), block: BlockIndex(block) };
+    let key = |block| Key { family: FamilyId(2), block: BlockIndex(block) };
     let run = RunMeta {
         id: RunId(6),
         level: 1,
@@ -44,6 +44,8 @@ fn all_edits() -> Vec<Edit> {
         blocks: 3,
         first: key(1),
         last: key(9),
+        layer_min: LayerId(2),
+        layer_max: LayerId(4),
     };
     vec![
         Edit::ReserveIds { segment: SegmentId(9), run: RunId(9), volume: VolumeId(9), layer: LayerId(9) },
@@ -60,7 +62,7 @@ fn all_edits() -> Vec<Edit> {
 fn edits_keep_their_bytes() {
     let bytes = edit::encode(&all_edits());
     let digest = blake3::hash(&bytes).to_hex();
-    assert_eq!((bytes.len(), &digest[..16]), (591, "cf2c30ab357a3a32"), "the stored form of edits has changed");
+    assert_eq!((bytes.len(), &digest[..16]), (703, "a3b452c380b1671a"), "the stored form of edits has changed");
 }
 
 #[test]

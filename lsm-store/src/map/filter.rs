@@ -45,15 +45,20 @@ impl FilterBudget {
 pub(super) struct FilterKeys {
     hashes: Vec<u64>,
     scales: u32,
+    /// Where the stretch before began.
+    last: Option<Key>,
 }
 
 impl FilterKeys {
-    /// Adds all blocks of a stretch.
+    /// Adds all blocks of a stretch; other versions of the stretch before add nothing.
     pub(super) fn add(&mut self, stretch: &Stretch) {
+        if self.last.replace(stretch.key()) == Some(stretch.key()) {
+            return;
+        }
         let scale = stretch.count.ilog2() / 3;
         self.scales |= 1 << scale;
         let (first, last) = (stretch.first.0 >> (3 * scale), (stretch.end().0 - 1) >> (3 * scale));
-        self.hashes.extend((first..=last).map(|piece| hash(stretch.layer.0, piece, scale)));
+        self.hashes.extend((first..=last).map(|piece| hash(stretch.family.0, piece, scale)));
     }
 
     /// The filter, if the budget has room for it.
@@ -82,7 +87,7 @@ impl Filter {
         let mut scales = self.scales;
         while scales != 0 {
             let scale = scales.trailing_zeros();
-            if self.contains(hash(key.layer.0, key.block.0 >> (3 * scale), scale)) {
+            if self.contains(hash(key.family.0, key.block.0 >> (3 * scale), scale)) {
                 return true;
             }
             scales &= scales - 1;
@@ -118,8 +123,8 @@ fn bits_of(hash: u64) -> impl Iterator<Item = usize> {
 }
 
 /// Mixes an address; the two rounds are those of SplitMix64.
-fn hash(layer: u64, piece: u64, scale: u32) -> u64 {
-    let mut bits = piece ^ layer.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ u64::from(scale) << 60;
+fn hash(family: u64, piece: u64, scale: u32) -> u64 {
+    let mut bits = piece ^ family.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ u64::from(scale) << 60;
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31

@@ -1,7 +1,8 @@
-//! A page of a run: sorted stretches that do not overlap, bit-packed in 4 KiB ("Page" in `docs/disk-format/runs.md`).
+//! A page of a run: sorted stretches, bit-packed in 4 KiB ("Page" in `docs/disk-format/runs.md`). They lie apart or are
+//! versions of the same blocks, the newest layer first.
 //!
 //! Stretches come in groups of up to 32 whose columns have widths of their own, so that an outlier costs its group
-//! only. A table of anchors (the first key of each group, and where it starts) lets a search decode one group instead
+//! only. A table of anchors (the first block of each group, and where it starts) lets a search decode one group instead
 //! of the page. Decoding is total: pages that are not well-formed yield wrong stretches or none, never a panic,
 //! and [`Page::check`] tells them from good ones.
 
@@ -11,15 +12,15 @@ mod group;
 use std::ops::Range;
 
 use super::bits::{WIDTH_MAX, read_bits};
-use super::{Key, Stretch, Target};
-use crate::id::{BlockIndex, LayerId, Slot};
-use group::Cursor;
+use super::{Key, Place, Stretch, Target};
+use crate::id::{BlockIndex, Slot};
+pub(super) use group::Cursor;
 
 /// Bytes of a page, on disk and in a cache.
 pub const PAGE_BYTES: usize = 4096;
 
 /// Bytes before the anchors.
-const HEADER_BYTES: usize = 32;
+const HEADER_BYTES: usize = 40;
 
 /// No group reaches beyond here: 4 zero bytes and the seal follow.
 const BODY_END: usize = PAGE_BYTES - 8;
@@ -39,22 +40,26 @@ const SLOTS_MAX: u64 = 1 << 16;
 /// Widths of an anchor's fields, all anchors of a page alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct AnchorWidths {
-    layer: u32,
+    family: u32,
     block: u32,
+    layer: u32,
     segment: u32,
 }
 
 impl AnchorWidths {
     fn total(self) -> usize {
-        (self.layer + self.block + self.segment + START_WIDTH) as usize
+        (self.family + self.block + self.layer + self.segment + START_WIDTH) as usize
     }
 }
 
 /// What an anchor says of its group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Anchor {
-    layer: u64,
+    family: u64,
     block: u64,
+    /// The smallest of the group's.
+    layer: u64,
+    /// The smallest of the group's.
     segment: u32,
     start: usize,
 }
@@ -65,8 +70,9 @@ pub(super) struct Page<'a> {
     bytes: &'a [u8; PAGE_BYTES],
     groups: usize,
     entries: usize,
-    layer: u64,
+    family: u64,
     block: u64,
+    layer: u64,
     segment: u32,
     widths: AnchorWidths,
     body_at: usize,
@@ -76,19 +82,21 @@ impl<'a> Page<'a> {
     /// Reads the header; fails if what it says cannot be. The seal has been verified already.
     pub(super) fn parse(bytes: &'a [u8; PAGE_BYTES]) -> Result<Self, &'static str> {
         let field = |range: Range<usize>| range.rev().fold(0, |value, at| value << 8 | u64::from(bytes[at]));
-        let widths = AnchorWidths { layer: bytes[24].into(), block: bytes[25].into(), segment: bytes[26].into() };
+        let [family, block, layer, segment] = [32, 33, 34, 35].map(|at| u32::from(bytes[at]));
+        let widths = AnchorWidths { family, block, layer, segment };
         let groups = field(0..2) as usize;
         let page = Self {
             bytes,
             groups,
             entries: field(2..4) as usize,
-            layer: field(8..16),
+            family: field(8..16),
             block: field(16..24),
+            layer: field(24..32),
             segment: field(4..8) as u32,
             widths,
             body_at: HEADER_BYTES * 8 + (groups * widths.total()).next_multiple_of(8),
         };
-        let possible = widths.layer <= WIDTH_MAX && widths.block <= WIDTH_MAX && widths.segment <= 32;
+        let possible = [family, block, layer].iter().all(|width| *width <= WIDTH_MAX) && segment <= 32;
         if groups == 0 || !possible || page.body_at >= BODY_END * 8 {
             return Err("the page's header makes no sense");
         }
@@ -101,18 +109,20 @@ impl<'a> Page<'a> {
 
     fn anchor_key(&self, group: usize) -> (u64, u64) {
         let at = self.anchor_at(group);
-        let layer = self.layer.wrapping_add(read_bits(self.bytes, at, self.widths.layer));
-        let block_at = at + self.widths.layer as usize;
-        (layer, self.block.wrapping_add(read_bits(self.bytes, block_at, self.widths.block)))
+        let family = self.family.wrapping_add(read_bits(self.bytes, at, self.widths.family));
+        let block_at = at + self.widths.family as usize;
+        (family, self.block.wrapping_add(read_bits(self.bytes, block_at, self.widths.block)))
     }
 
     fn anchor(&self, group: usize) -> Anchor {
-        let (layer, block) = self.anchor_key(group);
-        let segment_at = self.anchor_at(group) + (self.widths.layer + self.widths.block) as usize;
+        let (family, block) = self.anchor_key(group);
+        let layer_at = self.anchor_at(group) + (self.widths.family + self.widths.block) as usize;
+        let layer = self.layer.wrapping_add(read_bits(self.bytes, layer_at, self.widths.layer));
+        let segment_at = layer_at + self.widths.layer as usize;
         let segment = self.segment.wrapping_add(read_bits(self.bytes, segment_at, self.widths.segment) as u32);
         let start_at = segment_at + self.widths.segment as usize;
         let start = self.body_at + read_bits(self.bytes, start_at, START_WIDTH) as usize;
-        Anchor { layer, block, segment, start }
+        Anchor { family, block, layer, segment, start }
     }
 
     /// All stretches, in order.
@@ -120,16 +130,24 @@ impl<'a> Page<'a> {
         Cursor::new(self, 0)
     }
 
-    /// The stretches in order, from the last group that begins at or before `key`: what covers `key` or follows it
-    /// is among them, after at most 32 that end before it.
-    pub(super) fn stretches_near(self, key: Key) -> Cursor<'a> {
-        let wanted = (key.layer.0, key.block.0);
-        let (mut low, mut high) = (0, self.groups);
+    /// The stretches in order, from the last group that begins at or before `place`, or from the first. What begins at
+    /// `place` or behind it is among them. What only covers it is too, unless its versions began in a group before.
+    pub(super) fn stretches_near(self, place: Place) -> Cursor<'a> {
+        Cursor::new(self, self.group_near(place, 0))
+    }
+
+    /// The last group that begins at or before `place`, of those from `low` on.
+    fn group_near(&self, place: Place, mut low: usize) -> usize {
+        let mut high = self.groups;
+        let wanted = (place.key.family.0, place.key.block.0);
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
-            if self.anchor_key(middle) <= wanted { low = middle } else { high = middle }
+            let key = self.anchor_key(middle);
+            // Of groups that begin with versions of the same blocks only the layers tell, which are not in the anchors.
+            let begins = key < wanted || key == wanted && Cursor::new(*self, middle).next_layer() >= place.layer.0.0;
+            if begins { low = middle } else { high = middle }
         }
-        Cursor::new(self, low)
+        low
     }
 
     /// Decodes everything, hands each stretch to `sink`, and fails at the first that breaks a rule of the format.
@@ -142,10 +160,10 @@ impl<'a> Page<'a> {
                 return Err("a group of the page makes no sense");
             }
             check_stretch(&stretch)?;
-            if previous.is_some_and(|last: Key| stretch.key() <= last) {
+            if previous.is_some_and(|previous: Stretch| !previous.precedes(&stretch)) {
                 return Err("the page's stretches are out of order");
             }
-            previous = Some(stretch.last_key());
+            previous = Some(stretch);
             entries += 1;
             sink(stretch);
         }
@@ -175,10 +193,6 @@ pub(super) fn is_storable(stretch: &Stretch) -> bool {
 
 fn slot(number: u32) -> Slot {
     Slot(number as u16)
-}
-
-fn key_of(layer: u64, block: u64) -> Key {
-    Key { layer: LayerId(layer), block: BlockIndex(block) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A run: an immutable sorted piece of the map in a file of its own (`docs/disk-format/runs.md`).
 //!
 //! A run has two sections of pages. *Entries* are what was written; *ranges* are huge trims and zeroings, kept whole so
-//! that trimming a terabyte costs one entry. Where the two overlap, the entry is newer. Within a section stretches
-//! are in order and do not overlap.
+//! that trimming a terabyte costs one entry. Where the two overlap, the newer layer counts, and of one layer the entry.
+//! Within a section stretches are in order, and either lie apart or are versions of the same blocks.
 
 mod files;
 pub(super) mod format;
@@ -10,6 +10,7 @@ mod index;
 pub(super) mod reader;
 mod summary;
 mod verify;
+mod walk;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +18,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::filter::{Filter, FilterKeys};
 use super::merge::Source;
-use super::page::Page;
 use super::{Key, Stretch};
 use crate::error::{Error, Result};
 use crate::id::{BlockIndex, LayerId, RunId};
+use crate::layers::Lineage;
 pub use files::{RunFiles, RunLimits};
 use reader::SectionStream;
 pub use verify::Damage;
+use walk::{Step, Walk};
 pub use writer::RunWriter;
 
 /// The directory of the runs.
@@ -55,12 +57,16 @@ pub struct RunMeta {
     pub entries: u64,
     /// Stretches among the ranges.
     pub ranges: u64,
-    /// Blocks that the entries cover.
+    /// Blocks that the entries cover, each as often as it has versions.
     pub blocks: u64,
     /// The first block the run knows, by an entry or a range.
     pub first: Key,
     /// The last block the run knows.
     pub last: Key,
+    /// The smallest id of a layer in it.
+    pub layer_min: LayerId,
+    /// The largest.
+    pub layer_max: LayerId,
 }
 
 impl RunMeta {
@@ -180,58 +186,61 @@ impl Run {
         }
     }
 
-    /// The stretch of a section that covers `key`, if one does.
-    pub(super) fn find(&self, section: Section, key: Key, patience: Patience) -> Result<Option<Stretch>, Stop> {
-        let Some(number) = self.page_near(section, key, patience)? else { return Ok(None) };
-        let bytes = self.files.page(self, number, patience)?;
-        let page = self.files.parse(self, number, &bytes)?;
-        let found = page.stretches_near(key).find(|stretch| stretch.last_key() >= key);
-        Ok(found.filter(|stretch| stretch.key() <= key))
+    /// What a lineage sees of a block in a section: the newest version among its layers, if there is one.
+    pub(super) fn find(
+        &self,
+        section: Section,
+        lineage: &Lineage,
+        block: BlockIndex,
+        patience: Patience,
+    ) -> Result<Option<Stretch>, Stop> {
+        let mut found = None;
+        let walk = Walk::new(lineage, block, block.next());
+        self.walk(section, walk, patience, |stretch| found = Some(stretch))?;
+        Ok(found)
     }
 
-    /// Appends the stretches of a section that overlap `[from, to)` of a layer to `out`, in order, clipped.
+    /// Appends what a lineage sees of `[from, to)` in a section to `out`: one version of each block, in order, clipped.
     pub(super) fn collect(
         &self,
         section: Section,
-        layer: LayerId,
+        lineage: &Lineage,
         (from, to): (BlockIndex, BlockIndex),
         patience: Patience,
         out: &mut Vec<Stretch>,
     ) -> Result<(), Stop> {
-        let key = Key { layer, block: from };
-        let Some(start) = self.page_near(section, key, patience)? else { return Ok(()) };
-        for number in start..self.pages(section).end {
-            let bytes = self.files.page(self, number, patience)?;
-            let page = self.files.parse(self, number, &bytes)?;
-            if !collect_page(page, key, to, out) {
-                break;
-            }
-        }
-        Ok(())
+        self.walk(section, Walk::new(lineage, from, to), patience, |stretch| out.extend(stretch.clip(from, to)))
     }
 
-    /// The page of a section where `key`, or what follows it, is.
-    fn page_near(&self, section: Section, key: Key, patience: Patience) -> Result<Option<u32>, Stop> {
+    /// Goes through a section's pages for a walk.
+    fn walk(
+        &self,
+        section: Section,
+        mut walk: Walk<'_>,
+        patience: Patience,
+        mut sink: impl FnMut(Stretch),
+    ) -> Result<(), Stop> {
         let pages = self.pages(section);
         if pages.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let index = self.files.index(self, patience)?;
-        Ok(Some(index.page_near(pages, key)))
-    }
-}
-
-/// Appends what overlaps; false once the page went beyond `to`.
-fn collect_page(page: Page<'_>, from: Key, to: BlockIndex, out: &mut Vec<Stretch>) -> bool {
-    for stretch in page.stretches_near(from) {
-        if (stretch.layer, stretch.first) >= (from.layer, to) {
-            return false;
+        let mut number = index.page_near(pages.clone(), walk.place());
+        loop {
+            let bytes = self.files.page(self, number, patience)?;
+            let is_first = number == pages.start;
+            match walk.through(self.files.parse(self, number, &bytes)?, is_first, &mut sink) {
+                Step::Done => return Ok(()),
+                Step::Back => number = index.page_near(pages.clone(), walk.place()),
+                Step::On => {
+                    number = index.page_near(pages.clone(), walk.place()).max(number + 1);
+                    if number >= pages.end || index.first_of(number).is_none_or(|first| walk.is_beyond(first.key)) {
+                        return Ok(());
+                    }
+                }
+            }
         }
-        if stretch.layer == from.layer {
-            out.extend(stretch.clip(from.block, to));
-        }
     }
-    true
 }
 
 #[cfg(test)]

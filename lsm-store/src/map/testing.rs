@@ -13,7 +13,8 @@ use super::run::reader::LevelStream;
 use super::{Key, PageCache, PageKey, Run, RunFiles, RunLimits, RunWriter, Stretch, Target};
 use crate::clock::SystemClock;
 use crate::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
-use crate::id::{BlockIndex, LayerId, Location, RunId, SegmentId, Slot, StoreId};
+use crate::id::{BlockIndex, FamilyId, LayerId, Location, RunId, SegmentId, Slot, StoreId};
+use crate::layers::{LayerTree, Lineage, Visibility};
 use crate::map::cache::PAGE_BYTES;
 
 pub(super) const STORE: StoreId = StoreId(*b"a store to test.");
@@ -165,16 +166,38 @@ pub(super) fn flush_run(files: &Arc<RunFiles>, id: u64, stretches: &[Stretch]) -
     writer.finish().unwrap()
 }
 
+/// An address in the family whose first layer this is.
 pub(super) fn key(layer: u64, block: u64) -> Key {
-    Key { layer: LayerId(layer), block: BlockIndex(block) }
+    Key { family: FamilyId(layer), block: BlockIndex(block) }
+}
+
+/// The lineage of a layer that is the only one of its family.
+pub(super) fn lineage(layer: u64) -> Lineage {
+    Lineage::first(LayerId(layer))
+}
+
+/// Some layers, each the only one of its family, all of them read.
+pub(super) fn readers(layers: impl IntoIterator<Item = u64>) -> Visibility {
+    let mut tree = LayerTree::default();
+    for layer in layers.into_iter().map(LayerId) {
+        tree.add(layer, None);
+        tree.add_root(layer);
+    }
+    tree.visibility()
 }
 
 pub(super) fn data(segment: u32, slot: u16) -> Target {
     Target::Data(Location { segment: SegmentId(segment), slot: Slot(slot) })
 }
 
+/// A stretch of the first layer of a family.
 pub(super) fn stretch(layer: u64, first: u64, count: u64, target: Target) -> Stretch {
-    Stretch { layer: LayerId(layer), first: BlockIndex(first), count, target }
+    version(layer, layer, first, count, target)
+}
+
+/// A stretch of any layer of a family.
+pub(super) fn version(family: u64, layer: u64, first: u64, count: u64, target: Target) -> Stretch {
+    Stretch { family: FamilyId(family), layer: LayerId(layer), first: BlockIndex(first), count, target }
 }
 
 /// What a map of blocks should say.
@@ -187,7 +210,7 @@ impl Model {
     pub(super) fn write(&mut self, stretch: &Stretch) {
         for block in stretch.first.0..stretch.end().0 {
             let block = BlockIndex(block);
-            self.blocks.insert(Key { layer: stretch.layer, block }, stretch.target_of(block));
+            self.blocks.insert(Key { family: stretch.family, block }, stretch.target_of(block));
         }
     }
 
@@ -195,7 +218,7 @@ impl Model {
     pub(super) fn stretches(&self) -> Vec<Stretch> {
         let mut stretches: Vec<Stretch> = Vec::new();
         for (key, target) in &self.blocks {
-            let next = stretch(key.layer.0, key.block.0, 1, *target);
+            let next = stretch(key.family.0, key.block.0, 1, *target);
             match stretches.last_mut().and_then(|last| Some((last.join(&next)?, last))) {
                 Some((joined, last)) => *last = joined,
                 None => stretches.push(next),
@@ -233,6 +256,23 @@ pub(super) fn ordered(layers: u64, at_most: usize) -> impl Strategy<Value = Vec<
             };
             out.push(stretch(layer, block, count, target));
             block += count;
+        }
+        out
+    })
+}
+
+/// Stretches in order, many of which have older versions.
+pub(super) fn ordered_versions(families: u64, at_most: usize) -> impl Strategy<Value = Vec<Stretch>> {
+    let more = prop::collection::vec((0..5u64, prop_oneof![2 => 0..40u64, 1 => 0..10_000u64]), 1..20);
+    let long = prop_oneof![9 => Just(0usize), 1 => 50..2000usize];
+    (ordered(families, at_most), more, long, any::<prop::sample::Index>()).prop_map(|(stretches, more, long, at)| {
+        let longest = at.index(stretches.len().max(1));
+        let mut out = Vec::new();
+        for (index, newest) in stretches.into_iter().enumerate() {
+            let (versions, step) = more[index % more.len()];
+            let versions = if index == longest { versions.max(long as u64) } else { versions };
+            let layer = |age: u64| LayerId(50_000 + step * 7 - age * (1 + step % 9));
+            out.extend((0..=versions).map(|age| Stretch { layer: layer(age), ..newest }));
         }
         out
     })

@@ -4,21 +4,24 @@
 //! level holds runs in order that do not overlap and are older than all above. Nothing but this module and `compaction`
 //! knows of levels: runs and their pages can be listed in any other way.
 
+mod diff;
 mod graveyard;
 mod lookup;
 mod scan;
 
 use std::sync::Arc;
 
-use super::merge::Source;
 use super::run::reader::LevelStream;
 use super::run::{Section, path};
+use super::sieve::{Origin, Sources};
 use super::{Key, Run, RunFiles, RunMeta};
 use crate::error::{Error, Result};
 use crate::id::RunId;
+pub use diff::Diff;
+pub(super) use diff::OfLayers;
 pub use graveyard::Graveyard;
 pub use lookup::Resolved;
-pub use scan::Scan;
+pub use scan::{Scan, VisibleScan};
 
 /// The runs of one level, in order of age (level 0, newest first) or of keys.
 #[derive(Clone, Default)]
@@ -189,18 +192,22 @@ impl Version {
         Ok(built)
     }
 
-    /// Everything as sources, newest first, from `from` on; `keep` chooses among the runs. A run's entries are
-    /// newer than its ranges.
-    fn sources(&self, from: Option<Key>, keep: impl Fn(&Run) -> bool) -> Vec<Box<dyn Source>> {
+    /// Everything as sources, newest first, from `from` on; `keep` chooses among the runs.
+    fn sources(&self, from: Option<Key>, keep: impl Fn(&Run) -> bool) -> Sources {
         let chosen = |level: &Level| level.runs.iter().filter(|run| keep(run)).cloned().collect::<Vec<_>>();
         let Some((top, deeper)) = self.levels.split_first() else { return Vec::new() };
         let groups = chosen(top).into_iter().map(|run| vec![run]).chain(deeper.iter().map(|level| chosen(level)));
-        let sections = |runs: Vec<Arc<Run>>| {
-            [Section::Entries, Section::Ranges].map(|section| LevelStream::new(runs.clone(), section, from))
-        };
-        let boxed = |source| Box::new(source) as Box<dyn Source>;
-        groups.flat_map(sections).filter(|source| !source.is_empty()).map(boxed).collect()
+        groups.enumerate().flat_map(|(group, runs)| sources_of(group, &runs, from)).collect()
     }
+}
+
+/// Both sections of the runs of a group, those that hold anything.
+pub(super) fn sources_of(group: usize, runs: &[Arc<Run>], from: Option<Key>) -> Sources {
+    let stream = |section| {
+        let stream = LevelStream::new(runs.to_vec(), section, from);
+        (!stream.is_empty()).then(|| (Origin { group, section }, Box::new(stream) as _))
+    };
+    [Section::Entries, Section::Ranges].into_iter().filter_map(stream).collect()
 }
 
 #[cfg(test)]

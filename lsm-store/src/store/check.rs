@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Environment;
 use super::budget::{Budget, MEMORY_BYTES_DEFAULT};
+use super::meta::visibility_of;
 use super::open;
 use super::recovery;
 use crate::device::LockMode;
@@ -144,7 +145,8 @@ impl<'a> Checker<'a> {
 
     fn check_run(&mut self, run: &Arc<Run>) {
         let meta = run.meta();
-        let within = meta.first.layer..=meta.last.layer;
+        // A volume has one layer, which is the first of its family.
+        let within = LayerId(meta.first.family.0)..=LayerId(meta.last.family.0);
         let volumes: Vec<_> = self.volumes.range(within).map(|(_, volume)| *volume).collect();
         for damage in run.verify() {
             let (file, volumes) = (crate::map::run::path(meta.id), volumes.clone());
@@ -182,7 +184,7 @@ impl<'a> Checker<'a> {
         let metas: Vec<_> = self.state.runs.values().copied().collect();
         let Some(version) = self.report.found(Version::open(&self.runs, &metas))? else { return Ok(()) };
         let mut touched: BTreeMap<usize, BTreeSet<VolumeId>> = BTreeMap::new();
-        for stretch in version.scan_all() {
+        for stretch in version.scan_visible(&visibility_of(self.volumes.keys().copied())) {
             let Some(stretch) = self.report.found(stretch)? else { break };
             self.check_reference(&stretch, &mut touched);
         }

@@ -14,14 +14,16 @@ use rustc_hash::FxHashMap;
 
 use super::BackgroundMode;
 use super::inner::Inner;
+use super::meta::visibility_of;
 use crate::codec::{Codec, Compressor, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
 use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Sequence, Slot};
+use crate::layers::Visibility;
 use crate::manifest::{Edit, VolumeRecord};
-use crate::map::{Edit as MapEdit, Run, RunWriter, Stretch, Target};
-use crate::memtable::{Content, FrozenEntry, Memtable};
+use crate::map::{Edit as MapEdit, Joiner, Run, RunWriter, Stretch, Target};
+use crate::memtable::{Content, FrozenEntry, Memtable, retain_visible};
 use crate::packed::PackedBlock;
 use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, Sealing, SegmentSummary, SegmentWriter, WriteMode};
 
@@ -70,7 +72,7 @@ impl Inner {
     }
 
     fn flush(&self, memtable: &Arc<Memtable>) -> Result<()> {
-        let codecs = self.codecs();
+        let (codecs, visibility) = self.readers();
         let eligible = |id: SegmentId| self.segments.knows(id);
         let run_id = self.new_run_id();
         let dedupe = Dedupe::new(&self.index, &self.segments, eligible);
@@ -86,9 +88,9 @@ impl Inner {
                 created: Vec::new(),
             },
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
-            joined: None,
+            joiner: Joiner::default(),
         };
-        let made = job.work(memtable).map(|()| job.output.begin_seal());
+        let made = job.work(memtable, &visibility).map(|()| job.output.begin_seal());
         job.output.writer = None;
         let is_empty = job.run.is_empty();
         // The run is written while the last segment is synced.
@@ -121,9 +123,11 @@ impl Inner {
         self.give_up_generation(memtable)
     }
 
-    /// The layers that somebody reads, with the codec of what is written to them.
-    fn codecs(&self) -> FxHashMap<LayerId, Codec> {
-        self.volumes.read().values().map(|volume| (volume.layer(), volume.codec())).collect()
+    /// The layers that take writes, with the codec of what is written to them, and who reads what.
+    fn readers(&self) -> (FxHashMap<LayerId, Codec>, Visibility) {
+        let volumes = self.volumes.read();
+        let codecs = volumes.values().map(|volume| (volume.layer(), volume.codec())).collect();
+        (codecs, visibility_of(volumes.values().map(|volume| volume.layer())))
     }
 
     fn remove_segments(&self, ids: &[SegmentId]) {
@@ -181,14 +185,14 @@ struct FlushJob<'a, F> {
     compressor: Compressor,
     output: Output<'a, F>,
     run: RunWriter,
-    /// The stretch under construction.
-    joined: Option<Stretch>,
+    /// The stretches under construction.
+    joiner: Joiner,
 }
 
 impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
-    fn work(&mut self, memtable: &Memtable) -> Result<()> {
+    fn work(&mut self, memtable: &Memtable, visibility: &Visibility) -> Result<()> {
         let mut entries = memtable.sorted();
-        entries.retain(|entry| self.codecs.contains_key(&entry.layer));
+        retain_visible(&mut entries, visibility);
         let held = memtable.held_bytes();
         let count = entries.len().max(1) as u64;
         for batch in entries.chunks(BATCH_ENTRIES) {
@@ -196,10 +200,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
             self.output.inner.pace.progressed(held * batch.len() as u64 / count);
             self.output.inner.refuse_if_poisoned()?;
         }
-        if let Some(stretch) = self.joined.take() {
-            self.run.push(stretch)?;
-        }
-        Ok(())
+        self.joiner.finish();
+        self.push_joined()
     }
 
     fn flush_batch(&mut self, entries: &[FrozenEntry]) -> Result<()> {
@@ -217,7 +219,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                     Target::Data(locations.next().expect("every stored block has a location"))
                 }
             };
-            self.push(Stretch { layer: entry.layer, first: entry.first, count: entry.count, target })?;
+            let FrozenEntry { family, layer, first, count, .. } = *entry;
+            self.push(Stretch { family, layer, first, count, target })?;
         }
         Ok(())
     }
@@ -280,14 +283,15 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         })
     }
 
-    /// Adds a stretch to the run, joined with the one before where they are one.
+    /// Adds a stretch to the run, joined with those before where they are one.
     fn push(&mut self, stretch: Stretch) -> Result<()> {
-        match &mut self.joined {
-            None => self.joined = Some(stretch),
-            Some(before) => match before.join(&stretch) {
-                Some(both) => *before = both,
-                None => self.run.push(std::mem::replace(before, stretch))?,
-            },
+        self.joiner.push(stretch);
+        self.push_joined()
+    }
+
+    fn push_joined(&mut self) -> Result<()> {
+        while let Some(stretch) = self.joiner.pop() {
+            self.run.push(stretch)?;
         }
         Ok(())
     }
@@ -402,10 +406,12 @@ fn group_len(codec: Codec, blocks: &[(&FrozenEntry, Form<'_>)], verdicts: &[Verd
     if !matches!(codec, Codec::Zstd { .. }) {
         return 1;
     }
-    let (layer, first) = (blocks[0].0.layer, blocks[0].0.first.0);
+    let FrozenEntry { family, layer, first, .. } = *blocks[0].0;
     let adjacent =
         blocks.iter().zip(verdicts).enumerate().take(ZSTD_GROUP_BLOCKS).take_while(|(step, (block, verdict))| {
-            block.0.layer == layer && block.0.first.0 == first + *step as u64 && **verdict == Verdict::New
+            (block.0.family, block.0.layer) == (family, layer)
+                && block.0.first.0 == first.0 + *step as u64
+                && **verdict == Verdict::New
         });
     adjacent.count()
 }

@@ -16,9 +16,10 @@ use super::view::View;
 use super::volume::VolumeState;
 use crate::checksum::{Seal, crc32c};
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, LayerId, Lsn, Sequence};
+use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, FamilyId, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
 use crate::journal::generation::{self, GENERATION_HEADER_BYTES, GenerationFile, GenerationHeader};
+use crate::layers::Lineage;
 use crate::memtable::{self, Memtable};
 use crate::packed::{self, Packed};
 
@@ -93,23 +94,31 @@ impl Front {
     }
 
     /// Makes the records visible; those of packed blocks have `packed`.
-    fn insert(&self, records: &[Record], first: Sequence, payload: &Bytes, packed: Option<&Arc<Packed>>) {
+    fn insert(
+        &self,
+        records: &[Record],
+        family_of: impl Fn(&Record) -> FamilyId,
+        first: Sequence,
+        payload: &Bytes,
+        packed: Option<&Arc<Packed>>,
+    ) {
         let mut at = 0;
         for (index, record) in records.iter().enumerate() {
             let sequence = Sequence(first.0 + index as u64);
+            let of = (family_of(record), record.layer);
             match record.kind {
                 RecordKind::Data => {
                     let len = record.payload_bytes as usize;
-                    self.memtable.insert_data(record.layer, record.first, sequence, &payload.slice(at..at + len));
+                    self.memtable.insert_data(of, record.first, sequence, &payload.slice(at..at + len));
                     at += len;
                 }
                 RecordKind::Packed => {
                     let packed = packed.expect("packed blocks come with what they were packed into");
-                    self.memtable.insert_packed(record.layer, record.first, sequence, packed);
+                    self.memtable.insert_packed(of, record.first, sequence, packed);
                 }
                 RecordKind::Zero | RecordKind::Hole => {
                     let hole = record.kind == RecordKind::Hole;
-                    self.memtable.insert_zeroed(record.layer, record.first, record.count, sequence, hole);
+                    self.memtable.insert_zeroed(of, record.first, record.count, sequence, hole);
                 }
             }
         }
@@ -179,7 +188,7 @@ impl Inner {
         let records = assign(volume, changes, &checksums);
         let marks = self.marks(front.next);
         front.memtable.hold(held);
-        front.insert(&records, marks.first, &payload, packed);
+        front.insert(&records, |_| volume.family(), marks.first, &payload, packed);
         Ok(Some(front.place(&marks, &records, payload)))
     }
 
@@ -195,7 +204,7 @@ impl Inner {
             self.make_room(&mut front, records.len(), payload_bytes)?;
             let marks = self.marks(front.next);
             front.memtable.hold(held);
-            front.insert(&records, marks.first, &payload, None);
+            front.insert(&records, |record| self.family_of(record), marks.first, &payload, None);
             front.place(&marks, &records, payload)
         };
         self.write_placed(placed)
@@ -278,23 +287,23 @@ impl Inner {
 
     fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
         // One view for both questions: between two views a flush job may take the answer out of memory.
-        let view = self.view();
+        let (view, lineage) = (self.view(), volume.lineage());
         changes.iter().any(|change| {
             change.based_before.is_some_and(|before| {
                 // What a flush job took out of memory since can no longer be compared.
                 before <= view.flushed
                     || (change.first.0..change.first.0 + change.count)
-                        .any(|block| changed_since(front, &view, volume.layer(), BlockIndex(block), before))
+                        .any(|block| changed_since(front, &view, &lineage, BlockIndex(block), before))
             })
         })
     }
 }
 
-fn changed_since(front: &Front, view: &View, layer: LayerId, block: BlockIndex, before: Sequence) -> bool {
+fn changed_since(front: &Front, view: &View, lineage: &Lineage, block: BlockIndex, before: Sequence) -> bool {
     let newest = front
         .memtable
-        .lookup_with_sequence(layer, block)
-        .or_else(|| view.frozen().find_map(|memtable| memtable.lookup_with_sequence(layer, block)));
+        .lookup_with_sequence(lineage, block)
+        .or_else(|| view.frozen().find_map(|memtable| memtable.lookup_with_sequence(lineage, block)));
     newest.is_some_and(|(_, sequence)| sequence >= before)
 }
 
@@ -305,14 +314,14 @@ fn held_bytes(change_count: usize, payload_bytes: usize) -> u64 {
 
 /// Gives the changes their LSNs. The caller holds the front's lock.
 fn assign(volume: &VolumeState, changes: &[Change<'_>], checksums: &[u32]) -> Vec<Record> {
-    let lsn = volume.advance_lsn(changes.len() as u64);
+    let (lsn, layer) = (volume.advance_lsn(changes.len() as u64), volume.layer());
     changes
         .iter()
         .zip(checksums)
         .enumerate()
         .map(|(index, (change, checksum))| Record {
             volume: volume.id(),
-            layer: volume.layer(),
+            layer,
             first: change.first,
             count: change.count,
             lsn: Lsn(lsn.0 + index as u64),

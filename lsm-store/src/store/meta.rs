@@ -1,5 +1,6 @@
 //! The durable state of an open store and the only way to change it: a manifest commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,6 +8,7 @@ use super::inner::{Inner, chain};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, RunId, SegmentId, StoreId, VolumeId};
+use crate::layers::{LayerTree, Visibility};
 use crate::manifest::{Edit, Manifest, State};
 use crate::superblock::{self, Superblock};
 
@@ -134,6 +136,11 @@ fn switch(
 }
 
 impl Inner {
+    /// Who reads what now.
+    pub(super) fn visibility(&self) -> Visibility {
+        visibility_of(self.volumes.read().values().map(|volume| volume.layer()))
+    }
+
     /// Makes `edits` durable and part of the state. A full disk changes nothing; any other failure stops the store.
     pub(super) fn commit(&self, meta: &mut Meta, edits: Vec<Edit>) -> Result<()> {
         self.refuse_if_unwritable()?;
@@ -168,6 +175,17 @@ impl Inner {
         assert!(id < meta.state.next_run, "run ids are reserved before they are used");
         id
     }
+}
+
+/// Who reads what, if these are the layers of all volumes: each its own family.
+pub(super) fn visibility_of(layers: impl IntoIterator<Item = LayerId>) -> Visibility {
+    let mut tree = LayerTree::default();
+    // A manifest may say what no program writes, that two volumes share a layer.
+    for layer in layers.into_iter().collect::<BTreeSet<_>>() {
+        tree.add(layer, None);
+        tree.add_root(layer);
+    }
+    tree.visibility()
 }
 
 impl Meta {

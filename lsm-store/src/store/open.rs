@@ -24,7 +24,7 @@ use super::volume::VolumeState;
 use super::{Environment, Options, Settings};
 use crate::device::{Device, File, LockMode};
 use crate::error::{Error, Result};
-use crate::id::{Generation, LayerId, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::id::{FamilyId, Generation, LayerId, RunId, SegmentId, Sequence, StoreId, VolumeId};
 use crate::index::FingerprintIndex;
 use crate::journal::JOURNAL_DIRECTORY;
 use crate::journal::batch::{Record, RecordKind};
@@ -152,13 +152,15 @@ fn open_read_only(
 }
 
 fn insert_copy(memtable: &Memtable, record: &Record, payload: &[u8], sequence: Sequence) {
+    // A volume has one layer, which is the first of its family.
+    let of = (FamilyId::of_first(record.layer), record.layer);
     match record.kind {
         RecordKind::Data => {
-            memtable.insert_data(record.layer, record.first, sequence, &bytes::Bytes::copy_from_slice(payload));
+            memtable.insert_data(of, record.first, sequence, &bytes::Bytes::copy_from_slice(payload));
         }
         RecordKind::Packed => unreachable!("replay unpacks"),
-        RecordKind::Zero => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, false),
-        RecordKind::Hole => memtable.insert_zeroed(record.layer, record.first, record.count, sequence, true),
+        RecordKind::Zero => memtable.insert_zeroed(of, record.first, record.count, sequence, false),
+        RecordKind::Hole => memtable.insert_zeroed(of, record.first, record.count, sequence, true),
     }
 }
 

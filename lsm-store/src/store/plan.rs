@@ -10,7 +10,8 @@ use super::inner::Inner;
 use super::view::View;
 use super::volume::block_of;
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Location, Slot};
+use crate::id::{BLOCK_BYTES, BlockIndex, Location, Slot};
+use crate::layers::Lineage;
 use crate::map::Target;
 use crate::memtable::Content;
 use crate::segment::{FramePlace, Segment, SlotPage};
@@ -59,15 +60,15 @@ pub(super) struct Plan {
 }
 
 impl Inner {
-    /// Plans a read of `len` bytes at `offset`, at least 1, of a layer. Waits for the device only where the map itself
+    /// Plans a read of `len` bytes at `offset`, at least 1, by a reader of `lineage`. Waits for the device only where the map itself
     /// or a segment's slot table has to be read.
-    pub(super) fn plan(&self, layer: LayerId, offset: u64, len: usize) -> Result<Plan> {
+    pub(super) fn plan(&self, lineage: &Lineage, offset: u64, len: usize) -> Result<Plan> {
         let first = block_of(offset);
         let skip = (offset - first.byte_offset()) as usize;
         let count = (skip + len).div_ceil(BLOCK_BYTES);
         let mut planner =
             Planner { inner: self, first, sources: Vec::with_capacity(count), fetches: Vec::new(), near: None };
-        planner.resolve(&self.view(), layer, count)?;
+        planner.resolve(&self.view(), lineage, count)?;
         Ok(Plan { skip, len, sources: planner.sources, fetches: planner.fetches })
     }
 }
@@ -82,12 +83,12 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn resolve(&mut self, view: &View, layer: LayerId, count: usize) -> Result<()> {
+    fn resolve(&mut self, view: &View, lineage: &Lineage, count: usize) -> Result<()> {
         let mut unknown_from = 0;
         for index in 0..count {
             let block = BlockIndex(self.first.0 + index as u64);
-            let Some(content) = view.memtables().find_map(|memtable| memtable.lookup(layer, block)) else { continue };
-            self.resolve_in_map(view, layer, unknown_from..index)?;
+            let Some(content) = view.memtables().find_map(|memtable| memtable.lookup(lineage, block)) else { continue };
+            self.resolve_in_map(view, lineage, unknown_from..index)?;
             unknown_from = index + 1;
             self.sources.push(match content {
                 Content::Data(bytes) => Source::Memory(bytes),
@@ -95,19 +96,19 @@ impl Planner<'_> {
                 Content::Zero | Content::Hole => Source::Zeros,
             });
         }
-        self.resolve_in_map(view, layer, unknown_from..count)
+        self.resolve_in_map(view, lineage, unknown_from..count)
     }
 
-    fn resolve_in_map(&mut self, view: &View, layer: LayerId, indexes: std::ops::Range<usize>) -> Result<()> {
+    fn resolve_in_map(&mut self, view: &View, lineage: &Lineage, indexes: std::ops::Range<usize>) -> Result<()> {
         let block = |index: usize| BlockIndex(self.first.0 + index as u64);
         if indexes.len() == 1 {
-            let target = view.version.find(layer, block(indexes.start))?;
+            let target = view.version.find(lineage, block(indexes.start))?;
             return self.push(target, 0);
         }
         if indexes.is_empty() {
             return Ok(());
         }
-        for resolved in view.version.lookup(layer, block(indexes.start)..block(indexes.end))? {
+        for resolved in view.version.lookup(lineage, block(indexes.start)..block(indexes.end))? {
             for step in 0..resolved.count {
                 self.push(resolved.target, step)?;
             }

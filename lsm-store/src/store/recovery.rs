@@ -12,7 +12,7 @@ use super::inner::Inner;
 use crate::checksum::crc32c;
 use crate::device::{Access, Device};
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BlockIndex, Generation, Sequence, StoreId};
+use crate::id::{BLOCK_BYTES, BlockIndex, FamilyId, Generation, Sequence, StoreId};
 use crate::journal::batch::{Batch, Record, RecordKind};
 use crate::journal::generation::{self, GenerationFile};
 use crate::journal::replay::{ChainEnd, Reader};
@@ -181,6 +181,12 @@ impl Inner {
             rest = behind;
         }
         Ok(())
+    }
+
+    /// The family of a replayed record's layer. What the records of volumes that are gone have to say reaches no run, so
+    /// theirs may be any.
+    pub(super) fn family_of(&self, record: &Record) -> FamilyId {
+        self.volume_state(record.volume).map_or(FamilyId::of_first(record.layer), |volume| volume.family())
     }
 
     /// The record in parts that fit into this opening's batches, which may be smaller than those it was written with.

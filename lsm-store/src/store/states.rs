@@ -4,7 +4,8 @@ use super::inner::Inner;
 use super::view::View;
 use super::volume::{VolumeState, block_of};
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, BlockIndex, LayerId};
+use crate::id::{BLOCK_BYTES, BlockIndex};
+use crate::layers::Lineage;
 use crate::map::Target;
 use crate::memtable::Content;
 use crate::request::{BlockState, StatusExtent};
@@ -27,7 +28,7 @@ impl Inner {
         len: u64,
         extents_max: usize,
     ) -> Result<Vec<StatusExtent>> {
-        let view = self.view();
+        let (view, lineage) = (self.view(), volume.lineage());
         let asked = view.memtables().any(|memtable| !memtable.is_empty());
         let len = if asked { len.min(ASKED_BLOCKS_MAX * BLOCK_BYTES as u64) } else { len };
         let end = BlockIndex(block_of(offset + len - 1).0 + 1);
@@ -36,7 +37,7 @@ impl Inner {
         let mut extents: Vec<StatusExtent> = Vec::new();
         while at < end && extents.len() <= extents_max {
             let to = BlockIndex(end.0.min(at.0 + window));
-            states(&view, volume.layer(), at, to, asked, |state, blocks| match extents.last_mut() {
+            states(&view, &lineage, at, to, asked, |state, blocks| match extents.last_mut() {
                 Some(last) if last.state == state => last.len += blocks * BLOCK_BYTES as u64,
                 _ => extents.push(StatusExtent { len: blocks * BLOCK_BYTES as u64, state }),
             })?;
@@ -62,13 +63,13 @@ fn cut(extents: &mut Vec<StatusExtent>, skip: u64, len: u64) {
 /// Hands the states of `[from, to)` to `sink`, in order, as (state, blocks).
 fn states(
     view: &View,
-    layer: LayerId,
+    lineage: &Lineage,
     from: BlockIndex,
     to: BlockIndex,
     asked: bool,
     mut sink: impl FnMut(BlockState, u64),
 ) -> Result<()> {
-    for resolved in view.version.lookup(layer, from..to)? {
+    for resolved in view.version.lookup(lineage, from..to)? {
         let below = match resolved.target {
             Some(Target::Data(_)) => BlockState::Data,
             Some(Target::Zero) => BlockState::Zero,
@@ -80,7 +81,7 @@ fn states(
         }
         for step in 0..resolved.count {
             let block = BlockIndex(resolved.first.0 + step);
-            let content = view.memtables().find_map(|memtable| memtable.lookup(layer, block));
+            let content = view.memtables().find_map(|memtable| memtable.lookup(lineage, block));
             let state = match content {
                 Some(Content::Data(_) | Content::Packed(_)) => BlockState::Data,
                 Some(Content::Zero) => BlockState::Zero,

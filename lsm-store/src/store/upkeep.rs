@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use super::inner::{Inner, chain};
 use crate::error::{Error, Result};
-use crate::id::LayerId;
 use crate::manifest::Edit;
 use crate::map::{CompactionPlan, MergeContext, Policy, Version, execute, plan};
 use crate::segment::Directory;
@@ -66,19 +65,11 @@ impl Inner {
     }
 
     fn merge(&self, plan: &CompactionPlan, version: &Version) -> Result<crate::map::Edit> {
-        let layers: Vec<LayerId> = {
-            let mut layers: Vec<_> = self.volumes.read().values().map(|volume| volume.layer()).collect();
-            layers.sort_unstable();
-            layers
-        };
+        let visibility = self.visibility();
         let edit = execute(
             plan,
             version,
-            &mut MergeContext {
-                files: &self.runs,
-                next_run_id: &mut || self.new_run_id(),
-                keeps_layer: &|layer| layers.binary_search(&layer).is_ok(),
-            },
+            &mut MergeContext { files: &self.runs, next_run_id: &mut || self.new_run_id(), visibility: &visibility },
         )?;
         self.runs.sync_directory()?;
         Ok(edit)

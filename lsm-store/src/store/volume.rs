@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+
 use super::decode::Keep;
 use super::front::{Change, Submitted};
 use super::inner::Inner;
 use super::reads::{CACHED_BLOCKS_MAX, VolumeReads};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, LayerId, Lsn, Sequence, VolumeId};
+use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, FamilyId, LayerId, Lsn, Sequence, VolumeId};
 use crate::journal::batch::{RECORDS_MAX, RecordKind};
+use crate::layers::Lineage;
 use crate::manifest::VolumeRecord;
 use crate::read::ReadData;
 use crate::request::{StatusExtent, Write, Zeroing};
@@ -26,7 +29,8 @@ const PACKED_BYTES_MIN: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct VolumeState {
     id: VolumeId,
-    layer: LayerId,
+    /// What its readers see; the newest layer takes its writes.
+    lineage: RwLock<Lineage>,
     codec: Codec,
     created_ms: u64,
     size_bytes: AtomicU64,
@@ -40,7 +44,7 @@ impl VolumeState {
     pub(super) fn new(id: VolumeId, record: &VolumeRecord) -> Self {
         Self {
             id,
-            layer: record.layer,
+            lineage: RwLock::new(Lineage::first(record.layer)),
             codec: record.codec,
             created_ms: record.created_ms,
             size_bytes: AtomicU64::new(record.size_bytes),
@@ -53,8 +57,19 @@ impl VolumeState {
         self.id
     }
 
+    /// The layers that its readers see.
+    pub(super) fn lineage(&self) -> Lineage {
+        self.lineage.read().clone()
+    }
+
+    /// The layer that takes its writes.
     pub(super) fn layer(&self) -> LayerId {
-        self.layer
+        self.lineage.read().newest()
+    }
+
+    /// The family of its layers.
+    pub(super) fn family(&self) -> FamilyId {
+        self.lineage.read().family()
     }
 
     pub(super) fn codec(&self) -> Codec {
@@ -74,7 +89,7 @@ impl VolumeState {
         VolumeRecord {
             size_bytes: self.size_bytes(),
             codec: self.codec,
-            layer: self.layer,
+            layer: self.layer(),
             lsn: Lsn(self.lsn.load(Ordering::Acquire)),
             created_ms: self.created_ms,
         }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::{Action, CompactionPlan};
 use crate::error::Result;
-use crate::id::{LayerId, RunId};
-use crate::map::merge::{Joined, Overlay, Source};
+use crate::id::RunId;
+use crate::layers::Visibility;
+use crate::map::join::Joined;
 use crate::map::run::Section;
-use crate::map::run::reader::LevelStream;
-use crate::map::{Edit, Key, Run, RunFiles, RunWriter, Stretch, Target, Version};
+use crate::map::sieve::{Sieve, Wanted};
+use crate::map::version::sources_of;
+use crate::map::{Edit, Key, Run, RunFiles, RunWriter, Stretch, Version};
 
 /// What a merge needs from the owner of the map.
 pub struct MergeContext<'a> {
@@ -17,8 +19,8 @@ pub struct MergeContext<'a> {
     pub files: &'a Arc<RunFiles>,
     /// Gives the id of a new run; never the same twice.
     pub next_run_id: &'a mut dyn FnMut() -> RunId,
-    /// False for layers that no volume or snapshot reads any more: their entries are dropped.
-    pub keeps_layer: &'a (dyn Fn(LayerId) -> bool + Sync),
+    /// Who reads what: what nobody sees is dropped. Taken after the version that is merged.
+    pub visibility: &'a Visibility,
 }
 
 /// Carries out `plan`, which was made for `version`, and returns the edit to commit. The new runs are synced, their
@@ -52,7 +54,7 @@ pub fn execute(plan: &CompactionPlan, version: &Version, context: &mut MergeCont
                 ids: Vec::new(),
                 writer: None,
                 entries_last: None,
-                range: None,
+                ranges: Vec::new(),
                 runs: Vec::new(),
             };
             let merged = merge(inputs.into_iter().chain([lower]).collect(), drop_holes, &mut output);
@@ -69,38 +71,17 @@ pub fn execute(plan: &CompactionPlan, version: &Version, context: &mut MergeCont
 /// Ranges take part twice: they hide older entries, and they go to the ranges of the output whole, not cut up by the
 /// entries on top of them.
 fn merge(groups: Vec<Vec<Arc<Run>>>, drop_holes: bool, output: &mut Output<'_, '_>) -> Result<()> {
-    let (mut everything, mut is_entry, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
-    for runs in groups {
-        for section in [Section::Entries, Section::Ranges] {
-            let source = || Box::new(LevelStream::new(runs.clone(), section, None));
-            if !source().is_empty() {
-                everything.push(source() as Box<dyn Source>);
-                is_entry.push(section == Section::Entries);
-                ranges.extend((section == Section::Ranges).then(|| source() as Box<dyn Source>));
-            }
-        }
-    }
-    let entries = Overlay::new(everything).filter_map(move |piece| match piece {
-        Ok((source, _)) if !is_entry[source] => None,
-        piece => Some(piece.map(|(_, stretch)| stretch)),
-    });
-    let ranges = Overlay::new(ranges).map(|piece| piece.map(|(_, stretch)| stretch));
-    let keeps = output.context.keeps_layer;
-    let kept = move |stretch: &Result<Stretch>| stretch.as_ref().map_or(true, |stretch| keeps(stretch.layer));
-    let visible =
-        move |range: &Result<Stretch>| range.as_ref().map_or(true, |range| !drop_holes || range.target != Target::Hole);
-    let entries = Joined::new(entries.filter(kept)).peekable();
-    let ranges = Joined::new(ranges.filter(kept).filter(visible)).peekable();
-    interleave(entries, ranges, drop_holes, output)
+    let sources = || groups.iter().enumerate().flat_map(|(group, runs)| sources_of(group, runs, None));
+    let visibility = output.context.visibility;
+    let sieve = |sources, section| Sieve::visible(sources, visibility, Wanted::Section(section), drop_holes);
+    let entries = sieve(sources().collect(), Section::Entries);
+    let ranges = sources().filter(|(origin, _)| origin.section == Section::Ranges).collect();
+    let ranges = sieve(ranges, Section::Ranges);
+    interleave(Joined::new(entries).peekable(), Joined::new(ranges).peekable(), output)
 }
 
 /// Hands entries and ranges to the output in order of their first blocks.
-fn interleave<E, R>(
-    mut entries: Peekable<E>,
-    mut ranges: Peekable<R>,
-    drop_holes: bool,
-    output: &mut Output<'_, '_>,
-) -> Result<()>
+fn interleave<E, R>(mut entries: Peekable<E>, mut ranges: Peekable<R>, output: &mut Output<'_, '_>) -> Result<()>
 where
     E: Iterator<Item = Result<Stretch>>,
     R: Iterator<Item = Result<Stretch>>,
@@ -114,12 +95,7 @@ where
             let Some(range) = ranges.next().transpose()? else { continue };
             output.add_range(range)?;
         } else if let Some(entry) = entries.next().transpose()? {
-            let next_range = ranges.peek().and_then(|range| range.as_ref().ok());
-            // A hole may go where nothing older is left to shine through; a range of zeros would.
-            let needless = drop_holes && entry.target == Target::Hole && !output.is_ranged(&entry, next_range);
-            if !needless {
-                output.add_entry(entry)?;
-            }
+            output.add_entry(entry)?;
         }
     }
 }
@@ -139,8 +115,8 @@ struct Output<'a, 'b> {
     writer: Option<RunWriter>,
     /// The last block of the last entry: a cut before it would make runs overlap.
     entries_last: Option<Key>,
-    /// The last range, not written yet because a cut may divide it.
-    range: Option<Stretch>,
+    /// The versions of the last range, not written yet because a cut may divide it.
+    ranges: Vec<Stretch>,
     runs: Vec<Arc<Run>>,
 }
 
@@ -152,15 +128,12 @@ impl Output<'_, '_> {
     }
 
     fn add_range(&mut self, range: Stretch) -> Result<()> {
-        self.cut_before(range.key())?;
-        self.write_range()?;
-        self.range = Some(range);
+        if !self.ranges.last().is_some_and(|last| last.is_beside(&range)) {
+            self.cut_before(range.key())?;
+            self.write_ranges()?;
+        }
+        self.ranges.push(range);
         Ok(())
-    }
-
-    /// True if the output has a range over some of the entry.
-    fn is_ranged(&self, entry: &Stretch, next_range: Option<&Stretch>) -> bool {
-        self.range.iter().chain(next_range).any(|range| range.overlaps(entry))
     }
 
     /// Ends the run at hand if it is long enough and what comes begins at `key`.
@@ -169,23 +142,22 @@ impl Output<'_, '_> {
         if short || self.entries_last.is_some_and(|last| last >= key) {
             return Ok(());
         }
-        let rest = match self.range {
-            Some(range) if range.layer == key.layer && range.end() > key.block => {
-                self.range = range.clip(range.first, key.block);
-                range.clip(key.block, range.end())
-            }
-            _ => None,
-        };
+        let divided = |range: &Stretch| range.family == key.family && range.end() > key.block;
+        let mut rest = Vec::new();
+        if self.ranges.first().is_some_and(divided) {
+            rest.extend(self.ranges.iter().filter_map(|range| range.clip(key.block, range.end())));
+            self.ranges.iter_mut().for_each(|range| range.count = key.block.0 - range.first.0);
+        }
         self.finish()?;
-        self.range = rest;
+        self.ranges = rest;
         Ok(())
     }
 
-    fn write_range(&mut self) -> Result<()> {
-        match self.range.take() {
-            Some(range) => self.writer()?.push_range(range),
-            None => Ok(()),
+    fn write_ranges(&mut self) -> Result<()> {
+        for range in std::mem::take(&mut self.ranges) {
+            self.writer()?.push_range(range)?;
         }
+        Ok(())
     }
 
     fn writer(&mut self) -> Result<&mut RunWriter> {
@@ -198,7 +170,7 @@ impl Output<'_, '_> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.write_range()?;
+        self.write_ranges()?;
         if let Some(writer) = self.writer.take() {
             self.runs.push(writer.finish()?);
         }

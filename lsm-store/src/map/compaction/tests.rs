@@ -5,8 +5,9 @@ use super::{Action, CompactionPlan, MergeContext, Policy, debt, execute, plan};
 use crate::device::Device;
 use crate::error::Result;
 use crate::id::{LayerId, RunId};
+use crate::layers::{LayerTree, Visibility};
 use crate::map::run::Section;
-use crate::map::testing::{data, flush_run, memory_files, section, stretch};
+use crate::map::testing::{data, flush_run, lineage, memory_files, readers, section, stretch, version as of_layer};
 use crate::map::{Edit, Key, Run, RunFiles, RunMeta, RunWriter, Stretch, Target, Version};
 
 fn policy() -> Policy {
@@ -26,6 +27,8 @@ fn described(files: &Arc<RunFiles>, runs: &[(u8, u64, u64, u64, u64)]) -> Versio
         blocks: 1,
         first: crate::map::testing::key(1, first),
         last: crate::map::testing::key(1, last),
+        layer_min: LayerId(1),
+        layer_max: LayerId(1),
     };
     Version::open(files, &runs.iter().map(meta).collect::<Vec<_>>()).unwrap()
 }
@@ -105,15 +108,10 @@ fn small_runs_are_put_together() {
     assert_eq!((plan.upper, plan.lower), (ids(&[1, 2, 3, 4]), ids(&[90])));
 }
 
-fn run_plan(
-    plan: &CompactionPlan,
-    version: &Version,
-    files: &Arc<RunFiles>,
-    keeps_layer: &(dyn Fn(LayerId) -> bool + Sync),
-) -> Result<Edit> {
+fn run_plan(plan: &CompactionPlan, version: &Version, files: &Arc<RunFiles>, visibility: &Visibility) -> Result<Edit> {
     let next = Cell::new(100);
     let mut next_run_id = || RunId(next.replace(next.get() + 1));
-    execute(plan, version, &mut MergeContext { files, next_run_id: &mut next_run_id, keeps_layer })
+    execute(plan, version, &mut MergeContext { files, next_run_id: &mut next_run_id, visibility })
 }
 
 fn version_of(runs: impl IntoIterator<Item = Arc<Run>>) -> Version {
@@ -137,7 +135,7 @@ fn ranges_stay_whole_and_hide_what_is_older() {
     let middle = flush_run(&files, 2, &[range]);
     let newest = stretch(1, 105, 1, data(2, 0));
     let version = version_of([old, middle, flush_run(&files, 3, &[newest])]);
-    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &|_| true).unwrap();
+    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &readers(0..4)).unwrap();
     let [(1, merged)] = &edit.added[..] else { panic!("one run in level 1") };
     assert_eq!(everything(merged), (vec![newest, stretch(1, 20_000, 1, data(1, 50))], vec![range]));
     assert_eq!(edit.removed, ids(&[3, 2, 1]));
@@ -151,7 +149,7 @@ fn holes_are_dropped_at_the_bottom_unless_zeros_would_shine_through() {
     let shielding = stretch(1, 10, 2, Target::Hole);
     let needless = stretch(1, 9000, 2, Target::Hole);
     let version = version_of([old, flush_run(&files, 2, &[shielding, needless])]);
-    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &|_| true).unwrap();
+    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &readers(0..4)).unwrap();
     assert_eq!(everything(&edit.added[0].1), (vec![shielding], vec![zeros]));
 }
 
@@ -160,7 +158,7 @@ fn a_merge_of_holes_alone_leaves_nothing() {
     let files = memory_files().1;
     let runs = [stretch(1, 0, 5000, Target::Hole), stretch(1, 9000, 2, Target::Hole)];
     let version = version_of([flush_run(&files, 1, &runs)]);
-    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &|_| true).unwrap();
+    let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &readers(0..4)).unwrap();
     assert!(edit.added.is_empty());
     assert_eq!(version.apply(&edit).depth(), 0);
 }
@@ -171,7 +169,7 @@ fn entries_of_dead_layers_go() {
     let kept = stretch(2, 0, 1, data(1, 0));
     let version =
         version_of([flush_run(&files, 1, &[stretch(1, 0, 5000, Target::Zero), kept, stretch(3, 0, 1, data(2, 0))])]);
-    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &|layer| layer == LayerId(2)).unwrap();
+    let edit = run_plan(&merge_all(&version, false, 1 << 20), &version, &files, &readers([2])).unwrap();
     assert_eq!(everything(&edit.added[0].1), (vec![kept], vec![]));
 }
 
@@ -187,11 +185,11 @@ fn cut_runs_do_not_overlap() {
     entries(5).for_each(|entry| writer.push_entry(entry).unwrap());
     ranges.iter().for_each(|range| writer.push_range(*range).unwrap());
     let version = version_of([upper, writer.finish().unwrap()]);
-    let edit = run_plan(&merge_all(&version, false, 10_000), &version, &files, &|_| true).unwrap();
+    let edit = run_plan(&merge_all(&version, false, 10_000), &version, &files, &readers(0..4)).unwrap();
     assert!(edit.added.len() > 3, "{} runs", edit.added.len());
     let merged = version.apply(&edit);
-    let pieces: Vec<_> = version.scan_all().collect::<Result<_>>().unwrap();
-    assert_eq!(merged.scan_all().collect::<Result<Vec<_>>>().unwrap(), pieces);
+    let pieces: Vec<_> = version.scan_all(&lineage(1)).collect::<Result<_>>().unwrap();
+    assert_eq!(merged.scan_all(&lineage(1)).collect::<Result<Vec<_>>>().unwrap(), pieces);
     for (_, run) in merged.runs() {
         assert_eq!(run.verify(), []);
     }
@@ -209,10 +207,10 @@ fn a_cut_does_not_go_through_an_entry() {
     let version = version_of([writer.finish().unwrap()]);
     // Whether an entry or a range makes a run long enough depends on the length.
     for cut_bytes in (8000..16_000).step_by(500) {
-        let edit = run_plan(&merge_all(&version, false, cut_bytes), &version, &files, &|_| true).unwrap();
+        let edit = run_plan(&merge_all(&version, false, cut_bytes), &version, &files, &readers(0..4)).unwrap();
         assert!(edit.added.len() > 1, "{} runs", edit.added.len());
         let merged = version.apply(&edit);
-        assert!(merged.scan_all().map(Result::unwrap).eq(version.scan_all().map(Result::unwrap)));
+        assert!(merged.scan_all(&lineage(1)).map(Result::unwrap).eq(version.scan_all(&lineage(1)).map(Result::unwrap)));
         edit.added.iter().for_each(|(_, run)| files.delete(run.id()).unwrap());
     }
 }
@@ -227,10 +225,50 @@ fn a_failed_merge_leaves_no_files() {
     let middle = damaged.bytes.read().len() / 8192 * 4096;
     damaged.bytes.write()[middle] ^= 1;
     let plan = merge_all(&version, false, 20_000);
-    assert!(run_plan(&plan, &version, &files, &|_| true).is_err());
+    assert!(run_plan(&plan, &version, &files, &readers(0..4)).is_err());
     assert_eq!(device.list("runs").unwrap().len(), 2);
     damaged.bytes.write()[middle] ^= 1;
-    let edit = run_plan(&plan, &version, &files, &|_| true).unwrap();
+    let edit = run_plan(&plan, &version, &files, &readers(0..4)).unwrap();
     let first: Key = edit.added[0].1.meta().first;
     assert_eq!(first, version.runs().next().unwrap().1.meta().first.min(crate::map::testing::key(1, 0)));
+}
+
+/// Layers 1 to `layers`, each on top of the one before; the last and the `snapshots` have readers.
+fn history(layers: u64, snapshots: &[u64]) -> Visibility {
+    let mut tree = LayerTree::default();
+    for id in 1..=layers {
+        tree.add(LayerId(id), (id > 1).then(|| LayerId(id - 1)));
+    }
+    snapshots.iter().chain([&layers]).for_each(|id| tree.add_root(LayerId(*id)));
+    tree.visibility()
+}
+
+#[test]
+fn a_merge_keeps_what_snapshots_see_and_no_more() {
+    let files = memory_files().1;
+    let runs = (1..=4).map(|id| flush_run(&files, id, &[of_layer(1, id, 5, 1, data(id as u32, 0))]));
+    let version = version_of(runs);
+    let merged = |snapshots: &[u64]| {
+        let edit = run_plan(&merge_all(&version, true, 1 << 20), &version, &files, &history(4, snapshots)).unwrap();
+        edit.added.iter().for_each(|(_, run)| files.delete(run.id()).unwrap());
+        edit.added.iter().map(|(_, run)| (run.meta().layer_min.0, run.meta().layer_max.0, run.meta().entries)).next()
+    };
+    assert_eq!(merged(&[]), Some((4, 4, 1)));
+    assert_eq!(merged(&[2]), Some((2, 4, 2)));
+    assert_eq!(merged(&[1, 2, 3]), Some((1, 4, 4)));
+}
+
+#[test]
+fn a_hole_stays_as_long_as_a_snapshot_has_something_below_it() {
+    let files = memory_files().1;
+    let old = of_layer(1, 1, 0, 2, data(1, 0));
+    let holes = [of_layer(1, 2, 1, 1, Target::Hole), of_layer(1, 2, 9, 1, Target::Hole)];
+    let version = version_of([flush_run(&files, 1, &[old]), flush_run(&files, 2, &holes)]);
+    let plan = merge_all(&version, true, 1 << 20);
+    let edit = run_plan(&plan, &version, &files, &history(2, &[1])).unwrap();
+    let kept = vec![of_layer(1, 1, 0, 1, data(1, 0)), holes[0], of_layer(1, 1, 1, 1, data(1, 1))];
+    assert_eq!(everything(&edit.added[0].1), (kept, vec![]));
+    files.delete(edit.added[0].1.id()).unwrap();
+    let edit = run_plan(&plan, &version, &files, &history(2, &[])).unwrap();
+    assert_eq!(everything(&edit.added[0].1), (vec![of_layer(1, 2, 0, 1, data(1, 0))], vec![]));
 }

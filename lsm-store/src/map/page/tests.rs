@@ -2,8 +2,9 @@ use proptest::prelude::*;
 
 use super::builder::{FinishedPage, PageBuilder};
 use super::{PAGE_BYTES, Page, Stretch, Target};
-use crate::id::BlockIndex;
-use crate::map::testing::{data, key, ordered, stretch};
+use crate::id::{BlockIndex, LayerId};
+use crate::map::Place;
+use crate::map::testing::{data, key, ordered, ordered_versions, stretch, version};
 
 fn build(stretches: &[Stretch]) -> Vec<FinishedPage> {
     let mut builder = PageBuilder::new();
@@ -18,14 +19,14 @@ fn decode(pages: &[FinishedPage]) -> Vec<Stretch> {
         let parsed = Page::parse(&page.bytes).unwrap();
         let before = out.len();
         parsed.check(|stretch| out.push(stretch)).unwrap();
-        assert_eq!(out[before].key(), page.first, "the page says where it begins");
+        assert_eq!(out[before].place(), page.first, "the page says where it begins");
     }
     out
 }
 
 proptest! {
     #[test]
-    fn what_goes_in_comes_out(stretches in ordered(4, 3000)) {
+    fn what_goes_in_comes_out(stretches in prop_oneof![ordered(4, 3000), ordered_versions(4, 1000)]) {
         prop_assert_eq!(decode(&build(&stretches)), stretches);
     }
 
@@ -35,20 +36,36 @@ proptest! {
             let page = Page::parse(&page.bytes).unwrap();
             let wanted = key(layer, block);
             let expected = page.stretches().find(|stretch| stretch.last_key() >= wanted);
-            prop_assert_eq!(page.stretches_near(wanted).find(|stretch| stretch.last_key() >= wanted), expected);
+            let near = Place::new(wanted, LayerId(0));
+            prop_assert_eq!(page.stretches_near(near).find(|stretch| stretch.last_key() >= wanted), expected);
+        }
+    }
+
+    #[test]
+    fn search_finds_what_stands_at_a_place_or_behind_it(
+        stretches in ordered_versions(3, 300),
+        at in any::<prop::sample::Index>(),
+        layer in 49_000..51_000u64,
+    ) {
+        prop_assume!(!stretches.is_empty());
+        let wanted = Place::new(stretches[at.index(stretches.len())].key(), LayerId(layer));
+        for page in build(&stretches) {
+            let page = Page::parse(&page.bytes).unwrap();
+            let expected = page.stretches().find(|stretch| stretch.place() >= wanted);
+            prop_assert_eq!(page.stretches_near(wanted).find(|stretch| stretch.place() >= wanted), expected);
         }
     }
 
     #[test]
     fn damaged_pages_are_errors_or_stretches_but_no_panics(
-        stretches in ordered(3, 300),
+        stretches in prop_oneof![ordered(3, 300), ordered_versions(3, 100)],
         damage in prop::collection::vec((0..PAGE_BYTES, any::<u8>()), 1..40),
     ) {
         for mut page in build(&stretches) {
             damage.iter().for_each(|(at, byte)| page.bytes[*at] ^= byte);
             if let Ok(page) = Page::parse(&page.bytes) {
                 let _ = page.check(|stretch| assert!(stretch.count > 0));
-                let _ = page.stretches_near(key(1, 5)).count();
+                let _ = page.stretches_near(Place::new(key(1, 5), LayerId(7))).count();
             }
         }
     }
@@ -79,6 +96,14 @@ fn disorder_is_refused() {
     builder.push(stretch(0, 11, 2, Target::Zero));
 }
 
+#[test]
+#[should_panic(expected = "follows")]
+fn versions_of_other_blocks_are_refused() {
+    let mut builder = PageBuilder::new();
+    builder.push(version(0, 9, 10, 2, Target::Zero));
+    builder.push(version(0, 8, 10, 3, Target::Zero));
+}
+
 /// The page of the document's example.
 #[test]
 fn golden_page() {
@@ -86,14 +111,18 @@ fn golden_page() {
         stretch(7, 100, 1, data(3, 10)),
         stretch(7, 105, 2, data(3, 11)),
         stretch(7, 107, 1, data(4, 0)),
-        stretch(7, 120, 8, Target::Zero),
+        version(7, 9, 120, 8, Target::Zero),
+        version(7, 7, 120, 8, data(3, 13)),
         stretch(9, 2, 1, Target::Hole),
     ];
     let pages = build(&stretches);
     let [page] = &pages[..] else { panic!("one page") };
     let used = page.bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let hex: String = page.bytes[..used].iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "010005000300000007000000000000006400000000000000000000000000000000008418160a0820010b8203c84203");
+    assert_eq!(
+        hex,
+        "01000600030000000700000000000000640000000000000007000000000000000000000000000000000025312c0805040224604170002210563468"
+    );
 }
 
 /// 16,384 random blocks of 1 TiB flushed together, as `docs/decisions/2026-11-23-levelled-map.md` counts them.

@@ -28,7 +28,7 @@ use crate::map::seal::{Kind, Seal};
 pub struct RunLimits {
     /// Files held open, at least 1.
     pub handles: usize,
-    /// Memory for run indexes, in bytes; 16 bytes a page of a run, so 0.4 % of the map holds them all.
+    /// Memory for run indexes, in bytes; 24 bytes a page of a run, so 0.6 % of the map holds them all.
     pub index_bytes: u64,
     /// Memory for filters, in bytes; 9 bits an entry of a run above the deepest level, so 3 to 4 % of the map holds all.
     pub filter_bytes: u64,

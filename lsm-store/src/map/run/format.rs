@@ -4,7 +4,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::RunMeta;
-use crate::id::{BlockIndex, LayerId, RunId, StoreId};
+use crate::id::{BlockIndex, FamilyId, LayerId, RunId, StoreId};
 use crate::map::Key;
 use crate::map::seal::Kind;
 
@@ -58,17 +58,19 @@ pub(in crate::map) struct FooterV1 {
     pub(in crate::map) entries: U64,
     pub(in crate::map) ranges: U64,
     pub(in crate::map) blocks: U64,
-    pub(in crate::map) first_layer: U64,
+    pub(in crate::map) first_family: U64,
     pub(in crate::map) first_block: U64,
-    pub(in crate::map) last_layer: U64,
+    pub(in crate::map) last_family: U64,
     pub(in crate::map) last_block: U64,
+    pub(in crate::map) layer_min: U64,
+    pub(in crate::map) layer_max: U64,
     pub(in crate::map) index_bytes: U32,
     pub(in crate::map) index_seal: U32,
     pub(in crate::map) summary_bytes: U32,
     pub(in crate::map) summary_seal: U32,
     /// BLAKE3 of everything before the footer.
     pub(in crate::map) digest: [u8; 32],
-    pub(in crate::map) reserved: [u8; 76],
+    pub(in crate::map) reserved: [u8; 60],
     /// Seal of the 252 bytes before it, as of the file's last page.
     pub(in crate::map) seal: U32,
 }
@@ -94,23 +96,25 @@ impl FooterV1 {
             entries: meta.entries.into(),
             ranges: meta.ranges.into(),
             blocks: meta.blocks.into(),
-            first_layer: meta.first.layer.0.into(),
+            first_family: meta.first.family.0.into(),
             first_block: meta.first.block.0.into(),
-            last_layer: meta.last.layer.0.into(),
+            last_family: meta.last.family.0.into(),
             last_block: meta.last.block.0.into(),
+            layer_min: meta.layer_min.0.into(),
+            layer_max: meta.layer_max.0.into(),
             index_bytes: 0.into(),
             index_seal: 0.into(),
             summary_bytes: 0.into(),
             summary_seal: 0.into(),
             digest: [0; 32],
-            reserved: [0; 76],
+            reserved: [0; 60],
             seal: 0.into(),
         }
     }
 
     /// What the footer says of the run, in a file of `bytes` bytes.
     pub(super) fn meta(&self, bytes: u64) -> RunMeta {
-        let key = |layer: U64, block: U64| Key { layer: LayerId(layer.get()), block: BlockIndex(block.get()) };
+        let key = |family: U64, block: U64| Key { family: FamilyId(family.get()), block: BlockIndex(block.get()) };
         RunMeta {
             id: RunId(self.run.get()),
             level: self.level.get() as u8,
@@ -120,11 +124,13 @@ impl FooterV1 {
             entries: self.entries.get(),
             ranges: self.ranges.get(),
             blocks: self.blocks.get(),
-            first: key(self.first_layer, self.first_block),
-            last: key(self.last_layer, self.last_block),
+            first: key(self.first_family, self.first_block),
+            last: key(self.last_family, self.last_block),
+            layer_min: LayerId(self.layer_min.get()),
+            layer_max: LayerId(self.layer_max.get()),
         }
     }
 }
 
-/// Bytes of an index entry: layer and block of a page's first stretch, 8 each.
-pub(in crate::map) const INDEX_ENTRY_BYTES: usize = 16;
+/// Bytes of an index entry: family, first block and layer of a page's first stretch, 8 each.
+pub(in crate::map) const INDEX_ENTRY_BYTES: usize = 24;

@@ -16,7 +16,6 @@ const READ_PAGES_MAX: u32 = 64;
 /// The stretches of a section, in order, a page at a time. Holds one read, at most 256 KiB.
 pub(in crate::map) struct SectionStream {
     run: Arc<Run>,
-    section: Section,
     from: Option<Key>,
     started: bool,
     next_page: u32,
@@ -32,7 +31,6 @@ impl SectionStream {
         let read_pages = if from.is_some() { READ_PAGES_MIN } else { READ_PAGES_MAX };
         Self {
             run,
-            section,
             from,
             started: false,
             next_page: pages.start,
@@ -43,15 +41,17 @@ impl SectionStream {
         }
     }
 
-    /// Goes to the page where `from` is.
+    /// Goes to the first page with something about the block at `from`.
     fn start(&mut self) -> Result<()> {
         self.started = true;
         if let Some(key) = self.from {
-            let near = self.run.page_near(self.section, key, Patience::Wait).map_err(|stop| match stop {
+            let index = self.run.files.index(&self.run, Patience::Wait).map_err(|stop| match stop {
                 Stop::Failed(error) => error,
                 Stop::WouldBlock => unreachable!("the stream may wait"),
             })?;
-            self.next_page = near.unwrap_or(self.next_page);
+            if self.next_page < self.end_page {
+                self.next_page = index.page_before(self.next_page..self.end_page, key);
+            }
         }
         Ok(())
     }
@@ -88,8 +88,11 @@ impl SectionStream {
         Page::parse(bytes)
             .and_then(|page| page.check(|stretch| decoded.push(stretch)))
             .map_err(|why| files.damaged(id, number.into(), why))?;
-        if let Some(from) = self.from.take() {
+        if let Some(from) = self.from {
             decoded.drain(..decoded.partition_point(|stretch| stretch.last_key() < from));
+            if !decoded.is_empty() {
+                self.from = None;
+            }
         }
         self.next_page += 1;
         Ok(true)

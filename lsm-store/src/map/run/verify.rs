@@ -7,9 +7,9 @@ use super::summary::SummaryBuilder;
 use super::{Patience, Run, Section, Stop};
 use crate::device::AlignedBuffer;
 use crate::error::{Error, Result};
-use crate::id::BlockIndex;
+use crate::id::{BlockIndex, LayerId};
 use crate::map::page::{PAGE_BYTES, Page};
-use crate::map::{Key, Stretch, Target};
+use crate::map::{Key, Place, Stretch, Target};
 
 /// Pages read at once.
 const READ_PAGES: u64 = 64;
@@ -29,7 +29,20 @@ struct Found {
     stretches: u64,
     blocks: u64,
     bounds: Option<(Key, Key)>,
-    last: Option<Key>,
+    layers: Option<(LayerId, LayerId)>,
+    last: Option<Stretch>,
+}
+
+impl Found {
+    fn add(&mut self, stretch: &Stretch) {
+        self.stretches += 1;
+        self.blocks += stretch.count;
+        let first = self.bounds.map_or(stretch.key(), |(first, _)| first);
+        self.bounds = Some((first, stretch.last_key()));
+        let (oldest, newest) = self.layers.unwrap_or((stretch.layer, stretch.layer));
+        self.layers = Some((oldest.min(stretch.layer), newest.max(stretch.layer)));
+        self.last = Some(*stretch);
+    }
 }
 
 struct Check<'a> {
@@ -107,7 +120,7 @@ impl Check<'_> {
         }
     }
 
-    fn page(&mut self, number: u64, bytes: &[u8], indexed: Option<Key>) {
+    fn page(&mut self, number: u64, bytes: &[u8], indexed: Option<Place>) {
         let run = self.run;
         let in_section = |section| run.pages(section).contains(&(number as u32));
         let section = [Section::Entries, Section::Ranges].into_iter().find(|section| in_section(*section));
@@ -141,19 +154,13 @@ impl Check<'_> {
         }
     }
 
-    fn stretches(&mut self, number: u64, section: Section, stretches: &[Stretch], indexed: Option<Key>) {
-        if indexed.is_some() && indexed != stretches.first().map(Stretch::key) {
-            self.damage(number, "the index names another first key");
+    fn stretches(&mut self, number: u64, section: Section, stretches: &[Stretch], indexed: Option<Place>) {
+        if indexed.is_some() && indexed != stretches.first().map(Stretch::place) {
+            self.damage(number, "the index names another first stretch");
         }
         let found = if section == Section::Entries { &mut self.entries } else { &mut self.ranges };
-        let in_order = found.last.is_none_or(|last| stretches.first().is_none_or(|first| last < first.key()));
-        for stretch in stretches {
-            found.stretches += 1;
-            found.blocks += stretch.count;
-            let first = found.bounds.map_or(stretch.key(), |(first, _)| first);
-            found.bounds = Some((first, stretch.last_key()));
-        }
-        found.last = stretches.last().map(Stretch::last_key).or(found.last);
+        let in_order = found.last.is_none_or(|last| stretches.first().is_none_or(|first| last.precedes(first)));
+        stretches.iter().for_each(|stretch| found.add(stretch));
         if section == Section::Entries {
             stretches.iter().for_each(|stretch| self.summary.add(stretch));
         } else if stretches.iter().any(|stretch| matches!(stretch.target, Target::Data(_))) {
@@ -173,8 +180,14 @@ impl Check<'_> {
             let bounds = [self.entries.bounds, self.ranges.bounds];
             let first = bounds.iter().flatten().map(|bounds| bounds.0).min().unwrap_or_default();
             let last = bounds.iter().flatten().map(|bounds| bounds.1).max().unwrap_or_default();
+            let layers = [self.entries.layers, self.ranges.layers];
+            let oldest = layers.iter().flatten().map(|layers| layers.0).min().unwrap_or_default();
+            let newest = layers.iter().flatten().map(|layers| layers.1).max().unwrap_or_default();
             let counts = (self.entries.stretches, self.entries.blocks, self.ranges.stretches);
-            if counts != (meta.entries, meta.blocks, meta.ranges) || (first, last) != (meta.first, meta.last) {
+            if counts != (meta.entries, meta.blocks, meta.ranges)
+                || (first, last) != (meta.first, meta.last)
+                || (oldest, newest) != (meta.layer_min, meta.layer_max)
+            {
                 self.damage(tail, "counts or bounds are not those of the footer");
             }
             self.check_summary(tail);

@@ -13,7 +13,7 @@ use super::summary::SummaryBuilder;
 use super::{RANGE_BLOCKS_MIN, Run, RunFiles, RunMeta, index, path};
 use crate::device::{AlignedBuffer, File};
 use crate::error::{Error, Result};
-use crate::id::RunId;
+use crate::id::{LayerId, RunId};
 use crate::map::filter::FilterKeys;
 use crate::map::page::builder::{FinishedPage, PageBuilder};
 use crate::map::page::{PAGE_BYTES, is_storable};
@@ -24,7 +24,7 @@ const WRITE_PAGES: usize = 64;
 
 /// A run being written. Dropped before it is finished it leaves a file that recovery deletes.
 ///
-/// Memory: a write buffer of 256 KiB, the pages of ranges, 16 bytes a page, 16 bytes a segment, and 8 bytes a key of the
+/// Memory: a write buffer of 256 KiB, the pages of ranges, 24 bytes a page, 16 bytes a segment, and 8 bytes a key of the
 /// filter.
 pub struct RunWriter {
     files: Arc<RunFiles>,
@@ -64,6 +64,8 @@ impl RunWriter {
                 blocks: 0,
                 first: nowhere,
                 last: nowhere,
+                layer_min: LayerId(u64::MAX),
+                layer_max: LayerId(0),
             },
             buffer: AlignedBuffer::zeroed(WRITE_PAGES * PAGE_BYTES),
             buffered_pages: 0,
@@ -98,7 +100,7 @@ impl RunWriter {
         self.write_sealed(&mut page)
     }
 
-    /// Adds a stretch that lies behind all pushed before it; huge trims and zeroings become ranges.
+    /// Adds a stretch that follows all pushed before it in the order of runs; huge trims and zeroings become ranges.
     ///
     /// # Errors
     /// [`Error::OutOfSpace`] and [`Error::Io`]: drop the writer and delete the run.
@@ -110,7 +112,7 @@ impl RunWriter {
         if huge { self.push_range(stretch) } else { self.push_entry(stretch) }
     }
 
-    /// Adds an entry that lies behind all entries before it.
+    /// Adds an entry that lies behind all entries before it, or is an older version of the last one's blocks.
     ///
     /// # Errors
     /// As [`RunWriter::push`].
@@ -131,7 +133,8 @@ impl RunWriter {
         }
     }
 
-    /// Adds a range (trim or zeroing) that lies behind all ranges before it. It may overlap entries, which then win.
+    /// Adds a range (trim or zeroing) that lies behind all ranges before it, or is an older version of the last one's
+    /// blocks. It may overlap entries; those of its own layer and of newer ones then win.
     ///
     /// # Errors
     /// None yet.
@@ -141,7 +144,7 @@ impl RunWriter {
     pub fn push_range(&mut self, range: Stretch) -> Result<()> {
         assert!(!matches!(range.target, Target::Data(_)), "data is no range");
         assert!(is_storable(&range), "{range:?} keeps the bounds of a volume");
-        assert!(self.last_range.is_none_or(|last| last.last_key() < range.key()), "{range:?} is in order");
+        assert!(self.last_range.is_none_or(|last| last.precedes(&range)), "{range:?} is in order");
         self.cover(&range);
         self.last_range = Some(range);
         self.meta.ranges += 1;
@@ -156,6 +159,8 @@ impl RunWriter {
         }
         self.meta.first = self.meta.first.min(stretch.key());
         self.meta.last = self.meta.last.max(stretch.last_key());
+        self.meta.layer_min = self.meta.layer_min.min(stretch.layer);
+        self.meta.layer_max = self.meta.layer_max.max(stretch.layer);
     }
 
     /// True if nothing was pushed.

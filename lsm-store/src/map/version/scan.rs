@@ -1,59 +1,81 @@
-//! Walks everything a version knows, in order.
+//! Walks what a version knows, in order: what one lineage sees, or all that any root sees.
 
 use super::Version;
 use crate::error::Result;
-use crate::id::{BlockIndex, LayerId};
-use crate::map::merge::{Joined, Overlay};
+use crate::id::BlockIndex;
+use crate::layers::{Lineage, Visibility};
+use crate::map::join::Joined;
+use crate::map::sieve::{Piece, Sieve, Visible, Wanted};
 use crate::map::{Key, Stretch, Target};
 
-/// What is allocated, in order, neighbours joined: data and zeroed blocks; holes are left out.
+/// What a lineage sees that is allocated, in order, neighbours joined: data and zeroed blocks; holes are left out.
 ///
 /// Ends after the first error. Reads past the page cache; holds a read (256 KiB) and a decoded page for both sections of
 /// every level and of every run of level 0. Keeps the version's runs readable while it lives.
 pub struct Scan {
-    stretches: Joined<Box<dyn Iterator<Item = Result<Stretch>> + Send>>,
+    stretches: Joined<Box<dyn Iterator<Item = Result<Piece>> + Send>>,
+}
+
+/// All data that any root sees, in order of families and blocks, of several versions the newest layer first; neighbours
+/// joined. Stretches bear the layer that stands for the one that wrote them, see [`Visibility::canonical`].
+///
+/// As [`Scan`] in all else.
+pub struct VisibleScan {
+    stretches: Joined<Sieve<Visible>>,
 }
 
 impl Version {
-    /// Everything from `from` on, up to but without `to`.
+    /// What a lineage sees of the blocks from `from` on, up to but without `to`.
     #[must_use]
-    pub fn scan(&self, from: Key, to: Option<Key>) -> Scan {
-        let last = to.unwrap_or(Key { layer: LayerId(u64::MAX), block: BlockIndex(u64::MAX) });
-        let sources = self.sources(Some(from), |run| run.meta().overlaps(from, last));
-        let pieces = Overlay::new(sources)
-            .map(|piece| piece.map(|(_, stretch)| stretch))
-            .take_while(move |piece| piece.as_ref().map_or(true, |stretch| stretch.key() < last))
-            .filter_map(move |piece| piece.map(|stretch| clip(stretch, from, last)).transpose());
+    pub fn scan(&self, lineage: &Lineage, from: BlockIndex, to: Option<BlockIndex>) -> Scan {
+        let key = |block| Key { family: lineage.family(), block };
+        let end = to.unwrap_or(BlockIndex(u64::MAX));
+        let (first, last, newest) = (key(from), key(end), lineage.newest());
+        let sources =
+            self.sources(Some(first), |run| run.meta().overlaps(first, last) && run.meta().layer_min <= newest);
+        let pieces = Sieve::seen(sources, lineage)
+            .take_while(move |piece| piece.as_ref().map_or(true, |piece| piece.stretch.key() < last))
+            .filter_map(move |piece| {
+                let clipped = |piece: Piece| clip(&piece.stretch, first, end).map(|stretch| Piece { stretch, ..piece });
+                piece.map(clipped).transpose()
+            });
         Scan { stretches: Joined::new(Box::new(pieces)) }
     }
 
-    /// Everything of one layer.
+    /// Everything that a lineage sees.
     #[must_use]
-    pub fn scan_layer(&self, layer: LayerId) -> Scan {
-        let from = Key { layer, block: BlockIndex(0) };
-        self.scan(from, layer.0.checked_add(1).map(|next| Key { layer: LayerId(next), ..from }))
+    pub fn scan_all(&self, lineage: &Lineage) -> Scan {
+        self.scan(lineage, BlockIndex(0), None)
     }
 
-    /// Everything.
+    /// All data that any root sees, in all its versions. `visibility` must have been taken after the version.
     #[must_use]
-    pub fn scan_all(&self) -> Scan {
-        self.scan(Key::default(), None)
+    pub fn scan_visible(&self, visibility: &Visibility) -> VisibleScan {
+        let sieve = Sieve::visible(self.sources(None, |_| true), visibility, Wanted::Data, false);
+        VisibleScan { stretches: Joined::new(sieve) }
     }
 }
 
-/// The part of an allocated stretch inside `[from, to)`.
-fn clip(stretch: Stretch, from: Key, to: Key) -> Option<Stretch> {
-    if stretch.target == Target::Hole {
+/// The part of an allocated stretch of `from`'s family inside `[from, to)`.
+fn clip(stretch: &Stretch, from: Key, to: BlockIndex) -> Option<Stretch> {
+    if stretch.target == Target::Hole || stretch.family != from.family {
         return None;
     }
-    let start = if stretch.layer == from.layer { from.block } else { BlockIndex(0) };
-    let end = if stretch.layer == to.layer { to.block } else { BlockIndex(u64::MAX) };
-    if stretch.layer < from.layer { None } else { stretch.clip(start, end) }
+    stretch.clip(from.block, to)
 }
 
 impl Iterator for Scan {
     type Item = Result<Stretch>;
 
+    fn next(&mut self) -> Option<Self::Item> {
+        self.stretches.next()
+    }
+}
+
+impl Iterator for VisibleScan {
+    type Item = Result<Stretch>;
+
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.stretches.next()
     }

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{Edit, Graveyard, Version};
-use crate::id::{BlockIndex, LayerId, RunId};
+use crate::id::{BlockIndex, RunId};
 use crate::map::compaction::{MergeContext, Policy, execute, plan};
-use crate::map::testing::{Model, data, files_on, flush_run, key, memory_files, stretch};
+use crate::map::testing::{Model, data, files_on, flush_run, key, lineage, memory_files, readers, stretch};
 use crate::map::{Key, RunFiles, RunWriter, Stretch, Target};
+
+mod layered;
 
 /// Blocks of the two layers that the tests write to.
 const BLOCKS: u64 = 20_000;
@@ -83,7 +85,7 @@ impl Tester {
                 RunId(self.next_id - 1)
             };
             let mut context =
-                MergeContext { files: &self.files, next_run_id: &mut next_run_id, keeps_layer: &|_| true };
+                MergeContext { files: &self.files, next_run_id: &mut next_run_id, visibility: &readers(0..4) };
             let edit = execute(&plan, &self.version, &mut context).unwrap();
             self.version = self.version.apply(&edit);
         }
@@ -92,32 +94,35 @@ impl Tester {
     /// Compares range lookups, block lookups and a scan with the model.
     fn check(&self, ranges: &[(u64, u64, u64)]) {
         for (layer, from, count) in ranges {
-            self.check_range(LayerId(*layer), *from, from + count);
+            self.check_range(*layer, *from, from + count);
         }
-        let scanned: Vec<_> = self.version.scan_all().collect::<Result<_, _>>().unwrap();
+        let scans = (0..4).flat_map(|layer| self.version.scan_all(&lineage(layer)));
+        let scanned: Vec<_> = scans.collect::<Result<_, _>>().unwrap();
         let mut allocated = self.model.clone();
         allocated.blocks.retain(|_, target| *target != Target::Hole);
         assert_eq!(scanned, allocated.stretches());
+        let visible: Vec<_> = self.version.scan_visible(&readers([0, 1, 2])).collect::<Result<_, _>>().unwrap();
+        allocated.blocks.retain(|_, target| matches!(target, Target::Data(_)));
+        assert_eq!(visible, allocated.stretches());
         for (_, run) in self.version.runs() {
             assert_eq!(run.verify(), []);
         }
     }
 
-    fn check_range(&self, layer: LayerId, from: u64, to: u64) {
+    fn check_range(&self, layer: u64, from: u64, to: u64) {
         let mut next = from;
-        for piece in self.version.lookup(layer, BlockIndex(from)..BlockIndex(to)).unwrap() {
+        for piece in self.version.lookup(&lineage(layer), BlockIndex(from)..BlockIndex(to)).unwrap() {
             assert_eq!(piece.first.0, next, "the pieces cover the range");
             next += piece.count;
             for block in (piece.first.0..next).map(BlockIndex) {
-                let found = piece
-                    .target
-                    .map(|target| Stretch { layer, first: piece.first, count: piece.count, target }.target_of(block));
-                self.check_target(Key { layer, block }, found);
+                let found =
+                    piece.target.map(|target| stretch(layer, piece.first.0, piece.count, target).target_of(block));
+                self.check_target(key(layer, block.0), found);
             }
         }
         assert_eq!(next, to, "the pieces cover the range");
         for block in (from..to).step_by(7).map(BlockIndex) {
-            self.check_target(Key { layer, block }, self.version.find(layer, block).unwrap());
+            self.check_target(key(layer, block.0), self.version.find(&lineage(layer), block).unwrap());
         }
     }
 
@@ -158,7 +163,7 @@ proptest! {
         flushes.iter().for_each(|flush| tester.flush(flush));
         tester.compact();
         let scanned: Vec<_> =
-            tester.version.scan(key(1, from), Some(key(1, from + len))).collect::<Result<_, _>>().unwrap();
+            tester.version.scan(&lineage(1), BlockIndex(from), Some(BlockIndex(from + len))).collect::<Result<_, _>>().unwrap();
         let mut part = tester.model.clone();
         part.blocks.retain(|at, target| *at >= key(1, from) && *at < key(1, from + len) && *target != Target::Hole);
         prop_assert_eq!(scanned, part.stretches());
@@ -170,11 +175,11 @@ fn nothing_cached_is_told_from_nothing_there() {
     let (device, files) = memory_files();
     let run = flush_run(&files, 1, &[stretch(1, 5, 3, data(2, 0))]);
     let version = Version::open(&files_on(device), &[*run.meta()]).unwrap();
-    assert_eq!(version.try_find(LayerId(1), BlockIndex(6)).unwrap(), None);
-    assert_eq!(version.try_lookup(LayerId(1), BlockIndex(0)..BlockIndex(9)).unwrap(), None);
-    assert_eq!(version.find(LayerId(1), BlockIndex(6)).unwrap(), Some(data(2, 1)));
-    assert_eq!(version.try_find(LayerId(1), BlockIndex(6)).unwrap(), Some(Some(data(2, 1))));
-    assert_eq!(version.try_find(LayerId(1), BlockIndex(60)).unwrap(), Some(None));
+    assert_eq!(version.try_find(&lineage(1), BlockIndex(6)).unwrap(), None);
+    assert_eq!(version.try_lookup(&lineage(1), BlockIndex(0)..BlockIndex(9)).unwrap(), None);
+    assert_eq!(version.find(&lineage(1), BlockIndex(6)).unwrap(), Some(data(2, 1)));
+    assert_eq!(version.try_find(&lineage(1), BlockIndex(6)).unwrap(), Some(Some(data(2, 1))));
+    assert_eq!(version.try_find(&lineage(1), BlockIndex(60)).unwrap(), Some(None));
 }
 
 #[test]
@@ -187,7 +192,7 @@ fn replaced_runs_stay_until_their_readers_are_done() {
     let new = old.apply(&edit);
     graveyard.bury(&old, &edit);
     assert_eq!(graveyard.take_unread(), []);
-    let scan = old.scan_all();
+    let scan = old.scan_all(&lineage(1));
     drop(old);
     assert_eq!(graveyard.take_unread(), [], "the scan still reads it");
     drop(scan);
@@ -206,10 +211,10 @@ fn filters_are_built_once_they_are_earned() {
     let metas = [*upper.meta(), crate::map::RunMeta { level: 1, ..*lower.meta() }];
     let version = Version::open(&files, &metas).unwrap();
     assert_eq!(version.build_earned_filters().unwrap(), 0);
-    (6..20).for_each(|block| assert!(version.find(LayerId(1), BlockIndex(block)).unwrap().is_some()));
+    (6..20).for_each(|block| assert!(version.find(&lineage(1), BlockIndex(block)).unwrap().is_some()));
     assert_eq!(version.build_earned_filters().unwrap(), 1, "the deepest level needs none");
     assert!(files.filter_bytes() > 0);
-    assert_eq!(version.find(LayerId(1), BlockIndex(5)).unwrap(), Some(data(2, 0)));
+    assert_eq!(version.find(&lineage(1), BlockIndex(5)).unwrap(), Some(data(2, 0)));
     assert_eq!(version.build_earned_filters().unwrap(), 0);
 }
 
