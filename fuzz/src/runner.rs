@@ -30,10 +30,21 @@ pub enum Tolerance {
     Nothing,
     /// The store may be full: what needs room may be refused, nothing else.
     Full,
-    /// There is not even the room that the store has reserved: anything may be refused for want of it.
+    /// There is not even the room that the store has reserved: all changes may be refused for want of it.
     NoRoom,
     /// The device fails: anything may be refused, and the store may have stopped.
     Faults,
+}
+
+/// What an operation takes of the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Takes {
+    /// Nothing: it goes on, be the disk as full as it may.
+    Nothing,
+    /// Some of what the store has reserved.
+    Reserve,
+    /// Room for new data.
+    Room,
 }
 
 /// What became of an operation.
@@ -220,7 +231,8 @@ impl<'a, M: Machine> Runner<'a, M> {
                 self.model.volume_mut(id).begin_zero(offset, len, *zeroing);
                 let is_aligned =
                     offset % BLOCK_BYTES as u64 == 0 && (len % BLOCK_BYTES as u64 == 0 || offset + len == size);
-                self.finish_write(id, !is_aligned, offset, len, |system| system.zero(id, offset, len, *zeroing))
+                let takes = if is_aligned { Takes::Reserve } else { Takes::Room };
+                self.finish_write(id, takes, offset, len, |system| system.zero(id, offset, len, *zeroing))
             }
             Operation::Flush { .. } => {
                 let outcome = self.simple("flush", |system| system.flush(id))?;
@@ -263,13 +275,13 @@ impl<'a, M: Machine> Runner<'a, M> {
         let group: Vec<Write<'_>> = writes.iter().map(|(offset, data)| Write { offset: *offset, data }).collect();
         let first = writes.iter().map(|(offset, _)| *offset).min().unwrap_or_default();
         let end = writes.iter().map(|(offset, data)| offset + data.len() as u64).max().unwrap_or_default();
-        self.finish_write(id, true, first, end - first, |system| system.write(id, &group))
+        self.finish_write(id, Takes::Room, first, end - first, |system| system.write(id, &group))
     }
 
     fn finish_write(
         &mut self,
         id: VolumeId,
-        needs_room: bool,
+        takes: Takes,
         offset: u64,
         len: u64,
         call: impl FnOnce(&dyn System) -> lsm_store::Result<()>,
@@ -290,12 +302,12 @@ impl<'a, M: Machine> Runner<'a, M> {
         }
         self.tell_answered();
         let what = format!("write of {len} at {offset} of volume {id}");
-        self.tolerated(&what, error, needs_room)
+        self.tolerated(&what, error, takes)
     }
 
     fn read(&mut self, id: VolumeId, offset: u64, len: u64) -> Verdict<Outcome> {
         match self.system()?.read(id, offset, len) {
-            Err(error) => self.tolerated("read", error, false),
+            Err(error) => self.tolerated("read", error, Takes::Nothing),
             Ok(found) => {
                 let volume = self.model.volume_mut(id);
                 let expected = volume.read(offset, len);
@@ -310,7 +322,7 @@ impl<'a, M: Machine> Runner<'a, M> {
 
     fn status(&mut self, id: VolumeId, offset: u64, len: u64, extents_max: usize) -> Verdict<Outcome> {
         match self.system()?.block_status(id, offset, len, extents_max) {
-            Err(error) => self.tolerated("block status", error, false),
+            Err(error) => self.tolerated("block status", error, Takes::Nothing),
             Ok(extents) if extents.len() > extents_max => {
                 Err(Violation(format!("{} extents of block status, asked for {extents_max}", extents.len())))
             }
@@ -335,7 +347,7 @@ impl<'a, M: Machine> Runner<'a, M> {
         });
         match (result, named) {
             (Ok(()), None) => Err(Violation("a volume was made without a name".to_owned())),
-            (Err(error), None) => self.tolerated("create", error, true),
+            (Err(error), None) => self.tolerated("create", error, Takes::Room),
             (result, Some(id)) => {
                 let outcome = self.finish_change("create", result)?;
                 if matches!(outcome, Outcome::Done) {
@@ -356,7 +368,7 @@ impl<'a, M: Machine> Runner<'a, M> {
                 if is_clean(&error) || error.kind() == ErrorKind::OutOfSpace {
                     self.model.refuse();
                 }
-                self.tolerated(what, error, what == "create")
+                self.tolerated(what, error, if what == "create" { Takes::Room } else { Takes::Reserve })
             }
         };
         self.tell_answered();
@@ -368,7 +380,7 @@ impl<'a, M: Machine> Runner<'a, M> {
             match self.system()?.step() {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return self.tolerated("step", error, true),
+                Err(error) => return self.tolerated("step", error, Takes::Room),
             }
         }
         self.tell_answered();
@@ -378,14 +390,14 @@ impl<'a, M: Machine> Runner<'a, M> {
     fn simple(&mut self, what: &str, call: impl FnOnce(&dyn System) -> lsm_store::Result<()>) -> Verdict<Outcome> {
         match call(self.system()?) {
             Ok(()) => Ok(Outcome::Done),
-            Err(error) => self.tolerated(what, error, what == "freeze"),
+            Err(error) => self.tolerated(what, error, if what == "freeze" { Takes::Room } else { Takes::Nothing }),
         }
     }
 
     fn reopen(&mut self) -> Verdict<Outcome> {
         let closed = self.system.take().ok_or_else(stopped)?.close();
         if let Err(error) = closed {
-            self.tolerated("close", error, false)?;
+            self.tolerated("close", error, Takes::Nothing)?;
         }
         self.start(Survives::Answered)
     }
@@ -402,7 +414,7 @@ impl<'a, M: Machine> Runner<'a, M> {
             // What the device refused to give counts as damage; asked again, it must be found sound.
             Ok(_) if self.tolerance == Tolerance::Faults && self.is_sound(&device) => self.start(Survives::Answered),
             Ok(damages) => Err(Violation(format!("check found damage in a sound store: {}", damages.join("; ")))),
-            Err(error) => self.tolerated("check", error, false),
+            Err(error) => self.tolerated("check", error, Takes::Nothing),
         }
     }
 
@@ -411,11 +423,11 @@ impl<'a, M: Machine> Runner<'a, M> {
     pub fn start(&mut self, survives: Survives) -> Verdict<Outcome> {
         let system = match self.maker.open(&self.machine.device()) {
             Ok(system) => system,
-            Err(error) => return self.tolerated("open", error, false),
+            Err(error) => return self.tolerated("open", error, Takes::Nothing),
         };
         let image = match read_back(&*system, &self.model) {
             Ok(image) => image,
-            Err(error) => return self.tolerated("reading back", error, false),
+            Err(error) => return self.tolerated("reading back", error, Takes::Nothing),
         };
         self.log.note(format!("found {}", image.digest()));
         self.model = self.model.admits(&image, survives)?;
@@ -425,11 +437,11 @@ impl<'a, M: Machine> Runner<'a, M> {
         Ok(Outcome::Done)
     }
 
-    fn tolerated(&self, what: &str, error: Error, needs_room: bool) -> Verdict<Outcome> {
+    fn tolerated(&self, what: &str, error: Error, takes: Takes) -> Verdict<Outcome> {
         let tolerated = match self.tolerance {
             Tolerance::Nothing => false,
-            Tolerance::Full => needs_room && error.kind() == ErrorKind::OutOfSpace,
-            Tolerance::NoRoom => error.kind() == ErrorKind::OutOfSpace || chain(&error).contains("is full"),
+            Tolerance::Full => takes == Takes::Room && error.kind() == ErrorKind::OutOfSpace,
+            Tolerance::NoRoom => takes != Takes::Nothing && error.kind() == ErrorKind::OutOfSpace,
             Tolerance::Faults => true,
         };
         if tolerated {

@@ -23,6 +23,9 @@ const VERSION: u32 = 1;
 const PAGE_BYTES: usize = 4096;
 const COPIES: u64 = 4;
 
+/// Length of the file in bytes.
+pub(crate) const SUPERBLOCK_BYTES: u64 = COPIES * PAGE_BYTES as u64;
+
 /// Features whose absence a program need not notice. None yet.
 const COMPAT_KNOWN: u64 = 0;
 /// Features without which a program may still read the store. None yet.
@@ -203,6 +206,20 @@ pub(crate) fn create(device: &dyn Device, superblock: &Superblock) -> Result<()>
     write_copies(&file, superblock, 0..COPIES)?;
     device.rename(SUPERBLOCK_NEW, SUPERBLOCK_FILE).map_err(fail)?;
     device.sync_directory("").map_err(fail)
+}
+
+/// Ends an update that a process began before it died, or the machine: all copies then say what was read, durably, and
+/// no other manifest is named by any.
+pub(crate) fn settle(device: &dyn Device, superblock: &Superblock) -> Result<()> {
+    let file = open(device)?;
+    let agrees = |copy: u64| {
+        let mut page = [0; PAGE_BYTES];
+        file.read_at(&mut page, copy * PAGE_BYTES as u64).is_ok() && page == superblock.encode(copy).as_bytes()
+    };
+    if (0..COPIES).all(agrees) {
+        return file.sync_data().map_err(|error| Error::io("syncing", SUPERBLOCK_FILE, error));
+    }
+    update(device, superblock)
 }
 
 /// Replaces the superblock in place, two copies at a time.

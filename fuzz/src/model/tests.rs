@@ -144,3 +144,16 @@ fn changes_of_volumes_are_open_until_answered() {
     assert!(model.admits(&with(None), Survives::Flushed).is_ok());
     assert!(model.admits(&with(Some(image(&[]))), Survives::Flushed).is_err(), "a deleted volume stays deleted");
 }
+
+/// The model took the longest part of a refused zeroing that agrees with what is read for done, though reading cannot
+/// tell zeros from a hole.
+#[test]
+fn after_a_refused_zeroing_blocks_that_read_as_zeros_may_be_in_either_state() {
+    let mut volume = written(&[(0, 1)]);
+    volume.begin_zero(512, 3 * 4096, Zeroing::Allocated);
+    volume.resolve(|offset, _| Some(block(u8::from(offset == 0)))).unwrap();
+    for state in [BlockState::Hole, BlockState::Zero] {
+        assert!(volume.admits_status(4096, 4096, &[StatusExtent { len: 4096, state }]).is_ok(), "{state:?}");
+    }
+    assert!(volume.admits_status(0, 4096, &[StatusExtent { len: 4096, state: BlockState::Hole }]).is_err());
+}

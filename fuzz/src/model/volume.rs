@@ -227,7 +227,8 @@ impl VolumeModel {
             }
         }
         let differs = |cell: &Cell, block: &u64| !cell.holds(&found.blocks[block]);
-        let now = |block: &u64| self.now.get(block).unwrap_or(&Cell::Hole).clone();
+        let before = self.now.clone();
+        let now = |block: &u64| before.get(block).unwrap_or(&Cell::Hole).clone();
         let mut differing: BTreeSet<u64> = blocks.iter().filter(|block| differs(&now(block), block)).copied().collect();
         let mut done = differing.is_empty().then_some((0, 0));
         for (index, entry) in begun.iter().enumerate() {
@@ -249,6 +250,12 @@ impl VolumeModel {
         for (at, mut entry) in begun.into_iter().enumerate().take(index + 1) {
             entry.changes.truncate(if at == index { count } else { usize::MAX });
             entry.fate = Fate::Answered;
+            for (block, cell) in &mut entry.changes {
+                // Reading cannot tell whether zeros became zeros of the other kind.
+                if *cell != now(block) && !differs(cell, block) && !differs(&now(block), block) {
+                    *cell = Cell::Zeros;
+                }
+            }
             self.now.extend(entry.changes.iter().cloned());
             self.order.push(entry);
         }

@@ -2,6 +2,10 @@
 //!
 //! A prepared file is allocated, written with zeros, synced and has its final name, all durable, before the first
 //! batch goes into it. A recycled one still holds old batches: their checksums are seeded with the old generation.
+//!
+//! There is always a file to spare for each that is given out: the next opening copies the journal, and must be able to
+//! on a disk that others have filled. Spare files are renamed and never given back to the file system in between, so
+//! nobody can take their room.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -24,6 +28,15 @@ const MAGIC: [u8; 8] = *b"SILTJNLG";
 const VERSION: u32 = 1;
 const INCOMPAT_KNOWN: u64 = 0;
 const ZERO_CHUNK_BYTES: usize = 1 << 20;
+
+/// Files of an earlier opening that are at least this long are of use to one whose own are longer: any batch fits.
+const USABLE_BYTES: u64 = 2 << 20;
+
+/// What a clean stop leaves of a file, for the next opening to begin with.
+const STOPPED_BYTES: u64 = 4 << 20;
+
+/// Files that a clean stop leaves: one to write, one to spare.
+const STOPPED_FILES: usize = 2;
 
 /// What the first page of a generation says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,9 +147,20 @@ impl GenerationHeader {
 pub(crate) struct GenerationFile {
     pub(crate) generation: Generation,
     pub(crate) file: Arc<dyn File>,
+    /// Its length; that of another opening's files if there was no room for a new one.
+    pub(crate) bytes: u64,
 }
 
 impl GenerationFile {
+    /// Opens the file of a generation.
+    pub(crate) fn open(device: &dyn Device, generation: Generation) -> Result<Self> {
+        let path = path(generation);
+        let fail = |error| Error::io("opening", &path, error);
+        let file = device.open(&path, Access::Buffered).map_err(fail)?;
+        let bytes = file.len().map_err(fail)?;
+        Ok(Self { generation, file, bytes })
+    }
+
     /// Waits until everything written to the file is on stable storage.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("syncing", path(self.generation), error))
@@ -162,18 +186,46 @@ struct Pool {
     next: Generation,
     ready: VecDeque<GenerationFile>,
     retired: Vec<GenerationFile>,
-    given_out: usize,
+    given_out_bytes: u64,
+    /// The old journal is still there, and what is given out is the copy of it.
+    copying: bool,
+}
+
+impl Pool {
+    fn count(&self) -> usize {
+        self.ready.len() + self.retired.len()
+    }
+
+    fn spare_bytes(&self) -> u64 {
+        self.ready.iter().chain(&self.retired).map(|file| file.bytes).sum()
+    }
+
+    /// True if the next file can be given out, and what is left then takes a copy of all that is given out.
+    fn can_give(&self) -> bool {
+        let Some(first) = self.ready.front() else { return false };
+        self.copying || self.spare_bytes() >= self.given_out_bytes + 2 * first.bytes
+    }
+
+    /// True if there are fewer spare files than it takes to give out another one of `file_bytes`.
+    fn is_short(&self, file_bytes: u64) -> bool {
+        self.spare_bytes() < self.given_out_bytes + 2 * file_bytes
+    }
+
+    fn take_retired(&mut self, is_wanted: impl Fn(&GenerationFile) -> bool) -> Option<GenerationFile> {
+        let at = self.retired.iter().rposition(is_wanted)?;
+        Some(self.retired.remove(at))
+    }
 }
 
 impl Generations {
-    /// A pool whose first prepared file will be generation `next`. `retired` are files of generations that are needed no
-    /// more. At most `files_max` files are kept for use.
+    /// A pool whose first prepared file will be generation `next`. At most `files_max` files are kept for use, and more
+    /// if it takes more to copy what is given out.
     pub(crate) fn new(device: Arc<dyn Device>, file_bytes: u64, files_max: usize, next: Generation) -> Self {
-        let pool = Pool { next, ready: VecDeque::new(), retired: Vec::new(), given_out: 0 };
+        let pool = Pool { next, ready: VecDeque::new(), retired: Vec::new(), given_out_bytes: 0, copying: true };
         Self { device, file_bytes, files_max, preparing: Mutex::new(()), pool: Mutex::new(pool) }
     }
 
-    /// Length of each file in bytes.
+    /// Length of a new file in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
@@ -181,7 +233,12 @@ impl Generations {
     /// Bytes of all files of the journal: prepared, recyclable, and given out.
     pub(crate) fn total_bytes(&self) -> u64 {
         let pool = self.pool.lock();
-        (pool.ready.len() + pool.retired.len() + pool.given_out) as u64 * self.file_bytes
+        pool.spare_bytes() + pool.given_out_bytes
+    }
+
+    /// Bytes of files that have still to be made so that `held` bytes of accepted writes have a journal, and a spare one.
+    pub(crate) fn missing_bytes(&self, held: u64) -> u64 {
+        (2 * (held + 2 * self.file_bytes)).saturating_sub(self.total_bytes())
     }
 
     /// Files prepared and not taken.
@@ -189,18 +246,28 @@ impl Generations {
         self.pool.lock().ready.len()
     }
 
+    /// True if another file should be prepared before one is needed: `ready_min` are to be ready.
+    pub(crate) fn is_short(&self, ready_min: usize) -> bool {
+        let pool = self.pool.lock();
+        pool.ready.len() < ready_min || pool.is_short(self.file_bytes)
+    }
+
     /// The next generation's file, prepared now if none is ready.
+    ///
+    /// # Errors
+    /// `OutOfSpace` also if there is one, and not enough besides to copy what would then be given out.
     pub(crate) fn take(&self) -> Result<GenerationFile> {
         loop {
             {
                 let mut pool = self.pool.lock();
-                if let Some(ready) = pool.ready.pop_front() {
-                    pool.given_out += 1;
+                if pool.can_give() {
+                    let ready = pool.ready.pop_front().expect("what can be given is there");
+                    pool.given_out_bytes += ready.bytes;
                     return Ok(ready);
                 }
             }
             let preparing = self.preparing.lock();
-            if self.ready_count() == 0 {
+            if !self.pool.lock().can_give() {
                 self.prepare_next(&preparing)?;
             }
         }
@@ -208,58 +275,123 @@ impl Generations {
 
     /// Prepares one more file. Takes long: zeros are written through to the disk, unless a retired file is recycled.
     pub(crate) fn prepare(&self) -> Result<()> {
-        self.prepare_next(&self.preparing.lock())
+        self.prepare_next(&self.preparing.lock())?;
+        self.remove_surplus()
     }
 
     /// Takes back a generation that is needed no more; the manifest says so durably.
     pub(crate) fn retire(&self, file: GenerationFile) -> Result<()> {
-        self.pool.lock().given_out -= 1;
+        self.pool.lock().given_out_bytes -= file.bytes;
         self.adopt(file)
     }
 
     /// Takes a file of an earlier opening, needed no more, for another use.
     pub(crate) fn adopt(&self, file: GenerationFile) -> Result<()> {
-        let mut pool = self.pool.lock();
-        let whole = file.file.len().is_ok_and(|len| len == self.file_bytes);
-        if whole && pool.retired.len() + pool.ready.len() < self.files_max {
-            pool.retired.push(file);
-            return Ok(());
+        if file.bytes < self.file_bytes.min(USABLE_BYTES) {
+            return remove(&*self.device, file.generation);
         }
-        drop(pool);
-        remove(&*self.device, file.generation)
+        self.pool.lock().retired.push(file);
+        self.remove_surplus()
     }
 
-    /// Removes every file of the pool, for a clean stop.
-    pub(crate) fn remove_all(&self) -> Result<()> {
+    /// Makes a short file to spare if there is none: a store that has just been made has none yet, and long ones take
+    /// their time. Best effort: the disk may be full.
+    pub(crate) fn ensure_spare(&self) -> Result<()> {
+        let _preparing = self.preparing.lock();
         let mut pool = self.pool.lock();
+        if pool.count() > 0 {
+            return Ok(());
+        }
+        let (generation, bytes) = (pool.next, self.file_bytes.min(STOPPED_BYTES));
+        match self.create(generation, bytes) {
+            Ok(file) => {
+                pool.next = generation.next();
+                pool.ready.push_back(GenerationFile { generation, file, bytes });
+                Ok(())
+            }
+            Err(Error::OutOfSpace) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The old journal has been given up: from now on there is a spare file for each that is given out.
+    pub(crate) fn end_copying(&self) -> Result<()> {
+        self.pool.lock().copying = false;
+        self.remove_surplus()
+    }
+
+    /// Removes retired files that are not needed for a copy of what is given out: more than are kept, or of a length
+    /// that new ones do not have.
+    fn remove_surplus(&self) -> Result<()> {
+        loop {
+            let mut pool = self.pool.lock();
+            let is_full = pool.count() > self.files_max;
+            let spare = pool.spare_bytes();
+            let needed = pool.given_out_bytes + 2 * self.file_bytes;
+            if pool.copying {
+                return Ok(());
+            }
+            let is_surplus = |file: &GenerationFile| {
+                (is_full || file.bytes != self.file_bytes) && spare - file.bytes >= needed
+            };
+            let Some(surplus) = pool.take_retired(is_surplus) else { return Ok(()) };
+            drop(pool);
+            remove(&*self.device, surplus.generation)?;
+        }
+    }
+
+    /// Removes every file of the pool but a few, cut short, which the next opening begins with. `last` is the one that
+    /// was written last.
+    pub(crate) fn stop(&self, last: GenerationFile) -> Result<()> {
+        let mut pool = self.pool.lock();
+        pool.given_out_bytes = 0;
         let Pool { ready, retired, .. } = &mut *pool;
-        ready.drain(..).chain(retired.drain(..)).try_for_each(|file| remove(&*self.device, file.generation))
+        let mut files: Vec<_> = std::iter::once(last).chain(ready.drain(..)).chain(retired.drain(..)).collect();
+        for file in files.drain(STOPPED_FILES.min(files.len())..) {
+            remove(&*self.device, file.generation)?;
+        }
+        for file in &mut files {
+            if file.bytes > STOPPED_BYTES {
+                let fail = |error| Error::io("cutting", path(file.generation), error);
+                file.file.set_len(STOPPED_BYTES).map_err(fail)?;
+                file.bytes = STOPPED_BYTES;
+            }
+        }
+        pool.retired = files;
+        Ok(())
     }
 
     /// A generation's number is used up only when its file is ready: a gap would end the chain.
     fn prepare_next(&self, _preparing: &MutexGuard<'_, ()>) -> Result<()> {
-        let (generation, retired) = {
+        let (generation, whole) = {
             let mut pool = self.pool.lock();
-            (pool.next, pool.retired.pop())
+            (pool.next, pool.take_retired(|file| file.bytes == self.file_bytes))
         };
-        let file = match retired {
+        let (file, bytes) = match whole {
             Some(old) => self.recycle(old, generation)?,
-            None => self.create(generation)?,
+            None => match self.create(generation, self.file_bytes) {
+                Ok(file) => (file, self.file_bytes),
+                Err(Error::OutOfSpace) => {
+                    let any = self.pool.lock().take_retired(|_| true).ok_or(Error::OutOfSpace)?;
+                    self.recycle(any, generation)?
+                }
+                Err(error) => return Err(error),
+            },
         };
         let mut pool = self.pool.lock();
         pool.next = generation.next();
-        pool.ready.push_back(GenerationFile { generation, file });
+        pool.ready.push_back(GenerationFile { generation, file, bytes });
         Ok(())
     }
 
-    fn recycle(&self, old: GenerationFile, generation: Generation) -> Result<Arc<dyn File>> {
+    fn recycle(&self, old: GenerationFile, generation: Generation) -> Result<(Arc<dyn File>, u64)> {
         let (from, to) = (path(old.generation), path(generation));
         self.device.rename(&from, &to).map_err(|error| Error::io("renaming", from, error))?;
         self.sync_names()?;
-        Ok(old.file)
+        Ok((old.file, old.bytes))
     }
 
-    fn create(&self, generation: Generation) -> Result<Arc<dyn File>> {
+    fn create(&self, generation: Generation, bytes: u64) -> Result<Arc<dyn File>> {
         let path = path(generation);
         let fail = |error| Error::io("preparing", &path, error);
         match self.device.remove(&path) {
@@ -267,7 +399,7 @@ impl Generations {
             _ => {}
         }
         let file = self.device.create(&path, Access::Buffered).map_err(fail)?;
-        self.fill_with_zeros(&file).map_err(|error| {
+        fill_with_zeros(&file, bytes).map_err(|error| {
             // Half a file is of no use to anybody; what matters is the error that made it so.
             if let Err(error) = self.device.remove(&path) {
                 tracing::warn!(path, %error, "a half prepared journal file cannot be removed");
@@ -278,21 +410,21 @@ impl Generations {
         Ok(file)
     }
 
-    fn fill_with_zeros(&self, file: &Arc<dyn File>) -> io::Result<()> {
-        file.allocate(0, self.file_bytes)?;
-        let zeros = vec![0; ZERO_CHUNK_BYTES];
-        let mut offset = 0;
-        while offset < self.file_bytes {
-            let len = zeros.len().min((self.file_bytes - offset) as usize);
-            file.write_at(&[IoSlice::new(&zeros[..len])], offset)?;
-            offset += len as u64;
-        }
-        file.sync_data()
-    }
-
     fn sync_names(&self) -> Result<()> {
         self.device.sync_directory(JOURNAL_DIRECTORY).map_err(|error| Error::io("syncing", JOURNAL_DIRECTORY, error))
     }
+}
+
+fn fill_with_zeros(file: &Arc<dyn File>, bytes: u64) -> io::Result<()> {
+    file.allocate(0, bytes)?;
+    let zeros = vec![0; ZERO_CHUNK_BYTES];
+    let mut offset = 0;
+    while offset < bytes {
+        let len = zeros.len().min((bytes - offset) as usize);
+        file.write_at(&[IoSlice::new(&zeros[..len])], offset)?;
+        offset += len as u64;
+    }
+    file.sync_data()
 }
 
 /// Removes a generation's file.

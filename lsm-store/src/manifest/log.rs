@@ -1,6 +1,6 @@
 //! The manifest's file: commits appended, synced, replayed, and started anew by a checkpoint.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use zerocopy::little_endian::{U16, U32, U64};
@@ -44,14 +44,21 @@ const _: () = assert!(HEADER_BYTES == 32);
 /// Commits start at multiples of this.
 const COMMIT_ALIGNMENT: u64 = 32;
 
+/// A file with the room it has.
+struct Allocated {
+    file: Arc<dyn File>,
+    bytes: u64,
+}
+
 /// The manifest open for commits.
 pub(crate) struct Manifest {
     device: Arc<dyn Device>,
     store: StoreId,
     id: u64,
-    file: Arc<dyn File>,
+    file: Allocated,
+    /// The file before, as long as this one: room for the next checkpoint that nobody can take.
+    spare: Option<Allocated>,
     end: u64,
-    allocated: u64,
     checkpoint_bytes: u64,
     previous: u32,
     sequence: u64,
@@ -150,7 +157,8 @@ fn refuse_later_commits(seal: &Seal, path: &str, bytes: &[u8], opened: &Opened) 
 }
 
 impl Manifest {
-    /// Starts manifest file `id` with a checkpoint of `state`, synced, its name too. The superblock does not name it yet.
+    /// Starts manifest file `id` with a checkpoint of `state`, synced, its name too. The superblock does not name it yet:
+    /// it names `id - 1`. Another file that is there is renamed and written over, so that a full disk has room for it.
     pub(crate) fn create(
         device: &Arc<dyn Device>,
         store: StoreId,
@@ -160,20 +168,23 @@ impl Manifest {
     ) -> Result<Self> {
         let path = path(id);
         let fail = |error| Error::io("writing", &path, error);
-        match device.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-            _ => {}
-        }
-        let file = device.create(&path, Access::Buffered).map_err(fail)?;
         let (bytes, checksum) = encode_commit(&Seal::new(store, Kind(*b"MANI"), id), 0, 0, sequence, &state.to_edits());
         let end = bytes.len() as u64;
-        let allocated = (end + ALLOCATE_BYTES).next_multiple_of(ALLOCATE_BYTES);
-        file.allocate(0, allocated).map_err(fail)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0).map_err(fail)?;
-        file.sync_data().map_err(fail)?;
-        device.sync_directory(MANIFEST_DIRECTORY).map_err(fail)?;
+        let file = match longest_leftover(&**device, &[id - 1])? {
+            Some((leftover, _)) if leftover == id => device.open(&path, Access::Buffered).map_err(fail)?,
+            Some((leftover, file)) => {
+                device.rename(&self::path(leftover), &path).map_err(fail)?;
+                file
+            }
+            None => device.create(&path, Access::Buffered).map_err(fail)?,
+        };
+        let mut file = Allocated { bytes: file.len().map_err(fail)?, file };
+        file.make_room(end, &path)?;
+        file.file.write_at(&[IoSlice::new(&bytes)], 0).map_err(fail)?;
+        file.file.sync_data().map_err(|error| Error::io("syncing", &path, error))?;
+        device.sync_directory(MANIFEST_DIRECTORY).map_err(|error| Error::io("syncing", MANIFEST_DIRECTORY, error))?;
         let device = Arc::clone(device);
-        Ok(Self { device, store, id, file, end, allocated, checkpoint_bytes: end, previous: checksum, sequence })
+        Ok(Self { device, store, id, file, spare: None, end, checkpoint_bytes: end, previous: checksum, sequence })
     }
 
     /// The file's id, for the superblock.
@@ -191,6 +202,11 @@ impl Manifest {
         self.end
     }
 
+    /// Bytes of this file and the spare one.
+    pub(crate) fn allocated_bytes(&self) -> u64 {
+        self.file.bytes + self.spare.as_ref().map_or(0, |spare| spare.bytes)
+    }
+
     /// True if a checkpoint into a new file is due.
     pub(crate) fn is_long(&self) -> bool {
         self.end > CHECKPOINT_BYTES && self.end > 2 * self.checkpoint_bytes
@@ -203,39 +219,86 @@ impl Manifest {
         let seal = Seal::new(self.store, Kind(*b"MANI"), self.id);
         let sequence = self.sequence + 1;
         let (bytes, checksum) = encode_commit(&seal, self.end, self.previous, sequence, edits);
-        self.make_room(bytes.len() as u64, &path)?;
+        self.file.make_room(self.end + bytes.len() as u64, &path)?;
+        if let Some(spare) = &mut self.spare {
+            spare.follow(self.file.bytes);
+        }
         let fail = |error| Error::io("writing", &path, error);
-        self.file.write_at(&[IoSlice::new(&bytes)], self.end).map_err(fail)?;
-        self.file.sync_data().map_err(|error| Error::io("syncing", &path, error))?;
+        self.file.file.write_at(&[IoSlice::new(&bytes)], self.end).map_err(fail)?;
+        self.file.file.sync_data().map_err(|error| Error::io("syncing", &path, error))?;
         self.end += bytes.len() as u64;
         self.previous = checksum;
         self.sequence = sequence;
         Ok(())
     }
 
-    fn make_room(&mut self, bytes: u64, path: &str) -> Result<()> {
-        let needed = (self.end + bytes + ALLOCATE_BYTES).next_multiple_of(ALLOCATE_BYTES);
-        if needed > self.allocated {
-            self.file
-                .allocate(self.allocated, needed - self.allocated)
-                .map_err(|error| Error::io("extending", path, error))?;
-            self.allocated = needed;
-        }
-        Ok(())
-    }
-
-    /// Removes manifest files other than this one.
-    pub(crate) fn remove_others(&self) -> Result<()> {
-        let own = format!("{:016x}", self.id);
-        let fail = |error| Error::io("listing", MANIFEST_DIRECTORY, error);
-        for name in self.device.list(MANIFEST_DIRECTORY).map_err(fail)? {
-            if name != own {
+    /// Removes manifest files other than this one and the longest of the others, which is kept to spare.
+    pub(crate) fn remove_others(&mut self) -> Result<()> {
+        let fail = |error| Error::io("opening", MANIFEST_DIRECTORY, error);
+        let spare = longest_leftover(&*self.device, &[self.id])?;
+        let kept = [Some(self.id), spare.as_ref().map(|(id, _)| *id)];
+        for name in list(&*self.device)? {
+            if !kept.contains(&parse(&name)) {
                 let path = format!("{MANIFEST_DIRECTORY}/{name}");
                 self.device.remove(&path).map_err(|error| Error::io("removing", &path, error))?;
             }
         }
+        if let Some((_, file)) = spare {
+            let mut spare = Allocated { bytes: file.len().map_err(fail)?, file };
+            spare.follow(self.file.bytes);
+            self.spare = Some(spare);
+        }
         Ok(())
     }
+}
+
+impl Allocated {
+    /// Makes room up to `end`, and for what comes next. It is enough if there is room up to `end`.
+    fn make_room(&mut self, end: u64, path: &str) -> Result<()> {
+        let wanted = (end + ALLOCATE_BYTES).next_multiple_of(ALLOCATE_BYTES);
+        if wanted <= self.bytes {
+            return Ok(());
+        }
+        match self.file.allocate(self.bytes, wanted - self.bytes) {
+            Ok(()) => self.bytes = wanted,
+            Err(error) => match Error::io("extending", path, error) {
+                Error::OutOfSpace if end <= self.bytes => {}
+                error => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    /// Makes the spare file as long as the current one. That it cannot be is no reason to refuse a commit: the store
+    /// opens as long as a checkpoint fits, which is shorter.
+    fn follow(&mut self, bytes: u64) {
+        if bytes > self.bytes && self.file.allocate(self.bytes, bytes - self.bytes).is_ok() {
+            self.bytes = bytes;
+        }
+    }
+}
+
+fn list(device: &dyn Device) -> Result<Vec<String>> {
+    device.list(MANIFEST_DIRECTORY).map_err(|error| Error::io("listing", MANIFEST_DIRECTORY, error))
+}
+
+fn parse(name: &str) -> Option<u64> {
+    u64::from_str_radix(name, 16).ok().filter(|id| path(*id).ends_with(name))
+}
+
+/// The longest manifest file that is not one of `except`: nothing names it, and it has room.
+fn longest_leftover(device: &dyn Device, except: &[u64]) -> Result<Option<(u64, Arc<dyn File>)>> {
+    let mut longest = None;
+    let mut bytes_max = 0;
+    for id in list(device)?.iter().filter_map(|name| parse(name)).filter(|id| !except.contains(id)) {
+        let fail = |error| Error::io("opening", path(id), error);
+        let file = device.open(&path(id), Access::Buffered).map_err(fail)?;
+        let bytes = file.len().map_err(fail)?;
+        if longest.is_none() || bytes > bytes_max {
+            (longest, bytes_max) = (Some((id, file)), bytes);
+        }
+    }
+    Ok(longest)
 }
 
 #[cfg(test)]

@@ -130,8 +130,8 @@ impl Inner {
     fn step_upkeep(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
         let mut unprepared = None;
-        if self.generations.ready_count() < READY_FILES {
-            match self.generations.prepare().map_err(|error| self.poison_unless_full(error)) {
+        if self.generations.is_short(READY_FILES) {
+            match self.prepare_generation().map_err(|error| self.poison_unless_full(error)) {
                 Ok(()) => return Ok(true),
                 // The rest needs less room, and a merge may even give some back.
                 Err(Error::OutOfSpace) => unprepared = Some(Error::OutOfSpace),
@@ -169,7 +169,8 @@ impl Inner {
             return Ok(());
         }
         loop {
-            self.space.admit(&*self.device, bytes, self.pace.held() + bytes)?;
+            let held = self.pace.held() + bytes;
+            self.space.admit(&*self.device, bytes, held, || self.generations.missing_bytes(held))?;
             if self.pace.try_hold(bytes) {
                 break;
             }
@@ -184,10 +185,15 @@ impl Inner {
     }
 
     /// Holds memory for replayed records, making room by flushing here and now: nobody else does during recovery.
+    ///
+    /// Without room for a flush job the budget is exceeded rather than the store left shut: by no more than the journal's
+    /// length, which the budget of the opening that wrote it bounds.
     pub(super) fn hold_replayed(&self, bytes: u64) -> Result<()> {
-        while self.pace.is_full(bytes) {
-            if !self.step_flush()? {
-                self.freeze()?;
+        while self.pace.is_full(bytes) && self.has_room_to_work()? {
+            match self.step_flush().and_then(|flushed| if flushed { Ok(()) } else { self.freeze() }) {
+                Ok(()) => {}
+                Err(Error::OutOfSpace) => break,
+                Err(error) => return Err(error),
             }
         }
         self.pace.hold(bytes);

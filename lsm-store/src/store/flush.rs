@@ -62,12 +62,11 @@ impl Inner {
             }
         }
         self.top_up_ids()?;
-        self.release_for_work()?;
+        let _lent = self.lend_for_work()?;
         let flushed = self.flush(&memtable).map_err(|error| self.poison_unless_full(error));
         if flushed.is_err() {
             self.pace.restart_progress();
         }
-        self.refill_after_work();
         flushed.map(|()| true)
     }
 

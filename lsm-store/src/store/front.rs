@@ -238,7 +238,7 @@ impl Inner {
 
     fn make_room(&self, front: &mut Front, record_count: usize, payload_bytes: usize) -> Result<()> {
         self.refuse_if_poisoned()?;
-        if front.offset + batch::batch_bytes(record_count, payload_bytes) > self.generations.file_bytes() {
+        if front.offset + batch::batch_bytes(record_count, payload_bytes) > front.file.bytes {
             self.rotate(front)?;
         }
         Ok(())
@@ -274,7 +274,7 @@ impl Inner {
             previous,
             synced: marks.synced,
             manifest: marks.manifest,
-            file_bytes: self.generations.file_bytes(),
+            file_bytes: file.bytes,
         };
         file.write(&[IoSlice::new(&header.encode(self.store))], 0).map_err(|error| self.poison(error))?;
         if self.is_recovering() {

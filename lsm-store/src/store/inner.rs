@@ -142,6 +142,11 @@ impl Inner {
         }
     }
 
+    /// True if nothing is accepted any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.poison.get().is_some()
+    }
+
     pub(super) fn refuse_if_poisoned(&self) -> Result<()> {
         if self.poison.get().is_some() { Err(self.poisoned()) } else { Ok(()) }
     }

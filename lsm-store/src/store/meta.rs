@@ -67,6 +67,11 @@ impl Meta {
         self.manifest.as_ref().map_or(0, Manifest::len_bytes)
     }
 
+    /// Bytes of the files of the manifest, used or not.
+    pub(super) fn manifest_allocated_bytes(&self) -> u64 {
+        self.manifest.as_ref().map_or(0, Manifest::allocated_bytes)
+    }
+
     /// When the store was created, in milliseconds since the Unix epoch.
     pub(super) fn created_ms(&self) -> u64 {
         self.superblock.created_ms
@@ -119,7 +124,7 @@ fn switch(
     sequence: u64,
     state: &State,
 ) -> Result<(Superblock, Manifest)> {
-    let manifest = Manifest::create(device, superblock.store, superblock.manifest + 1, sequence, state)?;
+    let mut manifest = Manifest::create(device, superblock.store, superblock.manifest + 1, sequence, state)?;
     let generation = superblock.generation + 1;
     let superblock = Superblock { manifest: manifest.id(), sequence: manifest.sequence(), generation, ..superblock };
     superblock::update(&**device, &superblock).map_err(|error| match error {

@@ -140,7 +140,7 @@ fn open_read_only(
         Ok(())
     })?;
     let meta = Meta::read_only(found.superblock, found.state);
-    let file = GenerationFile { generation: start.tail, file: Arc::new(NoFile) };
+    let file = GenerationFile { generation: start.tail, file: Arc::new(NoFile), bytes: 0 };
     let generations = Generations::new(Arc::clone(&environment.device), 0, 0, start.tail);
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
     for (id, lsn) in lsns {
@@ -174,21 +174,28 @@ fn open_for_writing(
     let (start, store, sequence) = (found.state.journal, found.superblock.store, found.sequence);
     let files = crate::journal::replay::list(&*device)?;
     // A store that is damaged, or newer, is left as it is: nothing is changed before all of the journal was looked at.
-    recovery::replay(&*device, store, &files, &start, sequence, |_, _| Ok(()))?;
+    let chain = recovery::replay(&*device, store, &files, &start, sequence, |_, _| Ok(()))?;
     space::cut_ballast(&*device, FILES_MAX as u64 * options.budget.generation_bytes)?;
     let beyond = files.last().map_or(start.tail, |last| last.next()).max(start.tail);
     let generations = Generations::new(Arc::clone(&device), options.budget.generation_bytes, FILES_MAX, beyond);
-    recovery::sync_old_journal(&*device, &files)?;
+    recovery::sync_old_journal(&*device, &chain)?;
+    // The new manifest takes the room of a file that the superblock does not name: no copy of it may.
+    superblock::settle(&*device, &found.superblock)?;
     // The new manifest file says the same as the old one; the journal it names is still the old one.
     let meta = Meta::begin(&device, found.superblock, found.state, found.sequence + 1)?;
     // Only now: the commits of the old file were read, which does not mean that they are on stable storage. If the last
     // of them were lost, what they had replaced would still be needed.
     remove_leftovers(&*device, &meta.state)?;
+    // Files in which nothing counts take the copy of the journal where there is no room for new ones.
+    for &generation in files.iter().filter(|generation| !chain.contains(generation)) {
+        generations.adopt(GenerationFile::open(&*device, generation)?)?;
+    }
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
-    recovery::replay(&*device, store, &files, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
-    inner.finish_recovery(&files)?;
+    recovery::replay(&*device, store, &chain, &start, sequence, |_, payloads| inner.append_replayed(payloads))?;
+    inner.finish_recovery(&chain)?;
+    inner.generations.ensure_spare()?;
     inner.open_ballast()?;
     Ok(inner)
 }
@@ -228,7 +235,7 @@ fn assemble(
         previous: 0,
         synced: Sequence(first.0 - 1),
         manifest: meta.sequence(),
-        file_bytes: generations.file_bytes(),
+        file_bytes: file.bytes,
     };
     if !read_only {
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;
@@ -347,6 +354,7 @@ impl Inner {
         let _ = self.poison.set(Error::Closed);
         self.written.fail();
         self.pace.stop();
+        self.refill_ballast();
         self.lock.lock().take();
         Ok(())
     }
@@ -390,8 +398,7 @@ impl Inner {
         // No journal will vouch for this commit: the superblock does.
         meta.vouch(&self.device).map_err(|error| self.poison(error))?;
         let _ = self.poison.set(Error::Closed);
-        generation::remove(&*self.device, front.file.generation)?;
-        self.generations.remove_all()?;
+        self.generations.stop(front.file.clone())?;
         Ok(true)
     }
 

@@ -32,7 +32,8 @@ struct Break {
 }
 
 /// Follows the journal from `start` and hands every record of the chain to `sink`, in order, with its payload. `files`
-/// are the generations that were there before the opening began: those it makes itself may come and go meanwhile.
+/// are the generations to look at: those that the opening makes itself may come and go meanwhile. Returns the
+/// generations of the chain: no other is needed.
 pub(super) fn replay(
     device: &dyn Device,
     store: StoreId,
@@ -40,18 +41,22 @@ pub(super) fn replay(
     start: &JournalStart,
     manifest_sequence: u64,
     mut sink: impl FnMut(&Batch, &[(Record, Cow<'_, [u8]>)]) -> Result<()>,
-) -> Result<()> {
+) -> Result<Vec<Generation>> {
     let wanted: Vec<_> = files.iter().copied().filter(|generation| *generation >= start.tail).collect();
     if !start.exists {
         let end = ChainEnd { next: start.first, previous: 0, offset: 0 };
         let broken = Break { end, path: String::new(), behind: wanted, within: None, manifest: 0 };
-        return refuse_damage(device, store, start, &broken, manifest_sequence);
+        refuse_damage(device, store, start, &broken, manifest_sequence)?;
+        return Ok(Vec::new());
     }
     if wanted.first() != Some(&start.tail) {
         return Err(Error::corrupt(generation::path(start.tail), 0, "the journal file is missing"));
     }
     let broken = follow(device, store, start, &wanted, &mut sink)?;
-    refuse_damage(device, store, start, &broken, manifest_sequence)
+    refuse_damage(device, store, start, &broken, manifest_sequence)?;
+    // The first one counts even if it never began: the manifest says that it is there.
+    let last = broken.within.unwrap_or(start.tail);
+    Ok(wanted.into_iter().filter(|generation| *generation <= last).collect())
 }
 
 fn follow(
@@ -216,11 +221,8 @@ impl Inner {
         self.recovering.store(false, Ordering::Release);
         drop(meta);
         for &generation in old {
-            let path = generation::path(generation);
-            let file = self.device.open(&path, Access::Buffered);
-            let file = file.map_err(|error| Error::io("opening", &path, error))?;
-            self.generations.adopt(GenerationFile { generation, file })?;
+            self.generations.adopt(GenerationFile::open(&*self.device, generation)?)?;
         }
-        Ok(())
+        self.generations.end_copying()
     }
 }

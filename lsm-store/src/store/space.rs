@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 
 use super::inner::Inner;
+use super::meta::Meta;
 use crate::device::{Access, Device, File};
 use crate::error::{Error, Result};
 use crate::manifest::{Edit, State};
 use crate::segment::SEGMENT_BYTES_MAX;
+use crate::superblock::SUPERBLOCK_BYTES;
 
 /// Name of the file that holds free room.
 pub(crate) const BALLAST_FILE: &str = "ballast";
@@ -45,13 +47,14 @@ struct Ballast {
     capacity_bytes: Option<u64>,
     file: Option<Arc<dyn File>>,
     len: u64,
-    /// What was cut for the work that is under way.
+    /// What was cut for the work that is under way, and how many pieces of work that is.
     lent: u64,
+    borrowers: usize,
 }
 
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
-        let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0 };
+        let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, borrowers: 0 };
         Self { granted: AtomicI64::new(0), ballast: Mutex::new(ballast) }
     }
 
@@ -60,13 +63,20 @@ impl SpaceLedger {
         self.ballast.lock().capacity_bytes
     }
 
-    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed.
-    pub(super) fn admit(&self, device: &dyn Device, bytes: u64, held: u64) -> Result<()> {
+    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed. `journal` tells how much
+    /// room journal files for them have still to take.
+    pub(super) fn admit(
+        &self,
+        device: &dyn Device,
+        bytes: u64,
+        held: u64,
+        journal: impl FnOnce() -> u64,
+    ) -> Result<()> {
         if self.granted.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64 {
             return Ok(());
         }
         let room = self.room(device)?;
-        let left = room.saturating_sub(worst_case(held));
+        let left = room.saturating_sub(worst_case(held) + journal());
         if left == 0 {
             self.granted.store(0, Ordering::Relaxed);
             return Err(Error::OutOfSpace);
@@ -88,22 +98,33 @@ impl SpaceLedger {
         Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
     }
 
-    /// Cuts the ballast so that files of the store can grow by `bytes`.
-    pub(super) fn release(&self, bytes: u64) -> Result<()> {
+    /// Cuts the ballast so that files of the store can grow by `bytes`, until [`SpaceLedger::give_back`].
+    fn lend(&self, bytes: u64) -> Result<()> {
         let mut ballast = self.ballast.lock();
         let len = ballast.len.saturating_sub(bytes);
         let cut = ballast.len - len;
         ballast.resize(len)?;
         ballast.lent += cut;
+        ballast.borrowers += 1;
         Ok(())
     }
 
-    /// Fills the ballast up to the capacity, when the files of the store take `used` bytes.
-    pub(super) fn refill(&self, used: u64) -> Result<()> {
+    /// A piece of work has ended; true if it was the last one under way.
+    fn give_back(&self) -> bool {
         let mut ballast = self.ballast.lock();
-        ballast.lent = 0;
+        ballast.borrowers -= 1;
+        ballast.borrowers == 0
+    }
+
+    /// Fills the ballast up to the capacity, when the files of the store take `used` bytes.
+    fn refill(&self, used: u64) -> Result<()> {
+        let mut ballast = self.ballast.lock();
+        if ballast.borrowers == 0 {
+            ballast.lent = 0;
+        }
         let Some(capacity) = ballast.capacity_bytes else { return Ok(()) };
-        ballast.resize(capacity.saturating_sub(used))
+        let lent = ballast.lent;
+        ballast.resize(capacity.saturating_sub(used + lent))
     }
 
     fn open(&self, device: &dyn Device, capacity_bytes: Option<u64>) -> Result<()> {
@@ -168,6 +189,17 @@ pub(super) fn used_bytes(state: &State) -> u64 {
     segments + state.runs.values().map(|run| run.bytes).sum::<u64>()
 }
 
+/// Room that is not held for the time being, because a piece of work takes some of it.
+pub(super) struct Lent<'a>(&'a Inner);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if self.0.space.give_back() {
+            self.0.refill_ballast();
+        }
+    }
+}
+
 impl Inner {
     /// Holds the capacity that the manifest names, or lets go of a ballast that is there without one.
     pub(super) fn open_ballast(&self) -> Result<()> {
@@ -175,23 +207,44 @@ impl Inner {
         self.space.open(&*self.device, meta.state.capacity_bytes)?;
         drop(meta);
         // A store that cannot hold all of its capacity still opens: what is in it can be read and deleted.
-        self.refill_after_work();
+        self.refill_ballast();
         Ok(())
     }
 
-    /// Bytes the store takes, journal and manifest included.
-    pub(super) fn used_bytes(&self, state: &State) -> u64 {
-        used_bytes(state) + self.generations.total_bytes()
+    /// Bytes the store takes, journal, manifest and superblock included.
+    fn used_bytes(&self, meta: &Meta) -> u64 {
+        let fixed = meta.manifest_allocated_bytes() + SUPERBLOCK_BYTES;
+        used_bytes(&meta.state) + self.generations.total_bytes() + fixed
     }
 
-    /// Before work that makes segments and runs.
-    pub(super) fn release_for_work(&self) -> Result<()> {
-        self.space.release(WORK_BYTES)
+    /// True if there is room for a flush job or a merge.
+    pub(super) fn has_room_to_work(&self) -> Result<bool> {
+        let space = self.device.space().map_err(|error| Error::io("asking for", "free space", error))?;
+        Ok(space.available_bytes >= WORK_BYTES)
     }
 
-    /// After it. That the ballast cannot grow back is not the work's failure: somebody else took the room.
-    pub(super) fn refill_after_work(&self) {
-        let used = self.used_bytes(&self.meta.lock().state);
+    /// Prepares a journal file.
+    pub(super) fn prepare_generation(&self) -> Result<()> {
+        let _lent = self.lend(self.generations.file_bytes())?;
+        self.generations.prepare()
+    }
+
+    /// Room for work that makes segments and runs, until what is returned is dropped.
+    pub(super) fn lend_for_work(&self) -> Result<Lent<'_>> {
+        self.lend(WORK_BYTES)
+    }
+
+    fn lend(&self, bytes: u64) -> Result<Lent<'_>> {
+        self.space.lend(bytes)?;
+        Ok(Lent(self))
+    }
+
+    /// Fills the ballast up. That it cannot grow back is nobody's failure: somebody else took the room.
+    pub(super) fn refill_ballast(&self) {
+        let used = self.used_bytes(&self.meta.lock());
+        // A store that runs keeps room for the journal files that it has still to make.
+        let missing = if self.is_stopped() { 0 } else { self.generations.missing_bytes(0) };
+        let used = used + missing;
         if let Err(error) = self.space.refill(used) {
             tracing::warn!(%error, "the store's capacity cannot be held in full");
         }
@@ -201,7 +254,7 @@ impl Inner {
     pub(super) fn set_capacity(&self, capacity_bytes: Option<u64>) -> Result<()> {
         self.refuse_if_unwritable()?;
         let mut meta = self.meta.lock();
-        let used = self.used_bytes(&meta.state);
+        let used = self.used_bytes(&meta) + self.generations.missing_bytes(0);
         if capacity_bytes.is_some_and(|capacity| capacity < used + WORK_BYTES) {
             return Err(Error::Invalid { what: "the capacity", must: "at least what the store uses now and 80 MiB" });
         }

@@ -207,7 +207,7 @@ mod shortage;
 
 /// Flips a bit of the manifest's last commit.
 fn damage_last_commit(device: &SimDevice) {
-    let name = device.list("manifest").unwrap().remove(0);
+    let name = device.list("manifest").unwrap().pop().unwrap();
     let path = format!("manifest/{name}");
     let file = device.open(&path, crate::device::Access::Buffered).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];

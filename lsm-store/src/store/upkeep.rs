@@ -22,7 +22,7 @@ impl Inner {
             return Ok(self.build_filters(&version));
         };
         self.top_up_ids()?;
-        self.release_for_work()?;
+        let _lent = self.lend_for_work()?;
         let edit = match self.merge(&plan, &version) {
             Err(error @ Error::Corrupt { .. }) => {
                 // Reads of what is damaged fail by themselves; everything else goes on, with more runs than it should have.
@@ -48,7 +48,6 @@ impl Inner {
         drop(meta);
         self.counters.count_written(&[], &written);
         self.counters.merges.fetch_add(1, Ordering::Relaxed);
-        self.refill_after_work();
         Ok(true)
     }
 

@@ -150,6 +150,28 @@ fn a_power_cut_during_a_recovery_that_flushes_leaves_a_prefix() {
     }
 }
 
+/// An opening wrote its manifest over a file that a copy of the superblock still named.
+#[test]
+fn a_power_cut_during_the_opening_after_an_opening_that_was_killed_leaves_a_store() {
+    let device = SimDevice::new(17, Faults::none());
+    new_store(&device).close().unwrap();
+    device.record();
+    drop(reopened(&device));
+    let first = device.recording();
+    for killed in 0..=first.len() {
+        let dead = first.at(killed).process_death();
+        dead.record();
+        drop(reopened(&dead));
+        let second = dead.recording();
+        for count in (0..=second.len()).filter(|count| (count + killed) % 3 == 0) {
+            for choice in [CrashChoice::Nothing, CrashChoice::RandomSectors((killed * 100 + count) as u64)] {
+                let opened = Store::open(environment(&second.at(count).image(&choice)), options());
+                assert!(opened.is_ok(), "{killed} {count} {choice:?}: {}", opened.err().unwrap());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_view_tells_how_far_it_has_been_flushed() {
     let device = SimDevice::new(15, Faults::none());

@@ -1,7 +1,7 @@
 //! A full disk breaks nothing and leaves nothing behind.
 
 use super::*;
-use crate::device::sim::{Fault, OperationKind, SimOptions, Trigger};
+use crate::device::sim::{CrashChoice, Fault, OperationKind, SimOptions, Trigger};
 use crate::error::ErrorKind;
 
 fn record(number: u8, len: usize) -> Vec<Record> {
@@ -12,7 +12,7 @@ fn record(number: u8, len: usize) -> Vec<Record> {
 fn a_commit_is_made_although_there_is_no_room_for_the_checkpoint_that_is_due() {
     let device = SimDevice::new(21, Faults::none());
     let store = new_store(&device);
-    device.inject(Trigger::on(OperationKind::Create).under("manifest/").forever(), Fault::NoSpace);
+    device.inject(Trigger::on(OperationKind::Rename).under("manifest/").forever(), Fault::NoSpace);
     for number in 0..7 {
         store.put_records(record(number, 1 << 20)).unwrap();
     }
@@ -89,4 +89,101 @@ fn a_store_open_for_reading_has_no_work_to_do() {
     let read_only = Options { read_only: true, ..options() };
     let store = Store::open(environment(&device.read_only()), read_only).unwrap();
     assert!(!store.step().unwrap());
+}
+
+/// Others take all the room there is.
+fn fill_up(device: &SimDevice) {
+    let space = device.space().unwrap();
+    device.set_capacity(Some(space.total_bytes - space.available_bytes));
+}
+
+fn used_bytes(device: &SimDevice) -> u64 {
+    let space = device.space().unwrap();
+    space.total_bytes - space.available_bytes
+}
+
+/// Opening took room for a manifest and a copy of the journal from the file system, and failed if there was none.
+#[test]
+fn a_store_opens_on_a_disk_that_others_have_filled_as_often_as_one_likes() {
+    let device = SimDevice::new(27, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    let data = pattern(1, 40 * BLOCK);
+    while store.step().unwrap() {}
+    write(&volume, 0, &data);
+    volume.flush().unwrap();
+    let id = volume.id();
+    drop((volume, store));
+    let mut device = device.process_death();
+    fill_up(&device);
+    for round in 0..6 {
+        let store = Store::open(environment(&device), options()).unwrap();
+        let volume = store.volume(id).unwrap();
+        assert!(read(&volume, 0, data.len()) == data, "round {round}");
+        volume.flush().unwrap();
+        store.put_records(record(round, 1)).unwrap();
+        let written = volume.write(&[Write { offset: 0, data: &data[..BLOCK] }]);
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::OutOfSpace);
+        match round % 3 {
+            0 => store.close().unwrap(),
+            1 => device = device.crash_image(&CrashChoice::Nothing),
+            _ => device = device.process_death(),
+        }
+        drop((volume, store));
+    }
+    let store = Store::open(environment(&device), options()).unwrap();
+    device.set_capacity(None);
+    let volume = store.volume(id).unwrap();
+    write(&volume, 0, &data);
+    volume.flush().unwrap();
+    settle(&store);
+    assert!(read(&volume, 0, data.len()) == data);
+}
+
+/// Files of another length than new ones would have are used where there is no room for those.
+#[test]
+fn a_store_opens_on_a_full_disk_with_another_memory_budget() {
+    for (before, after) in [(48 << 20, 128 << 20), (128 << 20, 48 << 20)] {
+        let device = SimDevice::new(28, Faults::none());
+        Store::create(&environment(&device), Settings::default()).unwrap();
+        let open = |device: &SimDevice, memory| {
+            Store::open(environment(device), Options { budget: Budget::divide(memory), ..options() })
+        };
+        let store = open(&device, before).unwrap();
+        let volume = new_volume(&store, 8 << 20);
+        while store.step().unwrap() {}
+        let data = pattern(2, 40 * BLOCK);
+        write(&volume, 0, &data);
+        volume.flush().unwrap();
+        let id = volume.id();
+        drop((volume, store));
+        let device = device.process_death();
+        fill_up(&device);
+        let store = open(&device, after).unwrap();
+        assert!(read(&store.volume(id).unwrap(), 0, data.len()) == data);
+        device.set_capacity(None);
+        store.close().unwrap();
+    }
+}
+
+/// The sum was what the capacity lacked of the manifest, and after a clean stop of the journal too.
+#[test]
+fn a_store_with_a_capacity_takes_exactly_that_while_it_runs_and_while_it_is_stopped() {
+    const CAPACITY: u64 = 256 << 20;
+    let device = SimDevice::new(29, Faults::none());
+    Store::create(&environment(&device), Settings { capacity_bytes: Some(CAPACITY) }).unwrap();
+    for _ in 0..2 {
+        let store = Store::open(environment(&device), options()).unwrap();
+        let volume = new_volume(&store, 1 << 20);
+        write(&volume, 0, &pattern(1, 40 * BLOCK));
+        settle(&store);
+        assert_eq!(used_bytes(&device), CAPACITY);
+        store.put_records(vec![Record { key: vec![1], value: Some(vec![1; 3 << 20]) }]).unwrap();
+        store.close().unwrap();
+        assert_eq!(used_bytes(&device), CAPACITY);
+    }
+    let store = Store::open(environment(&device), options()).unwrap();
+    while store.step().unwrap() {}
+    drop(store);
+    assert_eq!(used_bytes(&device), CAPACITY);
 }
