@@ -32,7 +32,11 @@ pub fn range(maker: &dyn Maker, seed: u64, operations: usize) -> Result<(u64, u6
 }
 
 fn workload(seed: u64, operations: usize) -> Vec<Operation> {
-    generate(seed, operations, Profile { restarts: true, power_cuts: true, reads: true, blocks_max: 64, ..Profile::SMALL })
+    generate(
+        seed,
+        operations,
+        Profile { restarts: true, power_cuts: true, reads: true, blocks_max: 64, ..Profile::SMALL },
+    )
 }
 
 /// Runs the workload of `seed` on a disk of `capacity_bytes`; how many operations were refused for want of room.

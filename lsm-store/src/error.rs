@@ -90,6 +90,15 @@ pub enum Error {
         /// The value found.
         found: u64,
     },
+    /// A store opened for reading only has no other place for the journal than memory.
+    #[error(
+        "the journal holds more than the {limit} bytes of memory there are for it; open the store for writing once \
+         (`silt serve`), which empties the journal, or allow more memory"
+    )]
+    JournalTooLong {
+        /// The memory, in bytes.
+        limit: u64,
+    },
     /// Bytes on disk that are not what was written.
     #[error("{file} is damaged at byte {offset}: {why}")]
     Corrupt {
@@ -137,7 +146,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchVolume(_) | Self::NoStore => ErrorKind::NotFound,
-            Self::BeyondEnd { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::BeyondEnd { .. } | Self::Invalid { .. } | Self::JournalTooLong { .. } => ErrorKind::Invalid,
             Self::StoreExists => ErrorKind::Exists,
             Self::Locked | Self::Closed => ErrorKind::Busy,
             Self::ReadOnly => ErrorKind::ReadOnly,

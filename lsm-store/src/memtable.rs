@@ -189,6 +189,40 @@ impl Memtable {
         }
     }
 
+    /// Entries and ranges held.
+    pub(crate) fn len(&self) -> usize {
+        self.entry_count.load(Ordering::Relaxed) + self.range_count.load(Ordering::Relaxed)
+    }
+
+    /// What the memtable says of `[from, to)` to those who read `lineage`: pieces (first block, end, content), in order,
+    /// that leave out what it does not know. Costs as much as there are blocks or entries, whichever is less.
+    pub(crate) fn collect(
+        &self,
+        lineage: &Lineage,
+        from: BlockIndex,
+        to: BlockIndex,
+    ) -> Vec<(BlockIndex, BlockIndex, Content)> {
+        let mut borders = self.ranges.read().borders(lineage, from, to);
+        let mut blocks: Vec<BlockIndex> = Vec::new();
+        if to.0 - from.0 < self.entry_count.load(Ordering::Relaxed) as u64 {
+            blocks.extend((from.0..to.0).map(BlockIndex));
+        } else {
+            for shard in &self.shards {
+                let shard = shard.read();
+                let here = shard.entries().map(|(place, _)| place);
+                blocks.extend(here.filter(|(family, _)| *family == lineage.family()).map(|(_, block)| block));
+            }
+            blocks.retain(|block| (from..to).contains(block));
+        }
+        borders.extend(blocks.into_iter().flat_map(|block| [block, block.next()]));
+        borders.extend([from, to]);
+        borders.sort_unstable();
+        borders.dedup();
+        // Between two borders all blocks are alike.
+        let piece = |pair: &[BlockIndex]| self.lookup(lineage, pair[0]).map(|content| (pair[0], pair[1], content));
+        borders.windows(2).filter_map(piece).collect()
+    }
+
     fn range_at(&self, lineage: &Lineage, block: BlockIndex) -> Option<Range> {
         if self.range_count.load(Ordering::Acquire) == 0 {
             return None;

@@ -331,9 +331,8 @@ impl Generations {
             if pool.copying {
                 return Ok(());
             }
-            let is_surplus = |file: &GenerationFile| {
-                (is_full || file.bytes != self.file_bytes) && spare - file.bytes >= needed
-            };
+            let is_surplus =
+                |file: &GenerationFile| (is_full || file.bytes != self.file_bytes) && spare - file.bytes >= needed;
             let Some(surplus) = pool.take_retired(is_surplus) else { return Ok(()) };
             drop(pool);
             remove(&*self.device, surplus.generation)?;

@@ -53,6 +53,15 @@ impl Ranges {
         seen.find_map(|(_, ranges)| covering(ranges, block))
     }
 
+    /// Where ranges of a lineage begin and end within `[from, to)`, in any order.
+    pub(super) fn borders(&self, lineage: &Lineage, from: BlockIndex, to: BlockIndex) -> Vec<BlockIndex> {
+        let family = lineage.family();
+        let layers = self.layers.range((family, LayerId(0))..=(family, lineage.newest()));
+        let seen = layers.filter(|((_, layer), _)| lineage.contains(*layer));
+        let borders = seen.flat_map(|(_, ranges)| ranges.iter().flat_map(|(first, range)| [*first, range.end]));
+        borders.filter(|border| (from..to).contains(border)).collect()
+    }
+
     /// The layers with their ranges, by family and layer.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&(FamilyId, LayerId), &LayerRanges)> {
         self.layers.iter()

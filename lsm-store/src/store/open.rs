@@ -24,7 +24,9 @@ use super::volume::VolumeState;
 use super::{Environment, Options, Settings};
 use crate::device::{Device, File, LockMode};
 use crate::error::{Error, Result};
-use crate::id::{FamilyId, Generation, LayerId, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::id::{
+    BLOCK_BYTES, BlockIndex, FamilyId, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, StoreId, VolumeId,
+};
 use crate::index::FingerprintIndex;
 use crate::journal::JOURNAL_DIRECTORY;
 use crate::journal::batch::{Record, RecordKind};
@@ -33,7 +35,7 @@ use crate::journal::watermark::Watermark;
 use crate::manifest::{Edit, JournalStart, MANIFEST_DIRECTORY, Manifest, State, replay as replay_manifest};
 use crate::map::run::DIRECTORY as RUN_DIRECTORY;
 use crate::map::{Graveyard, RunFiles, RunLimits, Version};
-use crate::memtable::Memtable;
+use crate::memtable::{self, Memtable};
 use crate::page_cache::PageCache;
 use crate::segment::{SEGMENT_DIRECTORY, Segments};
 use crate::superblock::{self, Features, SUPERBLOCK_FILE, Superblock};
@@ -129,13 +131,19 @@ fn open_read_only(
     let (start, store, sequence) = (found.state.journal, found.superblock.store, found.sequence);
     let memtable = Arc::new(Memtable::new(start.tail, start.first));
     let mut next = start.first;
-    let mut lsns = Vec::new();
+    let mut lsns: BTreeMap<VolumeId, Lsn> = BTreeMap::new();
+    let limit = options.budget.memtable_bytes;
     let files = crate::journal::replay::list(&*environment.device)?;
     recovery::replay(&*environment.device, store, &files, &start, sequence, |_, payloads| {
         for (record, payload) in payloads {
             insert_copy(&memtable, record, payload, next);
             next = next.next();
-            lsns.push((record.volume, record.lsn));
+            let lsn = lsns.entry(record.volume).or_default();
+            *lsn = record.lsn.max(*lsn);
+        }
+        // Nothing can be flushed, so all of it stays in memory.
+        if (memtable.len() * (BLOCK_BYTES + memtable::ENTRY_BYTES)) as u64 > limit {
+            return Err(Error::JournalTooLong { limit });
         }
         Ok(())
     })?;
@@ -155,8 +163,12 @@ fn insert_copy(memtable: &Memtable, record: &Record, payload: &[u8], sequence: S
     // A volume has one layer, which is the first of its family.
     let of = (FamilyId::of_first(record.layer), record.layer);
     match record.kind {
+        // Block by block: one that is overwritten is not kept by its neighbours.
         RecordKind::Data => {
-            memtable.insert_data(of, record.first, sequence, &bytes::Bytes::copy_from_slice(payload));
+            for (step, block) in payload.chunks(BLOCK_BYTES).enumerate() {
+                let at = BlockIndex(record.first.0 + step as u64);
+                memtable.insert_data(of, at, sequence, &bytes::Bytes::copy_from_slice(block));
+            }
         }
         RecordKind::Packed => unreachable!("replay unpacks"),
         RecordKind::Zero => memtable.insert_zeroed(of, record.first, record.count, sequence, false),

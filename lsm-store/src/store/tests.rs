@@ -259,3 +259,47 @@ fn what_a_shrink_cut_off_is_gone_when_the_volume_grows_again() {
         settle(&store);
     }
 }
+
+/// All of the journal went into memory, whatever the budget.
+#[test]
+fn a_store_opened_for_reading_keeps_within_its_budget_or_says_what_to_do() {
+    let device = SimDevice::new(31, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    let data = pattern(1, 40 * BLOCK);
+    for _ in 0..8 {
+        write(&volume, 0, &data);
+    }
+    let read_only = |device: &SimDevice| {
+        let options = Options { budget: Budget::divide(1 << 20), read_only: true, ..options() };
+        Store::open(environment(&device.read_only()), options)
+    };
+    let dead = device.process_death();
+    let reader = read_only(&dead).unwrap();
+    assert!(read(&reader.volume(volume.id()).unwrap(), 0, data.len()) == data, "what was overwritten takes nothing");
+    drop(reader);
+    write(&volume, data.len() as u64, &pattern(2, 40 * BLOCK));
+    let dead = device.process_death();
+    let refused = read_only(&dead).err().unwrap();
+    assert_eq!(refused.kind(), crate::ErrorKind::Invalid);
+    assert!(refused.to_string().contains("silt serve"));
+    Store::open(environment(&dead), options()).unwrap().close().unwrap();
+    assert_eq!(read(&read_only(&dead).unwrap().volume(volume.id()).unwrap(), 0, BLOCK), data[..BLOCK]);
+}
+
+/// Memtables were asked block by block, and so for a quarter of a million blocks at most.
+#[test]
+fn block_status_of_a_huge_volume_with_a_little_in_memory_is_answered_in_one_call() {
+    let device = SimDevice::new(32, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, VOLUME_BYTES_MAX / 64);
+    let far = VOLUME_BYTES_MAX / 128;
+    write(&volume, far, &pattern(1, BLOCK));
+    store.freeze().unwrap();
+    write(&volume, far + BLOCK as u64, &pattern(2, BLOCK));
+    let states: Vec<_> = volume.block_status(0, VOLUME_BYTES_MAX / 64, 16).unwrap();
+    let states: Vec<_> = states.into_iter().map(|extent| (extent.len, extent.state)).collect();
+    let block = BLOCK as u64;
+    let rest = VOLUME_BYTES_MAX / 64 - far - 2 * block;
+    assert_eq!(states, [(far, BlockState::Hole), (2 * block, BlockState::Data), (rest, BlockState::Hole)]);
+}
