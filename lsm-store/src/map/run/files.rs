@@ -129,7 +129,10 @@ impl RunFiles {
 
     fn handle(&self, id: RunId) -> Result<Arc<dyn File>> {
         let open = || self.device.open(&path(id), Access::Direct);
-        self.handles.get_or_insert_with(&id, open).map_err(|error| Error::io("opening", path(id), error))
+        self.handles.get_or_insert_with(&id, open).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::corrupt(path(id), 0, "the run is missing"),
+            _ => Error::io("opening", path(id), error),
+        })
     }
 
     /// Reads `pages` pages of a run from page `first` on into `buffer`, unverified.
