@@ -200,7 +200,10 @@ fn open_for_writing(
     remove_leftovers(&*device, &meta.state)?;
     // Files in which nothing counts take the copy of the journal where there is no room for new ones.
     for &generation in files.iter().filter(|generation| !chain.contains(generation)) {
-        generations.adopt(GenerationFile::open(&*device, generation)?)?;
+        let file = GenerationFile::open(&*device, generation)?;
+        // Whoever left it may not have synced its length, which the header will promise.
+        file.sync()?;
+        generations.adopt(file)?;
     }
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
