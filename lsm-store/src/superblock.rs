@@ -211,6 +211,8 @@ pub(crate) fn create(device: &dyn Device, superblock: &Superblock) -> Result<()>
 /// Ends an update that a process began before it died, or the machine: all copies then say what was read, durably, and
 /// no other manifest is named by any.
 pub(crate) fn settle(device: &dyn Device, superblock: &Superblock) -> Result<()> {
+    // Whoever made the store may have died before the name of the file was durable.
+    device.sync_directory("").map_err(|error| Error::io("syncing", "the data directory", error))?;
     let file = open(device)?;
     let agrees = |copy: u64| {
         let mut page = [0; PAGE_BYTES];
