@@ -155,6 +155,7 @@ pub(crate) fn read(device: &dyn Device) -> Result<Superblock> {
         Err(error) => return Err(Error::io("opening", SUPERBLOCK_FILE, error)),
     };
     let mut newest: Option<Superblock> = None;
+    let mut unread = None;
     for copy in 0..COPIES {
         let mut page = [0; PAGE_BYTES];
         match file.read_at(&mut page, copy * PAGE_BYTES as u64) {
@@ -163,6 +164,7 @@ pub(crate) fn read(device: &dyn Device) -> Result<Superblock> {
             // One unreadable copy is what the others are for.
             Err(error) => {
                 tracing::warn!(copy, %error, "a copy of the superblock cannot be read");
+                unread = Some(Error::io("reading", SUPERBLOCK_FILE, error));
                 continue;
             }
         }
@@ -172,7 +174,9 @@ pub(crate) fn read(device: &dyn Device) -> Result<Superblock> {
             newest = Some(found);
         }
     }
-    newest.ok_or_else(|| Error::corrupt(SUPERBLOCK_FILE, 0, "no copy of the superblock is valid"))
+    // What the device does not give may be as good as ever.
+    let missing = || Error::corrupt(SUPERBLOCK_FILE, 0, "no copy of the superblock is valid");
+    newest.ok_or_else(|| unread.unwrap_or_else(missing))
 }
 
 /// Byte offsets of copies that are not whole and ought to be, for `check`. An update that was interrupted leaves two copies

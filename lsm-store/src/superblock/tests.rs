@@ -1,7 +1,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::clock::SystemClock;
-use crate::device::sim::{Faults, SimDevice};
+use crate::device::sim::{Fault, Faults, OperationKind, SimDevice, Trigger};
 use crate::rng::SeededRng;
 use crate::specification::{DISK_FORMAT, rows, table_of};
 use crate::store::{BackgroundMode, Budget, Environment, Options, Settings, Store};
@@ -106,6 +106,16 @@ fn one_whole_copy_is_enough_and_damage_is_told_from_newness() {
         device.flip_bit(SUPERBLOCK_FILE, copy * PAGE_BYTES as u64 + 8, 1).unwrap();
     }
     assert_eq!(read(&device).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// A disk that gave nothing made the store look damaged.
+#[test]
+fn a_superblock_that_cannot_be_read_is_not_damaged() {
+    let device = new_store();
+    device.inject(Trigger::on(OperationKind::Read).forever(), Fault::Io);
+    assert_eq!(read(&device).unwrap_err().kind(), ErrorKind::Io);
+    device.clear_faults();
+    assert!(read(&device).is_ok());
 }
 
 #[test]
