@@ -27,11 +27,14 @@ pub enum Failure {
     NoSpace,
     /// A read ends early.
     ShortRead,
+    /// A sync of a directory fails with EIO.
+    Names,
 }
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Once, Self::FromThen, Self::DropDirty, Self::NoSpace, Self::ShortRead];
+    pub const ALL: [Self; 6] =
+        [Self::Once, Self::FromThen, Self::DropDirty, Self::NoSpace, Self::ShortRead, Self::Names];
 
     /// What operations of the device it strikes; `None` is any.
     fn strikes(self) -> Option<OperationKind> {
@@ -40,13 +43,14 @@ impl Failure {
             Self::DropDirty => Some(OperationKind::Sync),
             Self::NoSpace => Some(OperationKind::Write),
             Self::ShortRead => Some(OperationKind::Read),
+            Self::Names => Some(OperationKind::SyncDirectory),
         }
     }
 
     fn inject(self, machine: &SimMachine, at: u64) {
         let trigger = self.strikes().map_or_else(Trigger::any, Trigger::on).after(at - 1);
         match self {
-            Self::Once => machine.inject(trigger, Fault::Io),
+            Self::Once | Self::Names => machine.inject(trigger, Fault::Io),
             Self::FromThen => machine.inject(trigger.forever(), Fault::Io),
             Self::DropDirty => machine.inject(trigger, Fault::DropDirty),
             Self::NoSpace => machine.inject(trigger, Fault::NoSpace),

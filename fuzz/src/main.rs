@@ -109,6 +109,7 @@ enum HowFailed {
     DropDirty,
     NoSpace,
     ShortRead,
+    Names,
 }
 
 impl From<HowFailed> for Failure {
@@ -119,6 +120,7 @@ impl From<HowFailed> for Failure {
             HowFailed::DropDirty => Self::DropDirty,
             HowFailed::NoSpace => Self::NoSpace,
             HowFailed::ShortRead => Self::ShortRead,
+            HowFailed::Names => Self::Names,
         }
     }
 }

@@ -402,17 +402,17 @@ impl<'a, M: Machine> Runner<'a, M> {
         self.start(Survives::Answered)
     }
 
-    fn is_sound(&self, device: &Arc<dyn Device>) -> bool {
-        self.maker.check(device).is_ok_and(|damages| damages.is_empty())
-    }
-
     fn check(&mut self) -> Verdict<Outcome> {
         self.kill();
         let device = self.machine.device();
         match self.maker.check(&device) {
             Ok(damages) if damages.is_empty() => self.start(Survives::Answered),
-            // What the device refused to give counts as damage; asked again, it must be found sound.
-            Ok(_) if self.tolerance == Tolerance::Faults && self.is_sound(&device) => self.start(Survives::Answered),
+            // What the device refused to give counts as damage; asked again, it must be found sound or be refused again.
+            Ok(_) if self.tolerance == Tolerance::Faults => match self.maker.check(&device) {
+                Ok(damages) if damages.is_empty() => self.start(Survives::Answered),
+                Ok(damages) => Err(Violation(format!("check finds damage again: {}", damages.join("; ")))),
+                Err(error) => self.tolerated("check", error, Takes::Nothing),
+            },
             Ok(damages) => Err(Violation(format!("check found damage in a sound store: {}", damages.join("; ")))),
             Err(error) => self.tolerated("check", error, Takes::Nothing),
         }
