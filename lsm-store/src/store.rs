@@ -176,7 +176,7 @@ impl Store {
 
     fn stop_threads(&self) {
         self.inner.background.stop();
-        self.inner.helpers.stop();
+        self.inner.decode_workers.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a background thread of the store has panicked");

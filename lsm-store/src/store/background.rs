@@ -98,7 +98,7 @@ impl Inner {
                 .spawn(move || inner.work_until_stopped(work))
                 .map_err(|error| Error::io("starting", format!("thread {name}"), error))
         };
-        self.helpers.start(&self.read_payloads);
+        self.decode_workers.start(&self.read_payloads);
         Ok(vec![spawn("silt-flush", Inner::step_flush)?, spawn("silt-compact", Inner::step_upkeep)?])
     }
 

@@ -1,7 +1,7 @@
-//! From what the device gave to blocks: on the thread that reads, and for long reads on helpers beside it.
+//! From what the device gave to blocks: on the thread that reads, and for long reads on workers beside it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle, available_parallelism};
 
 use bytes::Bytes;
@@ -16,11 +16,11 @@ use crate::device::AlignedBuffer;
 use crate::error::Result;
 use crate::id::{BLOCK_BYTES, Location};
 
-/// Helpers at most.
-const HELPERS_MAX: usize = 4;
+/// Workers at most.
+const WORKERS_MAX: usize = 4;
 
 /// Fetches of fewer blocks are decoded sooner than handed over.
-const HELPED_BLOCKS_MIN: usize = 16;
+const SHARED_BLOCKS_MIN: usize = 16;
 
 /// Decodes fetches. One for each thread that does.
 #[derive(Default)]
@@ -93,87 +93,86 @@ pub(super) fn keep(cache: &BlockCache, keep: Keep, fetch: &Fetch, arrived: &[Arr
     }
 }
 
-/// A fetch to decode, and who wants the blocks.
+/// A fetch to decode. Whoever asked hears of its loss too: the answer's other end goes with the job.
 pub(super) struct Job {
-    pub(super) request: u64,
     pub(super) fetch: Fetch,
     pub(super) buffer: AlignedBuffer,
-    pub(super) answer_to: Sender<Decoded>,
+    pub(super) answer_to: SyncSender<Decoded>,
 }
 
 /// What came of a [`Job`]; its buffer comes back.
 pub(super) struct Decoded {
-    pub(super) request: u64,
     pub(super) fetch: Fetch,
     pub(super) buffer: AlignedBuffer,
     pub(super) blocks: Result<Vec<Arrived>>,
 }
 
-/// What a helper is told.
+/// What a worker is told.
 pub(super) enum Order {
     Decode(Job),
-    /// End: those who offer jobs may outlive the helpers.
+    /// End: those who offer jobs may outlive the workers.
     Stop,
 }
 
 /// Threads that wait for fetches to decode.
 #[derive(Default)]
-pub(super) struct Helpers {
+pub(super) struct Workers {
     running: Mutex<Running>,
 }
 
 #[derive(Default)]
 struct Running {
-    /// Takes an order only if a helper waits for one.
+    /// Takes an order only if a worker waits for one.
     orders: Option<SyncSender<Order>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Helpers {
-    /// Starts a helper for each processor but one. A thread that cannot be started is done without.
+impl Workers {
+    /// Starts a worker for each processor but one. A thread that cannot be started is done without.
     pub(super) fn start(&self, pool: &Arc<PayloadPool>) {
-        let count = available_parallelism().map_or(1, |count| count.get() - 1).min(HELPERS_MAX);
+        let count = available_parallelism().map_or(1, |count| count.get() - 1).min(WORKERS_MAX);
         let (orders, waiting) = sync_channel(0);
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |_| {
             let (waiting, pool) = (Arc::clone(&waiting), Arc::clone(pool));
-            Builder::new().name("silt-decode".to_owned()).spawn(move || help(&waiting, &pool)).ok()
+            Builder::new().name("silt-decode".to_owned()).spawn(move || work(&waiting, &pool)).ok()
         };
         let threads: Vec<_> = (0..count).filter_map(start).collect();
         *self.running.lock() = Running { orders: (!threads.is_empty()).then_some(orders), threads };
     }
 
-    /// Ends the helpers.
+    /// Ends the workers.
     ///
     /// # Panics
     /// If one of them has panicked.
     pub(super) fn stop(&self) {
         let Running { orders, threads } = std::mem::take(&mut *self.running.lock());
         for _ in &threads {
-            // Fails only when no helper is left.
+            // Fails only when no worker is left.
             let _ = orders.as_ref().map(|orders| orders.send(Order::Stop));
         }
         threads.into_iter().for_each(|thread| thread.join().expect("decoding does not panic"));
     }
 
-    /// Where to offer long fetches, if there are helpers.
+    /// Where to offer long fetches, if there are workers.
     pub(super) fn orders(&self) -> Option<SyncSender<Order>> {
         self.running.lock().orders.clone()
     }
 }
 
-/// True if a helper is worth asking.
+/// True if a worker is worth asking.
 pub(super) fn is_long(fetch: &Fetch) -> bool {
-    fetch.wants.len() >= HELPED_BLOCKS_MIN
+    fetch.wants.len() >= SHARED_BLOCKS_MIN
 }
 
-fn help(waiting: &Mutex<Receiver<Order>>, pool: &Arc<PayloadPool>) {
+/// Decodes what is asked for until told to stop.
+pub(super) fn work(waiting: &Mutex<Receiver<Order>>, pool: &Arc<PayloadPool>) {
     let mut decoder = Decoder::default();
     loop {
         let order = waiting.lock().recv();
-        let Ok(Order::Decode(Job { request, fetch, buffer, answer_to })) = order else { return };
+        let Ok(Order::Decode(Job { fetch, buffer, answer_to })) = order else { return };
         let blocks = decoder.decode(&fetch, &buffer, pool);
         // Whoever asked may be gone.
-        let _ = answer_to.send(Decoded { request, fetch, buffer, blocks });
+        let _ = answer_to.send(Decoded { fetch, buffer, blocks });
     }
 }

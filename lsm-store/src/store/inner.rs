@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::background::Background;
 use super::budget::Budget;
 use super::cache::BlockCache;
-use super::decode::Helpers;
+use super::decode::Workers;
 use super::front::Front;
 use super::meta::Meta;
 use super::pace::Pace;
@@ -86,7 +86,7 @@ pub(super) struct Inner {
     pub(super) packers: Packers,
     /// Memory of blocks that reads bring.
     pub(super) read_payloads: Arc<PayloadPool>,
-    pub(super) helpers: Helpers,
+    pub(super) decode_workers: Workers,
     pub(super) pace: Pace,
     pub(super) space: SpaceLedger,
     pub(super) counters: Counters,

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
-use super::decode::Helpers;
+use super::decode::Workers;
 use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
@@ -294,7 +294,7 @@ fn assemble(
         payloads: PayloadPool::new(budget.generation_bytes as usize),
         packers: Packers::default(),
         read_payloads: PayloadPool::new(READ_PAYLOADS_IDLE_BYTES),
-        helpers: Helpers::default(),
+        decode_workers: Workers::default(),
         pace: Pace::new(budget.memtable_bytes),
         counters: Counters::default(),
         background: Background::new(options.background),

@@ -1,7 +1,4 @@
 //! Packers for the threads that bring large writes.
-//!
-//! Workers that pack one half of a write beside the connection's thread were tried: on two cores that a flush job
-//! shares they gained nothing.
 
 use std::sync::Arc;
 

@@ -60,8 +60,8 @@ pub(super) struct Plan {
 }
 
 impl Inner {
-    /// Plans a read of `len` bytes at `offset`, at least 1, by a reader of `lineage`. Waits for the device only where the map itself
-    /// or a segment's slot table has to be read.
+    /// Plans a read of `len` bytes at `offset`, at least 1, by a reader of `lineage`. Waits for the device only where the
+    /// map itself or a segment's slot table has to be read.
     pub(super) fn plan(&self, lineage: &Lineage, offset: u64, len: usize) -> Result<Plan> {
         let first = block_of(offset);
         let skip = (offset - first.byte_offset()) as usize;

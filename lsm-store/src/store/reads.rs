@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use super::assembly::Assembly;
+use super::assembly::{Arrived, Assembly};
 use super::decode::{self, Decoded, Decoder, Job, Keep, Order};
 use super::inner::Inner;
 use super::plan::{Fetch, Plan};
@@ -86,32 +86,26 @@ pub struct VolumeReads {
     finished: VecDeque<(u64, Result<ReadData>)>,
     buffers: BufferPool,
     decoder: Decoder,
-    aside: Aside,
+    pub(super) aside: Aside,
 }
 
-/// Fetches that helpers decode.
-struct Aside {
-    orders: Option<SyncSender<Order>>,
-    under_way: usize,
-    answer_to: Sender<Decoded>,
-    answers: Receiver<Decoded>,
+/// Fetches that workers decode.
+pub(super) struct Aside {
+    pub(super) orders: Option<SyncSender<Order>>,
+    /// By request, oldest first.
+    under_way: VecDeque<(u64, Receiver<Decoded>)>,
 }
 
 impl Aside {
-    fn new(orders: Option<SyncSender<Order>>) -> Self {
-        let (answer_to, answers) = channel();
-        Self { orders, under_way: 0, answer_to, answers }
-    }
-
-    /// Hands a fetch to a helper that has nothing else to do, or gives it back.
+    /// Hands a fetch to a worker that has nothing else to do, or gives it back.
     fn offer(&mut self, request: u64, fetch: Fetch, buffer: AlignedBuffer) -> Result<(), (Fetch, AlignedBuffer)> {
         let Some(orders) = self.orders.as_ref().filter(|_| decode::is_long(&fetch)) else {
             return Err((fetch, buffer));
         };
-        let job = Job { request, fetch, buffer, answer_to: self.answer_to.clone() };
-        match orders.try_send(Order::Decode(job)) {
+        let (answer_to, answer) = sync_channel(1);
+        match orders.try_send(Order::Decode(Job { fetch, buffer, answer_to })) {
             Ok(()) => {
-                self.under_way += 1;
+                self.under_way.push_back((request, answer));
                 Ok(())
             }
             Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => match order {
@@ -121,21 +115,29 @@ impl Aside {
         }
     }
 
-    /// What a helper has decoded, if any has; waits for it if `patient` and one is at work.
-    fn take(&mut self, patient: bool) -> Option<Decoded> {
-        if self.under_way == 0 {
-            return None;
+    /// What came of a fetch, if any is decoded; waits for the oldest if `patient`. `None` in place of the blocks: the
+    /// worker is gone.
+    fn take(&mut self, patient: bool) -> Option<(u64, Option<Decoded>)> {
+        if patient {
+            let (request, answer) = self.under_way.pop_front()?;
+            return Some((request, answer.recv().ok()));
         }
-        let decoded = if patient { self.answers.recv().ok() } else { self.answers.try_recv().ok() };
-        self.under_way -= usize::from(decoded.is_some());
-        decoded
+        let answers = self.under_way.iter().enumerate();
+        let (at, decoded) =
+            answers.map(|(at, (_, answer))| (at, answer.try_recv())).find_map(|(at, tried)| match tried {
+                Ok(decoded) => Some((at, Some(decoded))),
+                Err(TryRecvError::Disconnected) => Some((at, None)),
+                Err(TryRecvError::Empty) => None,
+            })?;
+        let (request, _) = self.under_way.remove(at).expect("it was found there");
+        Some((request, decoded))
     }
 }
 
 impl VolumeReads {
     pub(super) fn new(inner: Arc<Inner>, state: Arc<VolumeState>) -> Result<Self> {
         let queue = inner.device.read_queue(DEPTH).map_err(|error| Error::io("making a queue for", "reads", error))?;
-        let aside = Aside::new(inner.helpers.orders());
+        let aside = Aside { orders: inner.decode_workers.orders(), under_way: VecDeque::new() };
         Ok(Self {
             inner,
             state,
@@ -202,8 +204,8 @@ impl VolumeReads {
     /// The next finished read, if any, as (token, answer), in any order; never blocks.
     pub fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
         while self.finished.is_empty() {
-            if let Some(decoded) = self.aside.take(false) {
-                self.finish_decoded(decoded);
+            if let Some((request, decoded)) = self.aside.take(false) {
+                self.finish_aside(request, decoded);
             } else if let Some(completion) = self.queue.next_completion() {
                 self.finish_read(completion);
             } else {
@@ -213,29 +215,36 @@ impl VolumeReads {
         self.finished.pop_front()
     }
 
-    /// Has what was read decoded, here or by a helper.
+    /// Has what was read decoded, here or by a worker.
     fn finish_read(&mut self, completion: Completion) {
         let (request, fetch) = self.fetches.remove(&completion.token).expect("a completion belongs to a fetch");
         self.submit_backlog();
         if let Err(error) = completion.result {
-            let blocks = Err(read_failed(&fetch, error));
-            return self.finish_decoded(Decoded { request, fetch, buffer: completion.buffer, blocks });
+            self.buffers.put(completion.buffer);
+            return self.answer(request, Err(read_failed(&fetch, error)));
         }
         if let Err((fetch, buffer)) = self.aside.offer(request, fetch, completion.buffer) {
             let blocks = self.decoder.decode(&fetch, &buffer, &self.inner.read_payloads);
-            self.finish_decoded(Decoded { request, fetch, buffer, blocks });
+            self.finish_aside(request, Some(Decoded { fetch, buffer, blocks }));
         }
     }
 
-    fn finish_decoded(&mut self, decoded: Decoded) {
-        self.buffers.put(decoded.buffer);
-        let id = decoded.request;
+    fn finish_aside(&mut self, request: u64, decoded: Option<Decoded>) {
+        let Some(Decoded { fetch, buffer, blocks }) = decoded else {
+            return self.answer(request, Err(Error::Panicked));
+        };
+        self.buffers.put(buffer);
+        self.answer(request, blocks.map(|arrived| (fetch, arrived)));
+    }
+
+    /// Puts what came of one fetch into the read it belongs to.
+    fn answer(&mut self, id: u64, result: Result<(Fetch, Vec<Arrived>)>) {
         // A request that has failed is gone before its other fetches arrive.
         let Some(request) = self.requests.get_mut(&id) else { return };
         request.missing -= 1;
-        let delivered = decoded.blocks.map(|arrived| {
+        let delivered = result.map(|(fetch, arrived)| {
             let stream = request.assembly.block_count() > CACHED_BLOCKS_MAX;
-            decode::keep(&self.inner.blocks, if stream { Keep::None } else { Keep::Again }, &decoded.fetch, &arrived);
+            decode::keep(&self.inner.blocks, if stream { Keep::None } else { Keep::Again }, &fetch, &arrived);
             arrived.into_iter().for_each(|blocks| request.assembly.accept(blocks));
         });
         if delivered.is_ok() && request.missing > 0 {
@@ -257,12 +266,12 @@ impl VolumeReads {
     /// `Io` if the machine cannot wait.
     pub fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
         if self.finished.is_empty()
-            && let Some(decoded) = self.aside.take(true)
+            && let Some((request, decoded)) = self.aside.take(true)
         {
-            // A helper is done sooner than the device would be.
-            self.finish_decoded(decoded);
+            // A worker is done sooner than the device would be.
+            self.finish_aside(request, decoded);
         }
-        let is_busy = self.aside.under_way > 0 || !self.finished.is_empty();
+        let is_busy = !self.aside.under_way.is_empty() || !self.finished.is_empty();
         let timeout = if is_busy { Some(Duration::ZERO) } else { timeout };
         let wake = self.queue.wait(socket, timeout).map_err(|error| Error::io("waiting for", "reads", error))?;
         Ok(Wake { completions: wake.completions || is_busy, ..wake })

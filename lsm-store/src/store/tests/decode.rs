@@ -1,0 +1,64 @@
+//! Long reads are decoded by workers, and answered also if a worker is lost.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::read::ReadData;
+use crate::store::decode::{self, Order};
+
+const LEN: usize = 64 * BLOCK;
+
+/// A store with something to read from segments, and a place for reads that offers its fetches to `orders`.
+fn reads_offered_to(orders: SyncSender<Order>) -> (Arc<Store>, VolumeReads) {
+    let store = new_store(&SimDevice::new(41, Faults::none()));
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, LEN));
+    settle(&store);
+    let mut reads = volume.reads().unwrap();
+    reads.aside.orders = Some(orders);
+    (store, reads)
+}
+
+fn read_long(reads: &mut VolumeReads) -> Result<ReadData> {
+    reads.start(7, 0, LEN);
+    loop {
+        match reads.next_finished() {
+            Some((token, answer)) => {
+                assert_eq!((token, reads.in_flight()), (7, 0));
+                return answer;
+            }
+            None => drop(reads.wait(None, None).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn what_workers_decode_is_what_was_written() {
+    let (orders, waiting) = sync_channel(8);
+    let (store, mut reads) = reads_offered_to(orders.clone());
+    let pool = Arc::clone(&store.inner.read_payloads);
+    let worker = std::thread::spawn(move || decode::work(&Mutex::new(waiting), &pool));
+    for _ in 0..3 {
+        let mut found = vec![0; LEN];
+        read_long(&mut reads).unwrap().copy_to(&mut found);
+        assert!(found == pattern(1, LEN));
+    }
+    orders.send(Order::Stop).unwrap();
+    worker.join().unwrap();
+}
+
+/// The reader would have waited for ever.
+#[test]
+fn a_read_whose_worker_is_lost_fails_and_the_next_one_does_not() {
+    let (orders, waiting) = sync_channel(8);
+    let (_store, mut reads) = reads_offered_to(orders);
+    let loser = std::thread::spawn(move || drop(waiting.recv().unwrap()));
+    assert_eq!(read_long(&mut reads).unwrap_err().kind(), ErrorKind::Poisoned);
+    loser.join().unwrap();
+    let mut found = vec![0; LEN];
+    read_long(&mut reads).unwrap().copy_to(&mut found);
+    assert!(found == pattern(1, LEN));
+}
