@@ -187,6 +187,8 @@ struct Pool {
     ready: VecDeque<GenerationFile>,
     retired: Vec<GenerationFile>,
     given_out_bytes: u64,
+    /// The most that all files together had to come to since the last [`Generations::give_up_surplus`].
+    peak_bytes: u64,
     /// The old journal is still there, and what is given out is the copy of it.
     copying: bool,
 }
@@ -206,9 +208,14 @@ impl Pool {
         self.copying || self.spare_bytes() >= self.given_out_bytes + 2 * first.bytes
     }
 
-    /// True if there are fewer spare files than it takes to give out another one of `file_bytes`.
+    /// Bytes of spare files that it takes to give out another one of `file_bytes`.
+    fn spare_bytes_wanted(&self, file_bytes: u64) -> u64 {
+        self.given_out_bytes + 2 * file_bytes
+    }
+
+    /// True if there are fewer than that.
     fn is_short(&self, file_bytes: u64) -> bool {
-        self.spare_bytes() < self.given_out_bytes + 2 * file_bytes
+        self.spare_bytes() < self.spare_bytes_wanted(file_bytes)
     }
 
     fn take_retired(&mut self, is_wanted: impl Fn(&GenerationFile) -> bool) -> Option<GenerationFile> {
@@ -221,7 +228,14 @@ impl Generations {
     /// A pool whose first prepared file will be generation `next`. At most `files_max` files are kept for use, and more
     /// if it takes more to copy what is given out.
     pub(crate) fn new(device: Arc<dyn Device>, file_bytes: u64, files_max: usize, next: Generation) -> Self {
-        let pool = Pool { next, ready: VecDeque::new(), retired: Vec::new(), given_out_bytes: 0, copying: true };
+        let pool = Pool {
+            next,
+            ready: VecDeque::new(),
+            retired: Vec::new(),
+            given_out_bytes: 0,
+            peak_bytes: 0,
+            copying: true,
+        };
         Self { device, file_bytes, files_max, preparing: Mutex::new(()), pool: Mutex::new(pool) }
     }
 
@@ -263,6 +277,8 @@ impl Generations {
                 if pool.can_give() {
                     let ready = pool.ready.pop_front().expect("what can be given is there");
                     pool.given_out_bytes += ready.bytes;
+                    let wanted = pool.given_out_bytes + pool.spare_bytes_wanted(self.file_bytes);
+                    pool.peak_bytes = pool.peak_bytes.max(wanted);
                     return Ok(ready);
                 }
             }
@@ -320,19 +336,31 @@ impl Generations {
         self.remove_surplus()
     }
 
-    /// Removes retired files that are not needed for a copy of what is given out: more than are kept, or of a length
-    /// that new ones do not have.
+    /// Removes the files that were needed once and are not now, for want of room; true if there were any.
+    pub(crate) fn give_up_surplus(&self) -> Result<bool> {
+        self.pool.lock().peak_bytes = 0;
+        let before = self.total_bytes();
+        self.remove_surplus()?;
+        Ok(self.total_bytes() < before)
+    }
+
+    /// Removes retired files that are not needed for a copy of what is given out: more than are kept and than were
+    /// needed before (a new one is written twice, once with zeros), or of a length that new ones do not have.
     fn remove_surplus(&self) -> Result<()> {
         loop {
             let mut pool = self.pool.lock();
             let is_full = pool.count() > self.files_max;
             let spare = pool.spare_bytes();
-            let needed = pool.given_out_bytes + 2 * self.file_bytes;
+            let (wanted, given_out, peak) =
+                (pool.spare_bytes_wanted(self.file_bytes), pool.given_out_bytes, pool.peak_bytes);
             if pool.copying {
                 return Ok(());
             }
-            let is_surplus =
-                |file: &GenerationFile| (is_full || file.bytes != self.file_bytes) && spare - file.bytes >= needed;
+            let is_surplus = |file: &GenerationFile| {
+                let left = spare - file.bytes;
+                let is_odd = file.bytes != self.file_bytes;
+                left >= wanted && (is_odd || (is_full && left + given_out >= peak))
+            };
             let Some(surplus) = pool.take_retired(is_surplus) else { return Ok(()) };
             drop(pool);
             remove(&*self.device, surplus.generation)?;

@@ -170,7 +170,10 @@ impl Inner {
         }
         loop {
             let held = self.pace.held() + bytes;
-            self.space.admit(&*self.device, bytes, held, || self.generations.missing_bytes(held))?;
+            match self.space.admit(&*self.device, bytes, held, || self.generations.missing_bytes(held)) {
+                Err(Error::OutOfSpace) if self.give_up_surplus()? => continue,
+                admitted => admitted?,
+            }
             if self.pace.try_hold(bytes) {
                 break;
             }

@@ -215,8 +215,8 @@ fn open_for_writing(
     Ok(inner)
 }
 
-/// Memory for the blocks of reads that is kept for the next ones.
-const READ_PAYLOADS_IDLE_BYTES: usize = 4 << 20;
+/// The buffers of reads are kept for the next ones up to this part of the memory.
+const READ_PAYLOADS_PARTS: u64 = 32;
 
 /// Journal files kept for use beside the one being written.
 const FILES_MAX: usize = 4;
@@ -291,9 +291,9 @@ fn assemble(
         pages,
         graveyard: Mutex::new(Graveyard::default()),
         blocks: BlockCache::new(budget.block_cache_bytes),
-        payloads: PayloadPool::new(budget.generation_bytes as usize),
+        payloads: PayloadPool::new((budget.memtable_bytes + budget.generation_bytes) as usize),
         packers: Packers::default(),
-        read_payloads: PayloadPool::new(READ_PAYLOADS_IDLE_BYTES),
+        read_payloads: PayloadPool::new((budget.total_bytes / READ_PAYLOADS_PARTS) as usize),
         decode_workers: Workers::default(),
         pace: Pace::new(budget.memtable_bytes),
         counters: Counters::default(),

@@ -24,11 +24,14 @@ pub(super) struct PayloadPool {
 #[derive(Debug, Default)]
 struct Idle {
     bytes: usize,
+    /// Buffers in use that will come back.
+    lent_bytes: usize,
     classes: [Vec<Vec<u8>>; CLASSES],
 }
 
 impl PayloadPool {
-    /// A pool that keeps at most `limit_bytes` of idle buffers.
+    /// A pool that keeps idle buffers as long as all of its buffers together, those in use included, take at most
+    /// `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Self { limit_bytes, idle: Mutex::default() })
     }
@@ -59,23 +62,27 @@ impl PayloadPool {
     /// A buffer with room for `len` bytes, and with whatever is in it.
     fn take(&self, len: usize) -> Vec<u8> {
         let class = class(len);
-        if class < CLASSES {
-            let mut idle = self.idle.lock();
-            if let Some(buffer) = idle.classes[class].pop() {
-                idle.bytes -= buffer.capacity();
-                return buffer;
-            }
+        if class >= CLASSES {
+            return Vec::with_capacity(capacity(len));
         }
+        let mut idle = self.idle.lock();
+        idle.lent_bytes += capacity(len);
+        if let Some(buffer) = idle.classes[class].pop() {
+            idle.bytes -= capacity(len);
+            return buffer;
+        }
+        drop(idle);
         Vec::with_capacity(capacity(len))
     }
 
     fn put(&self, buffer: Vec<u8>) {
-        let (class, capacity) = (class(buffer.capacity()), buffer.capacity());
+        let (class, capacity) = (class(buffer.capacity()), capacity(buffer.capacity()));
         if class >= CLASSES {
             return;
         }
         let mut idle = self.idle.lock();
-        if idle.bytes + capacity <= self.limit_bytes {
+        idle.lent_bytes -= capacity;
+        if idle.lent_bytes + idle.bytes + capacity <= self.limit_bytes {
             idle.bytes += capacity;
             idle.classes[class].push(buffer);
         }
@@ -142,9 +149,13 @@ mod tests {
 
     #[test]
     fn a_full_pool_frees_what_comes_back() {
-        let pool = PayloadPool::new(4096);
-        let buffers = [(); 3].map(|()| pool.gather(4096, std::iter::once(&[0; 4096][..])));
-        drop(buffers);
-        assert_eq!(pool.idle.lock().bytes, 4096);
+        let pool = PayloadPool::new(8192);
+        let [first, second, third] = [(); 3].map(|()| pool.gather(4096, std::iter::once(&[0; 4096][..])));
+        drop(first);
+        assert_eq!(pool.idle.lock().bytes, 0, "what is in use takes all the room");
+        drop(second);
+        drop(third);
+        let idle = pool.idle.lock();
+        assert_eq!((idle.bytes, idle.lent_bytes), (8192, 0));
     }
 }

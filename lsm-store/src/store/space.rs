@@ -229,6 +229,12 @@ impl Inner {
         self.generations.prepare()
     }
 
+    /// Removes journal files that are not needed now; true if there were any.
+    pub(super) fn give_up_surplus(&self) -> Result<bool> {
+        let _lent = self.lend(0)?;
+        self.generations.give_up_surplus().map_err(|error| self.poison_unless_full(error))
+    }
+
     /// Room for work that makes segments and runs, until what is returned is dropped.
     pub(super) fn lend_for_work(&self) -> Result<Lent<'_>> {
         self.lend(WORK_BYTES)

@@ -40,6 +40,9 @@ mod tests;
 /// Larger writes are applied in pieces as they come; smaller ones are waited for.
 const WHOLE_WRITE_BYTES_MAX: usize = 128 << 10;
 
+/// Finished reads are collected up to so many bytes before they are sent.
+const SEND_BYTES_MIN: usize = 128 << 10;
+
 /// What a request is owed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Answer {
@@ -394,8 +397,11 @@ impl<'a> Transmission<'a> {
         }
     }
 
+    /// Long answers leave at once: while the peer takes one and asks for more, the device works on the others.
     fn finish_reads(&mut self) {
-        while let Some((answer, one_chunk, result)) = self.reads.next_finished() {
+        while self.outbox.unsent_bytes() < SEND_BYTES_MIN
+            && let Some((answer, one_chunk, result)) = self.reads.next_finished()
+        {
             match result {
                 Ok(data) => self.reply_read(answer, one_chunk, &data),
                 Err(error) => self.settle(answer, Err(error)),
