@@ -1,16 +1,17 @@
 //! The census: what each volume holds, what it shares, and what the node stores.
 //!
 //! It reads the whole map, so it sees what has been flushed and not what is still in the journal. Memory is bounded: it
-//! looks at a limited number of segments at a time and reads the map once for each such window.
+//! looks at a limited number of segments at a time and reads what each volume and snapshot sees once for each such window.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use lsm_store::Result;
-use lsm_store::id::{BLOCK_BYTES, LayerId, Location, SegmentId, Slot, VolumeId};
+use lsm_store::id::{BLOCK_BYTES, Location, SegmentId, Slot, VolumeId};
+use lsm_store::layers::Lineage;
 use lsm_store::map::Target;
-use lsm_store::map::version::VisibleScan;
+use lsm_store::map::version::Scan;
 use lsm_store::segment::{Segment, Segments};
-use lsm_store::store::Store;
+use lsm_store::store::{Store, VolumeInfo};
+use lsm_store::{ErrorKind, Result};
 
 /// Segments in a window: their slots take 4 bytes each, 128 MiB when every slot is used and 32 MiB as a rule.
 const WINDOW_SEGMENTS: usize = 512;
@@ -52,16 +53,23 @@ pub struct Census {
 pub fn census(store: &Store) -> Result<Census> {
     // The map first: what is asked for later knows every layer in it.
     let map = store.map();
-    let (segments, layers, visibility) = (store.segments(), store.layers(), store.visibility());
+    let segments = store.segments();
+    let readers = readers(store)?;
     let status = store.status();
     let mut census = Census { ..Census::default() };
     census.disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
-    census.volumes.extend(layers.values().map(|volume| (*volume, VolumeCensus::default())));
-    count_mapped(map.scan_visible(&visibility), &layers, &mut census)?;
+    for (volume, lineage) in &readers {
+        let mapped = mapped_bytes(map.scan_all(lineage))?;
+        census.mapped_bytes += mapped;
+        census.volumes.insert(*volume, VolumeCensus { mapped_bytes: mapped, ..VolumeCensus::default() });
+    }
     for ids in store.segment_ids().chunks(WINDOW_SEGMENTS) {
         let owners = ids.iter().map(|id| (*id, Vec::new())).collect();
-        let window = Window { segments: &segments, layers: &layers, owners, volumes: Vec::new() };
-        window.count(map.scan_visible(&visibility), &mut census)?;
+        let mut window = Window { segments: &segments, owners, volumes: Vec::new() };
+        for (volume, lineage) in &readers {
+            window.count(*volume, map.scan_all(lineage), &mut census)?;
+        }
+        window.settle(&mut census)?;
     }
     for volume in census.volumes.values_mut() {
         volume.shared_bytes = volume.stored_bytes - volume.unique_bytes;
@@ -69,16 +77,23 @@ pub fn census(store: &Store) -> Result<Census> {
     Ok(census)
 }
 
-fn count_mapped(mapped: VisibleScan, layers: &BTreeMap<LayerId, VolumeId>, census: &mut Census) -> Result<()> {
-    for stretch in mapped {
+/// The volumes and snapshots with what they see; those that are deleted meanwhile are left out.
+fn readers(store: &Store) -> Result<Vec<(VolumeId, Lineage)>> {
+    let lineage = |volume: VolumeInfo| match store.lineage(volume.id) {
+        Ok(lineage) => Some(Ok((volume.id, lineage))),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error)),
+    };
+    store.volumes().into_iter().filter_map(lineage).collect()
+}
+
+fn mapped_bytes(seen: Scan) -> Result<u64> {
+    let mut blocks = 0;
+    for stretch in seen {
         let stretch = stretch?;
-        if let Some(volume) = layers.get(&stretch.layer) {
-            let bytes = stretch.count * BLOCK_BYTES as u64;
-            census.mapped_bytes += bytes;
-            census.volumes.entry(*volume).or_default().mapped_bytes += bytes;
-        }
+        blocks += if matches!(stretch.target, Target::Data(_)) { stretch.count } else { 0 };
     }
-    Ok(())
+    Ok(blocks * BLOCK_BYTES as u64)
 }
 
 /// Who refers to a slot: 0 nobody, else one more than the place of a volume in the window's list, the last one that
@@ -91,30 +106,26 @@ const SEVERAL: Owner = 1 << 31;
 /// Some segments, and who refers to their slots.
 struct Window<'a> {
     segments: &'a Segments,
-    layers: &'a BTreeMap<LayerId, VolumeId>,
     /// Empty for a segment that nobody has referred to yet.
     owners: HashMap<SegmentId, Vec<Owner>>,
     volumes: Vec<VolumeId>,
 }
 
 impl Window<'_> {
-    fn count(mut self, mapped: VisibleScan, census: &mut Census) -> Result<()> {
-        for stretch in mapped {
+    fn count(&mut self, volume: VolumeId, seen: Scan, census: &mut Census) -> Result<()> {
+        self.volumes.push(volume);
+        for stretch in seen {
             let stretch = stretch?;
-            if let (Target::Data(first), Some(volume)) = (stretch.target, self.layers.get(&stretch.layer)) {
-                self.claim(*volume, first, stretch.count, census)?;
+            if let Target::Data(first) = stretch.target {
+                self.claim(volume, first, stretch.count, census)?;
             }
         }
-        self.settle(census)
+        Ok(())
     }
 
     /// Counts those of `count` slots from `first` on that `volume` had not referred to before.
     fn claim(&mut self, volume: VolumeId, first: Location, count: u64, census: &mut Census) -> Result<()> {
         let Some(owners) = self.owners.get_mut(&first.segment) else { return Ok(()) };
-        // Stretches come by family, so those of one volume come together and the last number is its own.
-        if self.volumes.last() != Some(&volume) {
-            self.volumes.push(volume);
-        }
         let own = self.volumes.len() as Owner;
         let segment = self.segments.segment(first.segment)?;
         owners.resize(segment.geometry().slots() as usize, 0);

@@ -15,7 +15,7 @@ pub use lineage::Lineage;
 pub use visibility::{Sifter, Verdict, Visibility};
 
 /// A layer of the tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Node {
     family: FamilyId,
     parent: Option<LayerId>,
@@ -24,7 +24,7 @@ struct Node {
 }
 
 /// The layers of a store, each with its parent and with how many read it.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct LayerTree {
     nodes: BTreeMap<LayerId, Node>,
 }
@@ -47,6 +47,17 @@ impl LayerTree {
         };
         let before = self.nodes.insert(layer, Node { family, parent, roots: 0, children: 0 });
         assert!(before.is_none(), "ids of layers are never used twice");
+    }
+
+    /// True if somebody may see the layer.
+    #[must_use]
+    pub fn contains(&self, layer: LayerId) -> bool {
+        self.nodes.contains_key(&layer)
+    }
+
+    /// Every layer with what it lies on, parents first.
+    pub fn iter(&self) -> impl Iterator<Item = (LayerId, Option<LayerId>)> {
+        self.nodes.iter().map(|(layer, node)| (*layer, node.parent))
     }
 
     /// Somebody reads the layer from now on.

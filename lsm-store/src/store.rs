@@ -17,6 +17,7 @@ mod payload;
 mod plan;
 mod reads;
 mod recovery;
+mod snapshots;
 mod space;
 mod states;
 mod status;
@@ -25,7 +26,6 @@ mod upkeep;
 mod view;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -35,6 +35,7 @@ pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
 pub use reads::VolumeReads;
+pub use snapshots::SNAPSHOT_GROUP_MAX;
 pub use status::{MemoryUse, StoreStatus};
 pub use volume::{PREFETCH_BYTES_MAX, Volume};
 
@@ -42,8 +43,8 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
-use crate::layers::Visibility;
+use crate::id::{BLOCK_BYTES, BlockIndex, Lsn, SegmentId, StoreId, VolumeId};
+use crate::layers::{Lineage, Visibility};
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::Version;
 use crate::request::Zeroing;
@@ -110,6 +111,8 @@ pub struct VolumeInfo {
     pub codec: Codec,
     /// When it was made, in milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// It is a snapshot of this volume, which may have been deleted since.
+    pub snapshot_of: Option<VolumeId>,
 }
 
 /// A durable key and value that the store keeps for the layer above, changed together with the volumes they describe.
@@ -119,6 +122,12 @@ pub struct Record {
     pub key: Vec<u8>,
     /// The value; `None` removes the record.
     pub value: Option<Vec<u8>>,
+}
+
+impl Record {
+    fn into_edit(self) -> Edit {
+        Edit::SetRecord(self.key, self.value)
+    }
 }
 
 /// An open store.
@@ -198,14 +207,56 @@ impl Store {
         self.inner.refuse_if_unwritable()?;
         check_size(spec.size_bytes)?;
         let mut meta = self.inner.meta.lock();
-        let (id, layer) = meta.new_volume_ids();
-        let created_ms = self.inner.wall_ms();
-        let record = VolumeRecord { size_bytes: spec.size_bytes, codec: spec.codec, layer, lsn: Lsn(0), created_ms };
-        let mut edits = vec![Edit::SetVolume(id, record)];
-        edits.extend(records(id).into_iter().map(|record| Edit::SetRecord(record.key, record.value)));
+        let (id, lineage) = (meta.new_volume_id(), Lineage::first(meta.new_layer_id()));
+        let record = VolumeRecord {
+            size_bytes: spec.size_bytes,
+            codec: spec.codec,
+            layer: lineage.newest(),
+            lsn: Lsn(0),
+            created_ms: self.inner.wall_ms(),
+            snapshot_of: None,
+        };
+        let mut edits = meta.missing_layers(&lineage);
+        edits.push(Edit::SetVolume(id, record));
+        edits.extend(records(id).into_iter().map(Record::into_edit));
         self.inner.commit(&mut meta, edits)?;
-        self.inner.volumes.write().insert(id, Arc::new(VolumeState::new(id, &record)));
+        let mut layers = self.inner.layers.lock();
+        layers.add(lineage.newest(), None);
+        layers.add_root(lineage.newest());
+        self.inner.adopt(id, &record, Some(lineage));
         Ok(id)
+    }
+
+    /// Freezes what volumes hold now, all of them at one moment, and returns the ids of the snapshots in the order of `of`.
+    /// They have ids of the kind that volumes have, and are read like volumes. `records` gets the ids and says what else to
+    /// remember in the same commit. Costs one sync, whatever the volumes hold.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` for more than [`SNAPSHOT_GROUP_MAX`] volumes, none, one twice or a snapshot, `OutOfSpace`,
+    /// `Poisoned`.
+    pub fn snapshot_volumes(
+        &self,
+        of: &[VolumeId],
+        records: impl FnOnce(&[VolumeId]) -> Vec<Record>,
+    ) -> Result<Vec<VolumeId>> {
+        self.inner.snapshot(of, records)
+    }
+
+    /// Makes a volume that holds what `of`, a volume or a snapshot, holds now. Neither needs the other afterwards.
+    ///
+    /// # Errors
+    /// `NotFound`, `OutOfSpace`, `Poisoned`.
+    pub fn clone_volume(&self, of: VolumeId, records: impl FnOnce(VolumeId) -> Vec<Record>) -> Result<VolumeId> {
+        self.inner.clone_of(of, records)
+    }
+
+    /// Puts a volume back to what one of its snapshots holds, its size too. What was written since is gone, and so is what
+    /// is being written meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` if it is not a snapshot of that volume, `OutOfSpace`, `Poisoned`.
+    pub fn roll_back_volume(&self, volume: VolumeId, to: VolumeId) -> Result<()> {
+        self.inner.roll_back(volume, to)
     }
 
     /// Changes a volume's size. What lies beyond a smaller size is gone at once, also if the volume grows again.
@@ -217,6 +268,9 @@ impl Store {
         check_size(size_bytes)?;
         let _changing = self.inner.volume_changes.lock();
         let volume = self.volume(id)?;
+        if volume.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
         let state = self.inner.volume_state(id)?;
         let before = state.size_bytes();
         if size_bytes < before {
@@ -231,8 +285,9 @@ impl Store {
             Ok(())
         };
         let changed = hidden.and_then(|()| {
-            let edit = Edit::SetVolume(id, VolumeRecord { size_bytes, ..state.record() });
-            self.inner.commit(&mut self.inner.meta.lock(), vec![edit])
+            let mut meta = self.inner.meta.lock();
+            let known = *meta.state.volumes.get(&id).expect("a volume is in the manifest");
+            self.inner.commit(&mut meta, vec![Edit::SetVolume(id, VolumeRecord { size_bytes, ..known })])
         });
         if changed.is_ok() && size_bytes < before {
             // Gives the space back sooner; that it is gone does not depend on it.
@@ -244,7 +299,8 @@ impl Store {
         changed
     }
 
-    /// Removes a volume and forgets or changes `records` in the same commit. Its space comes back by collection.
+    /// Removes a volume or a snapshot and forgets or changes `records` in the same commit. Snapshots and clones of it stay
+    /// as they are.
     ///
     /// # Errors
     /// `NotFound`, `Poisoned`.
@@ -252,10 +308,17 @@ impl Store {
         self.inner.refuse_if_unwritable()?;
         let _changing = self.inner.volume_changes.lock();
         let mut meta = self.inner.meta.lock();
-        self.inner.volume_state(id)?;
+        let state = self.inner.volume_state(id)?;
         let mut edits = vec![Edit::RemoveVolume(id)];
-        edits.extend(records.into_iter().map(|record| Edit::SetRecord(record.key, record.value)));
-        self.inner.commit(&mut meta, edits)?;
+        edits.extend(records.into_iter().map(Record::into_edit));
+        // Before anything of it can be dropped, so that no reader takes what is left for what it held.
+        state.set_removed(true);
+        let committed = self.inner.commit(&mut meta, edits);
+        if committed.is_err() {
+            state.set_removed(false);
+            return committed;
+        }
+        self.inner.layers.lock().remove_root(state.layer());
         self.inner.volumes.write().remove(&id);
         Ok(())
     }
@@ -274,11 +337,11 @@ impl Store {
     /// `OutOfSpace`, `Poisoned`.
     pub fn put_records(&self, records: Vec<Record>) -> Result<()> {
         let mut meta = self.inner.meta.lock();
-        let edits = records.into_iter().map(|record| Edit::SetRecord(record.key, record.value)).collect();
+        let edits = records.into_iter().map(Record::into_edit).collect();
         self.inner.commit(&mut meta, edits)
     }
 
-    /// The volumes, by id.
+    /// The volumes and snapshots, by id.
     #[must_use]
     pub fn volumes(&self) -> Vec<VolumeInfo> {
         let info = |state: &Arc<VolumeState>| VolumeInfo {
@@ -286,6 +349,7 @@ impl Store {
             size_bytes: state.size_bytes(),
             codec: state.codec(),
             created_ms: state.record().created_ms,
+            snapshot_of: state.snapshot_of(),
         };
         self.inner.volumes.read().values().map(info).collect()
     }
@@ -314,18 +378,23 @@ impl Store {
         self.inner.visibility()
     }
 
-    /// Which volume each layer of the map belongs to. Layers that are not named here belong to deleted volumes.
-    #[must_use]
-    pub fn layers(&self) -> BTreeMap<LayerId, VolumeId> {
-        self.inner.volumes.read().values().map(|state| (state.layer(), state.id())).collect()
+    /// The layers that the reader of a volume or a snapshot sees. Take it after the map.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn lineage(&self, id: VolumeId) -> Result<Lineage> {
+        let state = self.inner.volume_state(id)?;
+        self.inner.layers.lock().lineage_of(state.layer()).ok_or(Error::NoSuchVolume(id))
     }
 
-    /// A volume to read and write.
+    /// A volume to read and write, or a snapshot to read.
     ///
     /// # Errors
     /// `NotFound`.
     pub fn volume(&self, id: VolumeId) -> Result<Volume> {
-        Ok(Volume::new(Arc::clone(&self.inner), self.inner.volume_state(id)?))
+        let state = self.inner.volume_state(id)?;
+        state.settle(&self.inner.layers.lock());
+        Ok(Volume::new(Arc::clone(&self.inner), state))
     }
 
     /// Does one unit of background work; `false` if there is none. For [`BackgroundMode::Manual`].

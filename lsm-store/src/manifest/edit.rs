@@ -1,7 +1,8 @@
 //! One change of the store's durable state, and its stored form.
 //!
-//! The stored form is frozen: `EditV1` and the types in it never change. A new kind of edit is a new version of the
-//! enum with a new commit version, and a conversion from the old one.
+//! The stored form is frozen: what a tag of `EditV2` means and the types in it never change. A new kind of edit is a new
+//! tag at the end with a new commit version. Version 2 has added the tags from `AddLayer` on; the others have the bytes
+//! they had, so one type reads both.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::map::{Key, RunMeta};
 use crate::segment::{Class, Geometry, Identity, SegmentSummary};
 
 /// Version of the commit bodies this program writes.
-pub(crate) const EDIT_VERSION: u16 = 1;
+pub(crate) const EDIT_VERSION: u16 = 2;
 
 /// What the manifest keeps of a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub struct VolumeRecord {
     pub lsn: Lsn,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// It is a snapshot of this volume, which may be gone: nothing writes to its layer.
+    pub snapshot_of: Option<VolumeId>,
 }
 
 /// Where replay of the journal starts.
@@ -77,6 +80,8 @@ pub enum Edit {
     },
     /// Space to hold for the store, in bytes; `None` lets it grow on demand.
     SetCapacity(Option<u64>),
+    /// Adds a layer on top of another, or (with `None`) the first of a family. What reads it follows in the same commit.
+    AddLayer(LayerId, Option<LayerId>),
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Copy)]
@@ -127,7 +132,7 @@ struct RunV1 {
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-enum EditV1 {
+enum EditV2 {
     SetVolume(VolumeV1),
     RemoveVolume(u64),
     SetRecord(Vec<u8>, Option<Vec<u8>>),
@@ -138,39 +143,40 @@ enum EditV1 {
     SetJournal { tail: u64, first: u64, incarnation: u64, exists: bool },
     ReserveIds { segment: u32, run: u64, volume: u64, layer: u64 },
     SetCapacity(Option<u64>),
+    AddLayer { layer: u64, parent: Option<u64> },
+    SetSnapshot { snapshot: VolumeV1, of: u64 },
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-struct CommitV1 {
-    edits: Vec<EditV1>,
+struct CommitV2 {
+    edits: Vec<EditV2>,
 }
 
 /// The stored form of a commit's edits.
 pub(super) fn encode(edits: &[Edit]) -> Vec<u8> {
-    let commit = CommitV1 { edits: edits.iter().map(EditV1::from).collect() };
+    let commit = CommitV2 { edits: edits.iter().map(EditV2::from).collect() };
     rkyv::to_bytes::<rancor::Error>(&commit).expect("edits in memory have a stored form").to_vec()
 }
 
 /// The edits of a commit whose checksum has been verified; `None` if the bytes are not a commit of that version.
 pub(super) fn decode(version: u16, body: &[u8]) -> Result<Option<Vec<Edit>>> {
-    if version != EDIT_VERSION {
+    if !(1..=EDIT_VERSION).contains(&version) {
         return Err(Error::Unsupported { what: "manifest version", found: version.into() });
     }
-    let Ok(commit) = rkyv::from_bytes::<CommitV1, rancor::Error>(body) else { return Ok(None) };
-    Ok(commit.edits.into_iter().map(EditV1::into_edit).collect())
+    let Ok(commit) = rkyv::from_bytes::<CommitV2, rancor::Error>(body) else { return Ok(None) };
+    Ok(commit.edits.into_iter().map(EditV2::into_edit).collect())
 }
 
-impl From<&Edit> for EditV1 {
+impl From<&Edit> for EditV2 {
     fn from(edit: &Edit) -> Self {
         match edit {
-            Edit::SetVolume(id, volume) => Self::SetVolume(VolumeV1 {
-                id: id.0,
-                size_bytes: volume.size_bytes,
-                layer: volume.layer.0,
-                lsn: volume.lsn.0,
-                created_ms: volume.created_ms,
-                codec: CodecV1::from(volume.codec),
-            }),
+            Edit::SetVolume(id, volume) => {
+                let stored = VolumeV1::from((*id, volume));
+                match volume.snapshot_of {
+                    None => Self::SetVolume(stored),
+                    Some(of) => Self::SetSnapshot { snapshot: stored, of: of.0 },
+                }
+            }
             Edit::RemoveVolume(id) => Self::RemoveVolume(id.0),
             Edit::SetRecord(key, value) => Self::SetRecord(key.clone(), value.clone()),
             Edit::AddSegment(segment) => Self::AddSegment(SegmentV1::from(segment)),
@@ -187,24 +193,45 @@ impl From<&Edit> for EditV1 {
                 Self::ReserveIds { segment: segment.0, run: run.0, volume: volume.0, layer: layer.0 }
             }
             Edit::SetCapacity(capacity) => Self::SetCapacity(*capacity),
+            Edit::AddLayer(layer, parent) => Self::AddLayer { layer: layer.0, parent: parent.map(|parent| parent.0) },
         }
     }
 }
 
-impl EditV1 {
+impl From<(VolumeId, &VolumeRecord)> for VolumeV1 {
+    fn from((id, volume): (VolumeId, &VolumeRecord)) -> Self {
+        Self {
+            id: id.0,
+            size_bytes: volume.size_bytes,
+            layer: volume.layer.0,
+            lsn: volume.lsn.0,
+            created_ms: volume.created_ms,
+            codec: CodecV1::from(volume.codec),
+        }
+    }
+}
+
+impl VolumeV1 {
+    fn into_edit(self, snapshot_of: Option<VolumeId>) -> Option<Edit> {
+        let record = VolumeRecord {
+            size_bytes: self.size_bytes,
+            codec: self.codec.into_codec()?,
+            layer: LayerId(self.layer),
+            lsn: Lsn(self.lsn),
+            created_ms: self.created_ms,
+            snapshot_of,
+        };
+        Some(Edit::SetVolume(VolumeId(self.id), record))
+    }
+}
+
+impl EditV2 {
     /// `None` if a field holds what no program writes.
     fn into_edit(self) -> Option<Edit> {
         Some(match self {
-            Self::SetVolume(volume) => Edit::SetVolume(
-                VolumeId(volume.id),
-                VolumeRecord {
-                    size_bytes: volume.size_bytes,
-                    codec: volume.codec.into_codec()?,
-                    layer: LayerId(volume.layer),
-                    lsn: Lsn(volume.lsn),
-                    created_ms: volume.created_ms,
-                },
-            ),
+            Self::SetVolume(volume) => volume.into_edit(None)?,
+            Self::SetSnapshot { snapshot, of } => snapshot.into_edit(Some(VolumeId(of)))?,
+            Self::AddLayer { layer, parent } => Edit::AddLayer(LayerId(layer), parent.map(LayerId)),
             Self::RemoveVolume(id) => Edit::RemoveVolume(VolumeId(id)),
             Self::SetRecord(key, value) => Edit::SetRecord(key, value),
             Self::AddSegment(segment) => Edit::AddSegment(segment.into_summary()?),

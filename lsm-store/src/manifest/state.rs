@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use super::edit::{Edit, JournalStart, VolumeRecord};
 use crate::id::{LayerId, RunId, SegmentId, VolumeId};
+use crate::layers::LayerTree;
 use crate::map::RunMeta;
 use crate::segment::SegmentSummary;
 
 /// What is durable besides the journal and the bytes of segments and runs themselves.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct State {
-    /// The volumes.
+    /// The volumes, and the snapshots.
     pub volumes: BTreeMap<VolumeId, VolumeRecord>,
+    /// Their layers, and those below.
+    pub layers: LayerTree,
     /// The catalog's records.
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The sealed segments.
@@ -39,10 +42,21 @@ impl State {
     pub fn apply(&mut self, edit: &Edit) -> bool {
         match edit {
             Edit::SetVolume(id, volume) => {
-                self.volumes.insert(*id, *volume);
+                self.set_volume(*id, *volume);
                 true
             }
-            Edit::RemoveVolume(id) => self.volumes.remove(id).is_some(),
+            Edit::RemoveVolume(id) => {
+                let removed = self.volumes.remove(id);
+                removed.inspect(|volume| self.layers.remove_root(volume.layer)).is_some()
+            }
+            Edit::AddLayer(layer, parent) => {
+                let is_new = !self.layers.contains(*layer);
+                let fits = is_new && parent.is_none_or(|parent| parent < *layer && self.layers.contains(parent));
+                if fits {
+                    self.layers.add(*layer, *parent);
+                }
+                fits
+            }
             Edit::SetRecord(key, Some(value)) => {
                 self.records.insert(key.clone(), value.clone());
                 true
@@ -76,6 +90,18 @@ impl State {
         }
     }
 
+    fn set_volume(&mut self, id: VolumeId, volume: VolumeRecord) {
+        if !self.layers.contains(volume.layer) {
+            // Commits of version 1 do not name layers: each volume has one of its own.
+            self.layers.add(volume.layer, None);
+        }
+        // The new one first: what lies below both stays.
+        self.layers.add_root(volume.layer);
+        if let Some(before) = self.volumes.insert(id, volume) {
+            self.layers.remove_root(before.layer);
+        }
+    }
+
     /// The edits that make this state out of an empty one: the content of a checkpoint.
     #[must_use]
     pub fn to_edits(&self) -> Vec<Edit> {
@@ -89,6 +115,7 @@ impl State {
             Edit::SetJournal(self.journal),
             Edit::SetCapacity(self.capacity_bytes),
         ];
+        edits.extend(self.layers.iter().map(|(layer, parent)| Edit::AddLayer(layer, parent)));
         edits.extend(self.volumes.iter().map(|(id, volume)| Edit::SetVolume(*id, *volume)));
         edits.extend(self.records.iter().map(|(key, value)| Edit::SetRecord(key.clone(), Some(value.clone()))));
         edits.extend(self.segments.values().copied().map(Edit::AddSegment));

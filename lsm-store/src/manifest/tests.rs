@@ -8,6 +8,7 @@ use crate::device::sim::{Faults, SimDevice};
 use crate::device::{Access, Device};
 use crate::error::Error;
 use crate::id::{BlockIndex, Epoch, FamilyId, Generation, LayerId, Lsn, RunId, SegmentId, Sequence, StoreId, VolumeId};
+use crate::layers::LayerTree;
 use crate::map::{Key, RunMeta};
 use crate::segment::{Class, Geometry, Identity, SegmentSummary};
 
@@ -20,7 +21,14 @@ fn device() -> Arc<dyn Device> {
 }
 
 fn volume(size_bytes: u64) -> VolumeRecord {
-    VolumeRecord { size_bytes, codec: Codec::Lz4, layer: LayerId(2), lsn: Lsn(9), created_ms: 1_700_000_000_000 }
+    VolumeRecord {
+        size_bytes,
+        codec: Codec::Lz4,
+        layer: LayerId(2),
+        lsn: Lsn(9),
+        created_ms: 1_700_000_000_000,
+        snapshot_of: None,
+    }
 }
 
 fn all_edits() -> Vec<Edit> {
@@ -58,11 +66,25 @@ fn all_edits() -> Vec<Edit> {
     ]
 }
 
+/// What version 2 has added: the volume goes on in another layer, and a snapshot keeps the old one.
+fn snapshot_edits() -> Vec<Edit> {
+    let head = VolumeRecord { layer: LayerId(3), ..volume(1 << 30) };
+    let snapshot = VolumeRecord { snapshot_of: Some(VolumeId(1)), ..volume(1 << 30) };
+    vec![
+        Edit::AddLayer(LayerId(3), Some(LayerId(2))),
+        Edit::SetVolume(VolumeId(1), head),
+        Edit::SetVolume(VolumeId(3), snapshot),
+    ]
+}
+
 #[test]
 fn edits_keep_their_bytes() {
     let bytes = edit::encode(&all_edits());
     let digest = blake3::hash(&bytes).to_hex();
     assert_eq!((bytes.len(), &digest[..16]), (703, "a3b452c380b1671a"), "the stored form of edits has changed");
+    let bytes = edit::encode(&snapshot_edits());
+    let digest = blake3::hash(&bytes).to_hex();
+    assert_eq!((bytes.len(), &digest[..16]), (302, "6541a6c4d8d36a6d"), "the stored form of edits has changed");
 }
 
 #[test]
@@ -73,13 +95,16 @@ fn edits_survive_their_stored_form() {
     edits.push(Edit::RemoveSegment(SegmentId(5)));
     edits.push(Edit::RemoveRun(RunId(6)));
     edits.push(Edit::SetCapacity(None));
-    assert_eq!(edit::decode(1, &edit::encode(&edits)).unwrap(), Some(edits));
+    assert_eq!(edit::decode(1, &edit::encode(&edits)).unwrap(), Some(edits.clone()));
+    edits.extend(snapshot_edits());
+    edits.push(Edit::AddLayer(LayerId(4), None));
+    assert_eq!(edit::decode(2, &edit::encode(&edits)).unwrap(), Some(edits));
 }
 
 #[test]
 fn a_checkpoint_says_what_the_commits_said() {
     let mut state = State::default();
-    assert!(all_edits().iter().all(|edit| state.apply(edit)));
+    assert!(all_edits().iter().chain(&snapshot_edits()).all(|edit| state.apply(edit)));
     let mut again = State::default();
     assert!(state.to_edits().iter().all(|edit| again.apply(edit)));
     assert_eq!(again, state);
@@ -122,5 +147,30 @@ fn a_damaged_commit_with_valid_ones_behind_it_is_not_taken_for_the_end() {
 
 #[test]
 fn a_commit_of_a_newer_version_is_refused() {
-    assert!(matches!(edit::decode(2, &[]), Err(Error::Unsupported { found: 2, .. })));
+    assert!(matches!(edit::decode(3, &[]), Err(Error::Unsupported { found: 3, .. })));
+}
+
+#[test]
+fn layers_that_nobody_can_see_any_more_are_forgotten() {
+    let mut state = State::default();
+    assert!(all_edits().iter().chain(&snapshot_edits()).all(|edit| state.apply(edit)));
+    assert!(state.apply(&Edit::RemoveVolume(VolumeId(3))));
+    assert!(state.layers.contains(LayerId(2)), "the volume sees through it");
+    let back = VolumeRecord { layer: LayerId(7), ..volume(1) };
+    assert!(
+        state.apply(&Edit::AddLayer(LayerId(7), Some(LayerId(2)))) && state.apply(&Edit::SetVolume(VolumeId(1), back))
+    );
+    assert!(!state.layers.contains(LayerId(3)), "the volume has left it");
+    assert!(state.apply(&Edit::RemoveVolume(VolumeId(1))));
+    assert_eq!(state.layers, LayerTree::default());
+}
+
+#[test]
+fn a_layer_that_is_there_or_lies_on_none_contradicts_the_state() {
+    let mut state = State::default();
+    assert!(state.apply(&Edit::AddLayer(LayerId(2), None)));
+    let wrong = [(2, None), (3, Some(4)), (5, Some(3)), (1, Some(2))];
+    for (layer, parent) in wrong {
+        assert!(!state.apply(&Edit::AddLayer(LayerId(layer), parent.map(LayerId))), "{layer} on {parent:?}");
+    }
 }

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use super::Environment;
 use super::budget::{Budget, MEMORY_BYTES_DEFAULT};
-use super::meta::visibility_of;
 use super::open;
 use super::recovery;
 use crate::device::LockMode;
 use crate::error::{Error, Result};
-use crate::id::{LayerId, SegmentId, StoreId, VolumeId};
+use crate::id::{BlockIndex, FamilyId, LayerId, SegmentId, StoreId, VolumeId};
 use crate::manifest::{MANIFEST_DIRECTORY, State, replay};
 use crate::map::{Run, RunFiles, RunLimits, Stretch, Target, Version};
 use crate::page_cache::PageCache;
@@ -107,7 +106,8 @@ struct Checker<'a> {
     report: &'a mut CheckReport,
     segments: Arc<Segments>,
     runs: Arc<RunFiles>,
-    volumes: BTreeMap<LayerId, VolumeId>,
+    /// The volumes and snapshots of each family, with the layer they see it through.
+    readers: BTreeMap<FamilyId, Vec<(VolumeId, LayerId)>>,
     /// Slots of each segment that cannot be read, with the damage's place in the report.
     bad: BTreeMap<SegmentId, Vec<(std::ops::Range<u32>, usize)>>,
 }
@@ -121,8 +121,12 @@ impl<'a> Checker<'a> {
         state.segments.values().for_each(|summary| segments.learn(summary));
         let clock = Arc::clone(&environment.clock);
         let runs = RunFiles::new(Arc::clone(device), store, clock, pages, RunLimits::default());
-        let volumes = state.volumes.iter().map(|(id, volume)| (volume.layer, *id)).collect();
-        Self { state, report, segments, runs, volumes, bad: BTreeMap::new() }
+        let mut readers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, volume) in &state.volumes {
+            let family = state.layers.family_of(volume.layer).expect("a volume's layer is among the layers");
+            readers.entry(family).or_default().push((*id, volume.layer));
+        }
+        Self { state, report, segments, runs, readers, bad: BTreeMap::new() }
     }
 
     fn check(mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
@@ -145,9 +149,8 @@ impl<'a> Checker<'a> {
 
     fn check_run(&mut self, run: &Arc<Run>) {
         let meta = run.meta();
-        // A volume has one layer, which is the first of its family.
-        let within = LayerId(meta.first.family.0)..=LayerId(meta.last.family.0);
-        let volumes: Vec<_> = self.volumes.range(within).map(|(_, volume)| *volume).collect();
+        let within = self.readers.range(meta.first.family..=meta.last.family);
+        let volumes: Vec<_> = within.flat_map(|(_, readers)| readers).map(|(volume, _)| *volume).collect();
         for damage in run.verify() {
             let (file, volumes) = (crate::map::run::path(meta.id), volumes.clone());
             self.report.damages.push(Damage { file, offset: damage.offset, why: damage.why, volumes });
@@ -184,9 +187,9 @@ impl<'a> Checker<'a> {
         let metas: Vec<_> = self.state.runs.values().copied().collect();
         let Some(version) = self.report.found(Version::open(&self.runs, &metas))? else { return Ok(()) };
         let mut touched: BTreeMap<usize, BTreeSet<VolumeId>> = BTreeMap::new();
-        for stretch in version.scan_visible(&visibility_of(self.volumes.keys().copied())) {
+        for stretch in version.scan_visible(&self.state.layers.visibility()) {
             let Some(stretch) = self.report.found(stretch)? else { break };
-            self.check_reference(&stretch, &mut touched);
+            self.check_reference(&version, &stretch, &mut touched)?;
         }
         for (damage, volumes) in touched {
             self.report.damages[damage].volumes.extend(volumes);
@@ -194,21 +197,46 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn check_reference(&mut self, stretch: &Stretch, touched: &mut BTreeMap<usize, BTreeSet<VolumeId>>) {
-        let Target::Data(location) = stretch.target else { return };
-        let Some(volume) = self.volumes.get(&stretch.layer).copied() else { return };
+    fn check_reference(
+        &mut self,
+        version: &Version,
+        stretch: &Stretch,
+        touched: &mut BTreeMap<usize, BTreeSet<VolumeId>>,
+    ) -> Result<()> {
+        let Target::Data(location) = stretch.target else { return Ok(()) };
         let slots = u32::from(location.slot.0)..u32::from(location.slot.0) + stretch.count as u32;
         let known = self.state.segments.get(&location.segment);
         if known.is_none_or(|summary| slots.end > summary.geometry.slots()) {
             let file = segment::path(location.segment);
             let why = format!("blocks {}+{} of the volume are to be here, and are not", stretch.first, stretch.count);
-            self.report.damages.push(Damage { file, offset: 0, why, volumes: vec![volume] });
+            let volumes = self.readers_of(version, stretch)?;
+            self.report.damages.push(Damage { file, offset: 0, why, volumes });
         }
-        for (bad, damage) in self.bad.get(&location.segment).into_iter().flatten() {
-            if bad.start < slots.end && slots.start < bad.end {
-                touched.entry(*damage).or_default().insert(volume);
+        let bad = self.bad.get(&location.segment).into_iter().flatten();
+        let hit: Vec<_> = bad.filter(|(bad, _)| bad.start < slots.end && slots.start < bad.end).cloned().collect();
+        for (bad, damage) in hit {
+            let (from, to) = (bad.start.max(slots.start) - slots.start, bad.end.min(slots.end) - slots.start);
+            let first = BlockIndex(stretch.first.0 + u64::from(from));
+            let part = stretch.clip(first, BlockIndex(first.0 + u64::from(to - from)));
+            let part = part.expect("the bad slots are some of the stretch's");
+            touched.entry(damage).or_default().extend(self.readers_of(version, &part)?);
+        }
+        Ok(())
+    }
+
+    /// Who sees a stretch, or some of it: a volume that has written over it does not.
+    fn readers_of(&mut self, version: &Version, stretch: &Stretch) -> Result<Vec<VolumeId>> {
+        let blocks = stretch.first..BlockIndex(stretch.first.0 + stretch.count);
+        let mut found = Vec::new();
+        for (volume, layer) in self.readers.get(&stretch.family).cloned().unwrap_or_default() {
+            let lineage = self.state.layers.lineage_of(layer).filter(|lineage| lineage.contains(stretch.layer));
+            let Some(lineage) = lineage else { continue };
+            let resolved = version.lookup(&lineage, blocks.clone())?;
+            if resolved.iter().any(|part| part.target == Some(stretch.target_of(part.first))) {
+                found.push(volume);
             }
         }
+        Ok(found)
     }
 }
 

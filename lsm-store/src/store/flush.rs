@@ -14,7 +14,8 @@ use rustc_hash::FxHashMap;
 
 use super::BackgroundMode;
 use super::inner::Inner;
-use super::meta::visibility_of;
+use super::meta::Meta;
+use super::volume::VolumeState;
 use crate::codec::{Codec, Compressor, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
@@ -71,12 +72,12 @@ impl Inner {
     }
 
     fn flush(&self, memtable: &Arc<Memtable>) -> Result<()> {
-        let (codecs, visibility) = self.readers();
+        let visibility = self.visibility();
         let eligible = |id: SegmentId| self.segments.knows(id);
         let run_id = self.new_run_id();
         let dedupe = Dedupe::new(&self.index, &self.segments, eligible);
         let mut job = FlushJob {
-            codecs,
+            codecs: FxHashMap::default(),
             compressor: Compressor::new(),
             output: Output {
                 inner: self,
@@ -122,11 +123,14 @@ impl Inner {
         self.give_up_generation(memtable)
     }
 
-    /// The layers that take writes, with the codec of what is written to them, and who reads what.
-    fn readers(&self) -> (FxHashMap<LayerId, Codec>, Visibility) {
+    /// How what was written to the layer is compressed: as its volume or a snapshot of it says, or, if neither is left,
+    /// somebody who sees it.
+    fn codec_of(&self, layer: LayerId) -> Codec {
         let volumes = self.volumes.read();
-        let codecs = volumes.values().map(|volume| (volume.layer(), volume.codec())).collect();
-        (codecs, visibility_of(volumes.values().map(|volume| volume.layer())))
+        let own = volumes.values().find(|volume| volume.layer() == layer);
+        let sees = |volume: &&Arc<VolumeState>| volume.lineage().is_ok_and(|lineage| lineage.contains(layer));
+        let heads = || volumes.values().filter(|volume| volume.snapshot_of().is_none()).find(sees);
+        own.or_else(heads).map_or(Codec::Lz4, |volume| volume.codec())
     }
 
     fn remove_segments(&self, ids: &[SegmentId]) {
@@ -143,13 +147,7 @@ impl Inner {
         let mut edits: Vec<_> = sealed.iter().copied().map(Edit::AddSegment).collect();
         let edit = run.map(MapEdit::flushed).unwrap_or_default();
         edits.extend(edit.added_metas().into_iter().map(Edit::AddRun));
-        for volume in self.volumes.read().values() {
-            let lsn = volume.record().lsn;
-            let known = meta.state.volumes.get(&volume.id()).copied();
-            if let Some(known) = known.filter(|known| known.lsn != lsn) {
-                edits.push(Edit::SetVolume(volume.id(), VolumeRecord { lsn, ..known }));
-            }
-        }
+        edits.extend(self.volume_edits(&meta));
         let view = self.view();
         let next = view.memtables().filter(|other| other.generation() > memtable.generation()).last();
         let next = next.expect("a frozen memtable has a successor");
@@ -167,6 +165,21 @@ impl Inner {
         Ok(())
     }
 
+    /// What the manifest does not know yet of the volumes: their LSNs, and the layers that runs may name from now on.
+    fn volume_edits(&self, meta: &Meta) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for volume in self.volumes.read().values().filter(|volume| volume.snapshot_of().is_none()) {
+            let known = meta.state.volumes.get(&volume.id()).copied();
+            let (Some(known), Ok(lineage)) = (known, volume.lineage()) else { continue };
+            let now = VolumeRecord { lsn: volume.record().lsn, layer: lineage.newest(), ..known };
+            if now != known {
+                edits.extend(meta.missing_layers(&lineage));
+                edits.push(Edit::SetVolume(volume.id(), now));
+            }
+        }
+        edits
+    }
+
     /// The memtable's content is in the map: its memory and its file are free.
     fn give_up_generation(&self, memtable: &Memtable) -> Result<()> {
         let generation = memtable.generation();
@@ -180,6 +193,7 @@ impl Inner {
 }
 
 struct FlushJob<'a, F> {
+    /// Of the layers met so far.
     codecs: FxHashMap<LayerId, Codec>,
     compressor: Compressor,
     output: Output<'a, F>,
@@ -238,7 +252,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                 Verdict::Stored(location) => locations.push(location),
                 Verdict::SameAs(first) => locations.push(locations[first]),
                 Verdict::New => {
-                    let codec = self.codecs[&blocks[index].0.layer];
+                    let layer = blocks[index].0.layer;
+                    let codec = *self.codecs.entry(layer).or_insert_with(|| self.output.inner.codec_of(layer));
                     let count = group_len(codec, &blocks[index..], &verdicts[index..]);
                     self.append(
                         codec,

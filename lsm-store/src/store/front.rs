@@ -182,13 +182,14 @@ impl Inner {
         let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
         let mut front = self.front.lock();
         self.make_room(&mut front, changes.len(), payload.len())?;
-        if self.is_outdated(&front, volume, changes) {
+        let lineage = volume.lineage()?;
+        if self.is_outdated(&front, &lineage, changes) {
             return Ok(None);
         }
         let records = assign(volume, changes, &checksums);
         let marks = self.marks(front.next);
         front.memtable.hold(held);
-        front.insert(&records, |_| volume.family(), marks.first, &payload, packed);
+        front.insert(&records, |_| lineage.family(), marks.first, &payload, packed);
         Ok(Some(front.place(&marks, &records, payload)))
     }
 
@@ -285,15 +286,15 @@ impl Inner {
         Ok(header)
     }
 
-    fn is_outdated(&self, front: &Front, volume: &VolumeState, changes: &[Change<'_>]) -> bool {
+    fn is_outdated(&self, front: &Front, lineage: &Lineage, changes: &[Change<'_>]) -> bool {
         // One view for both questions: between two views a flush job may take the answer out of memory.
-        let (view, lineage) = (self.view(), volume.lineage());
+        let view = self.view();
         changes.iter().any(|change| {
             change.based_before.is_some_and(|before| {
                 // What a flush job took out of memory since can no longer be compared.
                 before <= view.flushed
                     || (change.first.0..change.first.0 + change.count)
-                        .any(|block| changed_since(front, &view, &lineage, BlockIndex(block), before))
+                        .any(|block| changed_since(front, &view, lineage, BlockIndex(block), before))
             })
         })
     }

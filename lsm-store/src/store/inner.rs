@@ -1,6 +1,6 @@
 //! The parts of an open store, shared by its handles, volumes and background threads.
 //!
-//! Lock order: `front` before `meta` before `unsynced` before `view`. No lock but `front` and `meta` is held during I/O.
+//! Lock order: `front` before `meta` before `layers`, `unsynced` and `view`. No lock but `front` and `meta` is held during I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::id::{Generation, SegmentId, Sequence, StoreId, VolumeId};
 use crate::index::FingerprintIndex;
 use crate::journal::generation::{GenerationFile, Generations};
 use crate::journal::watermark::Watermark;
+use crate::layers::LayerTree;
 use crate::map::{Graveyard, RunFiles};
 use crate::memtable::Memtable;
 use crate::page_cache::PageCache;
@@ -63,7 +64,9 @@ pub(super) struct Inner {
 
     pub(super) view: RwLock<Arc<View>>,
     pub(super) volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeState>>>,
-    /// Held while a volume is resized or deleted; before any other lock.
+    /// The layers with those who read them, also what the manifest does not say yet.
+    pub(super) layers: Mutex<LayerTree>,
+    /// Held while a volume is resized, deleted, cut or moved to another layer; before any other lock.
     pub(super) volume_changes: Mutex<()>,
     pub(super) meta: Mutex<Meta>,
     pub(super) manifest_sequence: AtomicU64,

@@ -1,6 +1,5 @@
 //! The durable state of an open store and the only way to change it: a manifest commit.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +7,7 @@ use super::inner::{Inner, chain};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, RunId, SegmentId, StoreId, VolumeId};
-use crate::layers::{LayerTree, Visibility};
+use crate::layers::{Lineage, Visibility};
 use crate::manifest::{Edit, Manifest, State};
 use crate::superblock::{self, Superblock};
 
@@ -143,7 +142,7 @@ fn switch(
 impl Inner {
     /// Who reads what now.
     pub(super) fn visibility(&self) -> Visibility {
-        visibility_of(self.volumes.read().values().map(|volume| volume.layer()))
+        self.layers.lock().visibility()
     }
 
     /// Makes `edits` durable and part of the state. A full disk changes nothing; any other failure stops the store.
@@ -182,23 +181,28 @@ impl Inner {
     }
 }
 
-/// Who reads what, if these are the layers of all volumes: each its own family.
-pub(super) fn visibility_of(layers: impl IntoIterator<Item = LayerId>) -> Visibility {
-    let mut tree = LayerTree::default();
-    // A manifest may say what no program writes, that two volumes share a layer.
-    for layer in layers.into_iter().collect::<BTreeSet<_>>() {
-        tree.add(layer, None);
-        tree.add_root(layer);
-    }
-    tree.visibility()
-}
-
 impl Meta {
-    /// A volume id and a layer id that were never given out before. The commit that names them reserves beyond them.
-    pub(super) fn new_volume_ids(&mut self) -> (VolumeId, LayerId) {
-        let ids = (self.next_volume, self.next_layer);
-        (self.next_volume, self.next_layer) = (ids.0.next(), ids.1.next());
-        ids
+    /// A volume id that was never given out before. The commit that names it reserves beyond it.
+    pub(super) fn new_volume_id(&mut self) -> VolumeId {
+        let id = self.next_volume;
+        self.next_volume = id.next();
+        id
+    }
+
+    /// A layer id that was never given out before. The commit that names it reserves beyond it; a layer that is written
+    /// to before its commit comes after [`Inner::top_up_ids`].
+    pub(super) fn new_layer_id(&mut self) -> LayerId {
+        let id = self.next_layer;
+        self.next_layer = id.next();
+        id
+    }
+
+    /// What the manifest has still to be told so that the volume's record may name the layer it is in.
+    pub(super) fn missing_layers(&self, lineage: &Lineage) -> Vec<Edit> {
+        let layers = lineage.layers();
+        let known = layers.iter().rposition(|layer| self.state.layers.contains(*layer)).map_or(0, |last| last + 1);
+        let parent_of = |at: usize| at.checked_sub(1).map(|below| layers[below]);
+        (known..layers.len()).map(|at| Edit::AddLayer(layers[at], parent_of(at))).collect()
     }
 
     /// The store's identity.

@@ -130,13 +130,16 @@ fn open_read_only(
 ) -> Result<Arc<Inner>> {
     let (start, store, sequence) = (found.state.journal, found.superblock.store, found.sequence);
     let memtable = Arc::new(Memtable::new(start.tail, start.first));
+    let layers = found.state.layers.clone();
+    let heads: BTreeMap<_, _> = found.state.volumes.iter().map(|(id, volume)| (*id, volume.layer)).collect();
     let mut next = start.first;
     let mut lsns: BTreeMap<VolumeId, Lsn> = BTreeMap::new();
     let limit = options.budget.memtable_bytes;
     let files = crate::journal::replay::list(&*environment.device)?;
     recovery::replay(&*environment.device, store, &files, &start, sequence, |_, payloads| {
         for (record, payload) in payloads {
-            insert_copy(&memtable, record, payload, next);
+            let layer = recovery::layer_of(record, heads.get(&record.volume).copied(), &layers);
+            insert_copy(&memtable, (recovery::family_of(layer, &layers), layer), record, payload, next);
             next = next.next();
             let lsn = lsns.entry(record.volume).or_default();
             *lsn = record.lsn.max(*lsn);
@@ -159,9 +162,7 @@ fn open_read_only(
     Ok(inner)
 }
 
-fn insert_copy(memtable: &Memtable, record: &Record, payload: &[u8], sequence: Sequence) {
-    // A volume has one layer, which is the first of its family.
-    let of = (FamilyId::of_first(record.layer), record.layer);
+fn insert_copy(memtable: &Memtable, of: (FamilyId, LayerId), record: &Record, payload: &[u8], sequence: Sequence) {
     match record.kind {
         // Block by block: one that is overwritten is not kept by its neighbours.
         RecordKind::Data => {
@@ -256,8 +257,10 @@ fn assemble(
         file.write(&[IoSlice::new(&header.encode(store))], 0)?;
         file.sync()?;
     }
+    let layers = meta.state.layers.clone();
     let volumes = meta.state.volumes.iter();
-    let volumes = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
+    let volumes: BTreeMap<_, _> = volumes.map(|(id, record)| (*id, Arc::new(VolumeState::new(*id, record)))).collect();
+    volumes.values().filter(|volume| volume.snapshot_of().is_none()).for_each(|volume| volume.settle(&layers));
     let reached = Sequence(first.0 - 1);
     let to_index = meta.state.segments.keys().copied().collect();
     Ok(Arc::new(Inner {
@@ -278,6 +281,7 @@ fn assemble(
         frozen_files: Mutex::new(BTreeMap::new()),
         view: RwLock::new(Arc::new(View::new(memtable, version))),
         volumes: RwLock::new(volumes),
+        layers: Mutex::new(layers),
         volume_changes: Mutex::new(()),
         manifest_sequence: AtomicU64::new(meta.sequence()),
         meta: Mutex::new(meta),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::inner::Inner;
 use super::view::View;
-use super::volume::block_of;
+use super::volume::{VolumeState, block_of};
 use crate::error::Result;
 use crate::id::{BLOCK_BYTES, BlockIndex, Location, Slot};
 use crate::layers::Lineage;
@@ -60,15 +60,17 @@ pub(super) struct Plan {
 }
 
 impl Inner {
-    /// Plans a read of `len` bytes at `offset`, at least 1, by a reader of `lineage`. Waits for the device only where the
-    /// map itself or a segment's slot table has to be read.
-    pub(super) fn plan(&self, lineage: &Lineage, offset: u64, len: usize) -> Result<Plan> {
+    /// Plans a read of `len` bytes at `offset`, at least 1. Waits for the device only where the map itself or a segment's
+    /// slot table has to be read.
+    pub(super) fn plan(&self, volume: &VolumeState, offset: u64, len: usize) -> Result<Plan> {
+        let view = self.view();
+        let lineage = volume.lineage()?;
         let first = block_of(offset);
         let skip = (offset - first.byte_offset()) as usize;
         let count = (skip + len).div_ceil(BLOCK_BYTES);
         let mut planner =
             Planner { inner: self, first, sources: Vec::with_capacity(count), fetches: Vec::new(), near: None };
-        planner.resolve(&self.view(), lineage, count)?;
+        planner.resolve(&view, &lineage, count)?;
         Ok(Plan { skip, len, sources: planner.sources, fetches: planner.fetches })
     }
 }

@@ -40,7 +40,7 @@ impl Inner {
         if len == 0 {
             return Ok(ReadData::default());
         }
-        let mut plan = self.plan(&volume.lineage(), offset, len)?;
+        let mut plan = self.plan(volume, offset, len)?;
         let mut assembly = Assembly::new(&mut plan);
         let mut decoder = Decoder::default();
         for fetch in &plan.fetches {
@@ -168,7 +168,7 @@ impl VolumeReads {
             self.finished.push_back((token, Ok(ReadData::default())));
             return;
         }
-        match self.inner.plan(&self.state.lineage(), offset, len) {
+        match self.inner.plan(&self.state, offset, len) {
             Ok(plan) => self.begin(token, plan),
             Err(error) => self.finished.push_back((token, Err(error))),
         }

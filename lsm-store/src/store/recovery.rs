@@ -12,10 +12,11 @@ use super::inner::Inner;
 use crate::checksum::crc32c;
 use crate::device::{Access, Device};
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BlockIndex, FamilyId, Generation, Sequence, StoreId};
+use crate::id::{BLOCK_BYTES, BlockIndex, FamilyId, Generation, LayerId, Sequence, StoreId};
 use crate::journal::batch::{Batch, Record, RecordKind};
 use crate::journal::generation::{self, GenerationFile};
 use crate::journal::replay::{ChainEnd, Reader};
+use crate::layers::LayerTree;
 use crate::manifest::JournalStart;
 use crate::packed;
 
@@ -165,6 +166,23 @@ pub(super) fn sync_old_journal(device: &dyn Device, files: &[Generation]) -> Res
     Ok(())
 }
 
+/// The layer that a replayed record belongs to, when `head` is the one the manifest has its volume in.
+///
+/// A snapshot moves its volume to a new layer, and only then is committed: what was written to a layer that never got into
+/// the manifest is the volume's. Layers that have left the manifest have smaller ids than the one their volume is in
+/// now: what was written to them is gone.
+pub(super) fn layer_of(record: &Record, head: Option<LayerId>, layers: &LayerTree) -> LayerId {
+    match head {
+        Some(head) if record.layer > head && !layers.contains(record.layer) => head,
+        _ => record.layer,
+    }
+}
+
+/// The family of a layer. What was written to a layer that is gone reaches no run, so its family may be any.
+pub(super) fn family_of(layer: LayerId, layers: &LayerTree) -> FamilyId {
+    layers.family_of(layer).unwrap_or(FamilyId::of_first(layer))
+}
+
 impl Inner {
     /// Copies a replayed batch into the new journal and the memtable. Its records keep their LSNs and their order.
     pub(super) fn append_replayed(&self, payloads: &[(Record, Cow<'_, [u8]>)]) -> Result<()> {
@@ -174,6 +192,14 @@ impl Inner {
             }
         }
         let pieces: Vec<_> = payloads.iter().flat_map(|(record, payload)| self.cut(record, payload)).collect();
+        let pieces: Vec<_> = {
+            let layers = self.layers.lock();
+            let head = |record: &Record| self.volume_state(record.volume).ok().map(|volume| volume.layer());
+            let settled = |(record, payload): (Record, _)| {
+                (Record { layer: layer_of(&record, head(&record), &layers), ..record }, payload)
+            };
+            pieces.into_iter().map(settled).collect()
+        };
         let mut rest = &pieces[..];
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -188,10 +214,9 @@ impl Inner {
         Ok(())
     }
 
-    /// The family of a replayed record's layer. What the records of volumes that are gone have to say reaches no run, so
-    /// theirs may be any.
+    /// The family of a replayed record's layer.
     pub(super) fn family_of(&self, record: &Record) -> FamilyId {
-        self.volume_state(record.volume).map_or(FamilyId::of_first(record.layer), |volume| volume.family())
+        family_of(record.layer, &self.layers.lock())
     }
 
     /// The record in parts that fit into this opening's batches, which may be smaller than those it was written with.

@@ -37,7 +37,7 @@ impl Inner {
     ) -> Result<Vec<StatusExtent>> {
         let view = self.view();
         let end = BlockIndex(block_of(offset + len - 1).0 + 1);
-        let lineage = volume.lineage();
+        let lineage = volume.lineage()?;
         let mut memory = Memory::new(&view, &lineage, end);
         let (mut at, mut window) = (block_of(offset), WINDOW_BLOCKS_MIN);
         let mut extents: Vec<StatusExtent> = Vec::new();

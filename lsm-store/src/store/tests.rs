@@ -205,6 +205,7 @@ mod decode;
 mod durability;
 mod hooked;
 mod shortage;
+mod snapshots;
 
 /// Flips a bit of the manifest's last commit.
 fn damage_last_commit(device: &SimDevice) {

@@ -1,7 +1,7 @@
 //! A volume of an open store: reads, writes, zeroing and flushes by byte offset.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -11,9 +11,9 @@ use super::inner::Inner;
 use super::reads::{CACHED_BLOCKS_MAX, VolumeReads};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, FamilyId, LayerId, Lsn, Sequence, VolumeId};
+use crate::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex, LayerId, Lsn, Sequence, VolumeId};
 use crate::journal::batch::{RECORDS_MAX, RecordKind};
-use crate::layers::Lineage;
+use crate::layers::{LayerTree, Lineage};
 use crate::manifest::VolumeRecord;
 use crate::read::ReadData;
 use crate::request::{StatusExtent, Write, Zeroing};
@@ -29,8 +29,14 @@ const PACKED_BYTES_MIN: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct VolumeState {
     id: VolumeId,
-    /// What its readers see; the newest layer takes its writes.
-    lineage: RwLock<Lineage>,
+    snapshot_of: Option<VolumeId>,
+    /// The layer that takes its writes, or that it is a snapshot of; changed under the front's lock only.
+    layer: AtomicU64,
+    /// What its readers see. A snapshot's is found when it is first opened: there may be thousands of them, and each
+    /// names all layers before it.
+    lineage: RwLock<Option<Lineage>>,
+    /// Nobody reads it any more, and what it held may be dropped.
+    removed: AtomicBool,
     codec: Codec,
     created_ms: u64,
     size_bytes: AtomicU64,
@@ -44,7 +50,10 @@ impl VolumeState {
     pub(super) fn new(id: VolumeId, record: &VolumeRecord) -> Self {
         Self {
             id,
-            lineage: RwLock::new(Lineage::first(record.layer)),
+            snapshot_of: record.snapshot_of,
+            layer: AtomicU64::new(record.layer.0),
+            lineage: RwLock::new(None),
+            removed: AtomicBool::new(false),
             codec: record.codec,
             created_ms: record.created_ms,
             size_bytes: AtomicU64::new(record.size_bytes),
@@ -57,19 +66,45 @@ impl VolumeState {
         self.id
     }
 
-    /// The layers that its readers see.
-    pub(super) fn lineage(&self) -> Lineage {
-        self.lineage.read().clone()
+    /// The volume of which this is a snapshot.
+    pub(super) fn snapshot_of(&self) -> Option<VolumeId> {
+        self.snapshot_of
     }
 
-    /// The layer that takes its writes.
+    /// The layers that its readers see. Whoever reads takes the view first: what an older lineage names may be gone from a
+    /// newer view.
+    ///
+    /// # Errors
+    /// `NotFound` once it has been removed.
+    pub(super) fn lineage(&self) -> Result<Lineage> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(Error::NoSuchVolume(self.id));
+        }
+        Ok(self.lineage.read().clone().expect("a volume that is open has a lineage"))
+    }
+
+    /// Finds its lineage among the layers there are, unless it is known.
+    pub(super) fn settle(&self, layers: &LayerTree) {
+        let mut lineage = self.lineage.write();
+        if lineage.is_none() {
+            *lineage = layers.lineage_of(self.layer());
+        }
+    }
+
+    /// Moves to another layer. The caller holds the front's lock.
+    pub(super) fn move_to(&self, lineage: Lineage) {
+        self.layer.store(lineage.newest().0, Ordering::Release);
+        *self.lineage.write() = Some(lineage);
+    }
+
+    /// From now on nobody may read it.
+    pub(super) fn set_removed(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Release);
+    }
+
+    /// The layer that takes its writes, or that it is a snapshot of.
     pub(super) fn layer(&self) -> LayerId {
-        self.lineage.read().newest()
-    }
-
-    /// The family of its layers.
-    pub(super) fn family(&self) -> FamilyId {
-        self.lineage.read().family()
+        LayerId(self.layer.load(Ordering::Acquire))
     }
 
     pub(super) fn codec(&self) -> Codec {
@@ -92,6 +127,7 @@ impl VolumeState {
             layer: self.layer(),
             lsn: Lsn(self.lsn.load(Ordering::Acquire)),
             created_ms: self.created_ms,
+            snapshot_of: self.snapshot_of,
         }
     }
 
@@ -136,10 +172,17 @@ impl Volume {
         self.state.codec()
     }
 
-    /// True if the store was opened for reading only.
+    /// True if it is a snapshot, or the store was opened for reading only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.inner.read_only
+        self.inner.read_only || self.state.snapshot_of().is_some()
+    }
+
+    fn refuse_if_unwritable(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        self.inner.refuse_if_poisoned()
     }
 
     /// Applies `writes` in order. On return they have been handed to the kernel: they survive the death of the process;
@@ -149,7 +192,7 @@ impl Volume {
     /// `OutOfSpace` if there is no room for new data; writes before the one that met it have been applied. `Invalid`
     /// beyond the end, before anything was applied. `Poisoned` after an I/O error.
     pub fn write(&self, writes: &[Write<'_>]) -> Result<()> {
-        self.inner.refuse_if_unwritable()?;
+        self.refuse_if_unwritable()?;
         for write in writes {
             self.check_range(write.offset, write.data.len() as u64)?;
         }
@@ -209,7 +252,7 @@ impl Volume {
     /// # Errors
     /// As [`Volume::write`].
     pub fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()> {
-        self.inner.refuse_if_unwritable()?;
+        self.refuse_if_unwritable()?;
         self.check_range(offset, len)?;
         self.zero_range(offset, len, zeroing)
     }
@@ -247,7 +290,7 @@ impl Volume {
     /// # Errors
     /// `Poisoned` if the sync failed, now or before; what was not flushed before may be lost.
     pub fn flush(&self) -> Result<()> {
-        if self.inner.read_only {
+        if self.is_read_only() {
             return Ok(());
         }
         self.inner.sync_to(Sequence(self.state.answered.load(Ordering::Acquire)))
