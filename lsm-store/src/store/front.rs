@@ -15,6 +15,7 @@ use super::payload;
 use super::view::View;
 use super::volume::VolumeState;
 use crate::checksum::{Seal, crc32c};
+use crate::device::DIRECT_ALIGNMENT;
 use crate::error::Result;
 use crate::id::{BLOCK_BYTES, BlockIndex, Epoch, FamilyId, Lsn, Sequence};
 use crate::journal::batch::{self, BatchMarks, Record, RecordKind};
@@ -91,6 +92,14 @@ impl Front {
         self.next = Sequence(marks.first.0 + records.len() as u64);
         let last = Sequence(self.next.0 - 1);
         Placed { file: self.file.clone(), offset, head, payload, first: marks.first, last }
+    }
+
+    /// A mark outside the chain. It must not be where the next batch would be, which does not name it.
+    fn mark_at(&self, offset: u64, marks: &BatchMarks) -> Placed {
+        let mut head = Vec::with_capacity(batch::HEADER_BYTES);
+        batch::encode(&self.seal, offset, self.previous, marks, &[], &mut head);
+        let last = Sequence(marks.first.0 - 1);
+        Placed { file: self.file.clone(), offset, head, payload: Bytes::new(), first: marks.first, last }
     }
 
     /// Makes the records visible; those of packed blocks have `packed`.
@@ -211,12 +220,18 @@ impl Inner {
         self.write_placed(placed)
     }
 
-    /// Appends a batch without records, so that the newest synced batch is named by another one.
+    /// Writes a batch without records, so that the newest synced batch is named by another one: on the next page, which
+    /// may rot by itself, apart from the chain. What comes later is written over it.
     pub(super) fn append_mark(&self) -> Result<()> {
         let mut front = self.front.lock();
         self.make_room(&mut front, 0, 0)?;
         let marks = self.marks(front.next);
-        let placed = front.place(&marks, &[], Bytes::new());
+        let next_page = front.offset.next_multiple_of(DIRECT_ALIGNMENT as u64);
+        let placed = if front.offset < next_page && next_page < front.file.bytes {
+            front.mark_at(next_page, &marks)
+        } else {
+            front.place(&marks, &[], Bytes::new())
+        };
         // No watermark waits for a mark, so it is written before anything can be placed behind it: a batch whose
         // predecessor is missing is lost, however well it was synced.
         placed.file.write(&[IoSlice::new(&placed.head)], placed.offset).map_err(|error| self.poison(error))
