@@ -24,7 +24,7 @@ mod tests;
 pub struct Violation(pub String);
 
 /// What happened to a volume, or perhaps happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Change {
     /// A volume of this many bytes was made.
     Create(VolumeId, u64),
@@ -32,19 +32,21 @@ pub enum Change {
     Delete(VolumeId),
     /// A volume got this many bytes.
     Resize(VolumeId, u64),
+    /// A volume or a snapshot, which may be new, holds what another one did.
+    Become(VolumeId, Box<VolumeModel>),
 }
 
 impl Change {
-    fn volume(self) -> VolumeId {
+    fn volume(&self) -> VolumeId {
         match self {
-            Self::Create(id, _) | Self::Delete(id) | Self::Resize(id, _) => id,
+            Self::Create(id, _) | Self::Delete(id) | Self::Resize(id, _) | Self::Become(id, _) => *id,
         }
     }
 
     /// The state between the two steps of making a volume smaller: what lies beyond the new end is discarded, the size
     /// still the old one.
-    fn discards(self, volume: Option<VolumeModel>) -> Option<VolumeModel> {
-        let Self::Resize(_, size_bytes) = self else { return None };
+    fn discards(&self, volume: Option<VolumeModel>) -> Option<VolumeModel> {
+        let Self::Resize(_, size_bytes) = *self else { return None };
         let mut volume = volume?;
         let before = volume.size_bytes();
         (size_bytes < before).then(|| {
@@ -53,14 +55,20 @@ impl Change {
         })
     }
 
-    fn apply(self, volume: Option<VolumeModel>) -> Option<VolumeModel> {
+    fn apply(&self, volume: Option<VolumeModel>) -> Option<VolumeModel> {
         match self {
-            Self::Create(_, size_bytes) => Some(VolumeModel::new(size_bytes)),
+            Self::Create(_, size_bytes) => Some(VolumeModel::new(*size_bytes)),
             Self::Delete(_) => None,
             Self::Resize(_, size_bytes) => volume.map(|mut volume| {
-                volume.resize(size_bytes);
+                volume.resize(*size_bytes);
                 volume
             }),
+            Self::Become(_, other) => {
+                let mut other = (**other).clone();
+                // What it had written before may be asked for again.
+                volume.iter().for_each(|volume| other.touch(volume));
+                Some(other)
+            }
         }
     }
 }
@@ -70,6 +78,8 @@ impl Change {
 pub struct StoreModel {
     volumes: BTreeMap<VolumeId, VolumeModel>,
     gone: BTreeSet<VolumeId>,
+    /// The snapshots that ever were, each with its volume.
+    snapshots: BTreeMap<VolumeId, VolumeId>,
     /// Changes that were begun and not answered, or answered with an error that leaves them open.
     open_changes: Vec<Change>,
 }
@@ -79,6 +89,33 @@ impl StoreModel {
     #[must_use]
     pub fn volumes(&self) -> &BTreeMap<VolumeId, VolumeModel> {
         &self.volumes
+    }
+
+    /// The volumes that can be written.
+    pub fn living(&self) -> impl Iterator<Item = VolumeId> {
+        self.volumes.keys().copied().filter(|id| !self.snapshots.contains_key(id))
+    }
+
+    /// The snapshots that certainly exist, each with its volume.
+    pub fn snapshots(&self) -> impl Iterator<Item = (VolumeId, VolumeId)> {
+        let snapshots = self.snapshots.iter().map(|(id, of)| (*id, *of));
+        snapshots.filter(|(id, _)| self.volumes.contains_key(id))
+    }
+
+    /// Notes that a snapshot of `of` is being made.
+    pub fn begin_snapshot(&mut self, id: VolumeId, of: VolumeId) {
+        self.snapshots.insert(id, of);
+        self.begin_copy(id, of);
+    }
+
+    /// Notes that `id` is about to hold what `of` holds.
+    ///
+    /// # Panics
+    /// If `of` does not exist.
+    pub fn begin_copy(&mut self, id: VolumeId, of: VolumeId) {
+        let mut copy = self.volumes[&of].clone();
+        copy.flush();
+        self.begin(Change::Become(id, Box::new(copy)));
     }
 
     /// A volume that exists.
@@ -98,7 +135,18 @@ impl StoreModel {
             .copied()
             .chain(self.open_changes.iter().map(|change| change.volume()))
             .collect();
-        ids.into_iter().map(|id| (id, self.volumes.get(&id).map(VolumeModel::touched).unwrap_or_default()))
+        ids.into_iter().map(|id| (id, self.touched(id)))
+    }
+
+    /// The blocks of a volume that any state it may be in has ever written.
+    fn touched(&self, id: VolumeId) -> Vec<u64> {
+        let copies = self.open_changes.iter().filter_map(|change| match change {
+            Change::Become(copy, volume) if *copy == id => Some(&**volume),
+            _ => None,
+        });
+        let blocks: BTreeSet<u64> =
+            self.volumes.get(&id).into_iter().chain(copies).flat_map(VolumeModel::touched).collect();
+        blocks.into_iter().collect()
     }
 
     /// Notes that a change has begun: a crash from now on may show it or not.
@@ -135,7 +183,7 @@ impl StoreModel {
                 None => _ = gone.insert(id),
             }
         }
-        Ok(Self { volumes, gone, open_changes: Vec::new() })
+        Ok(Self { volumes, gone, snapshots: self.snapshots.clone(), open_changes: Vec::new() })
     }
 
     fn admits_volume(&self, id: VolumeId, found: Option<&Image>, survives: Survives) -> Result<(), Violation> {

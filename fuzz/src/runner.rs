@@ -101,6 +101,8 @@ pub struct Runner<'a, M> {
     system: Option<Box<dyn System>>,
     model: StoreModel,
     living: Vec<VolumeId>,
+    /// Each with its volume.
+    snapshots: Vec<(VolumeId, VolumeId)>,
     volumes_max: usize,
     tolerance: Tolerance,
     observer: Option<&'a mut dyn Observer>,
@@ -120,9 +122,9 @@ impl<'a, M: Machine> Runner<'a, M> {
 
     /// A stopped store that must hold what `model` says; [`Runner::start`] starts it.
     pub fn stopped(maker: &'a dyn Maker, machine: M, tolerance: Tolerance, model: StoreModel) -> Self {
-        let living = model.volumes().keys().copied().collect();
+        let (living, snapshots) = (model.living().collect(), model.snapshots().collect());
         let log = RunLog { digest: blake3::Hasher::new(), tail: VecDeque::new() };
-        Self { maker, machine, system: None, model, living, volumes_max: 4, tolerance, observer: None, log }
+        Self { maker, machine, system: None, model, living, snapshots, volumes_max: 4, tolerance, observer: None, log }
     }
 
     /// Tells `observer` of everything from now on.
@@ -203,11 +205,23 @@ impl<'a, M: Machine> Runner<'a, M> {
                 self.start(Survives::Flushed)
             }
             Operation::Check => self.check(),
+            Operation::Read { volume, .. } | Operation::Status { volume, .. } => match self.readable(*volume) {
+                Some(id) => self.on_volume(id, operation),
+                None => Ok(Outcome::Skipped),
+            },
+            Operation::Clone { of } => match self.readable(*of) {
+                Some(id) if self.living.len() < self.volumes_max => self.copy(id, false),
+                _ => Ok(Outcome::Skipped),
+            },
+            Operation::RollBack { snapshot } => self.roll_back(*snapshot),
+            Operation::DeleteSnapshot { snapshot } => match self.snapshots.len() {
+                0 => Ok(Outcome::Skipped),
+                count => self.delete(self.snapshots[usize::from(*snapshot) % count].0),
+            },
             Operation::Write { volume, .. }
             | Operation::Zero { volume, .. }
             | Operation::Flush { volume }
-            | Operation::Read { volume, .. }
-            | Operation::Status { volume, .. }
+            | Operation::Snapshot { volume }
             | Operation::Resize { volume, .. }
             | Operation::Delete { volume } => match self.living.len() {
                 0 => Ok(Outcome::Skipped),
@@ -257,14 +271,9 @@ impl<'a, M: Machine> Runner<'a, M> {
                 let result = self.system()?.resize_volume(id, size_bytes);
                 self.finish_change("resize", result)
             }
-            Operation::Delete { .. } => {
-                self.model.begin(Change::Delete(id));
-                self.tell_begun();
-                let result = self.system()?.delete_volume(id);
-                let outcome = self.finish_change("delete", result)?;
-                self.living.retain(|living| *living != id || matches!(outcome, Outcome::Refused(_)));
-                Ok(outcome)
-            }
+            Operation::Delete { .. } => self.delete(id),
+            Operation::Snapshot { .. } if self.snapshots.len() >= self.volumes_max => Ok(Outcome::Skipped),
+            Operation::Snapshot { .. } => self.copy(id, true),
             other => Err(Violation(format!("{other:?} is not done to a volume"))),
         }
     }
@@ -358,6 +367,74 @@ impl<'a, M: Machine> Runner<'a, M> {
         }
     }
 
+    /// A volume, or a snapshot, to read.
+    fn readable(&self, number: u8) -> Option<VolumeId> {
+        let count = self.living.len() + self.snapshots.len();
+        let at = usize::from(number).checked_rem(count)?;
+        self.living.get(at).or_else(|| self.snapshots.get(at - self.living.len()).map(|(id, _)| id)).copied()
+    }
+
+    fn delete(&mut self, id: VolumeId) -> Verdict<Outcome> {
+        self.model.begin(Change::Delete(id));
+        self.tell_begun();
+        let result = self.system()?.delete_volume(id);
+        let outcome = self.finish_change("delete", result)?;
+        if !matches!(outcome, Outcome::Refused(_)) {
+            self.living.retain(|living| *living != id);
+            self.snapshots.retain(|(snapshot, _)| *snapshot != id);
+        }
+        Ok(outcome)
+    }
+
+    /// Makes a snapshot or a clone.
+    fn copy(&mut self, of: VolumeId, is_snapshot: bool) -> Verdict<Outcome> {
+        let mut named = None;
+        let Some(system) = self.system.as_deref() else { return Err(stopped()) };
+        let (model, observer) = (&mut self.model, &mut self.observer);
+        let mut note = |id| {
+            named = Some(id);
+            if is_snapshot {
+                model.begin_snapshot(id, of)
+            } else {
+                model.begin_copy(id, of)
+            }
+            if let Some(observer) = observer {
+                observer.begun(model);
+            }
+        };
+        let what = if is_snapshot { "snapshot" } else { "clone" };
+        let result =
+            if is_snapshot { system.snapshot_volume(of, &mut note) } else { system.clone_volume(of, &mut note) };
+        let Some(id) = named else {
+            return match result {
+                Ok(()) => Err(Violation(format!("a {what} was made without a name"))),
+                Err(error) => self.tolerated(what, error, Takes::Room),
+            };
+        };
+        if result.is_ok() && self.living.contains(&of) {
+            // What a copy holds was synced before it got its name.
+            self.model.volume_mut(of).flush();
+        }
+        let outcome = self.finish_change(what, result)?;
+        match outcome {
+            Outcome::Done if is_snapshot => self.snapshots.push((id, of)),
+            Outcome::Done => self.living.push(id),
+            _ => {}
+        }
+        Ok(outcome)
+    }
+
+    fn roll_back(&mut self, number: u8) -> Verdict<Outcome> {
+        let living = self.snapshots.iter().filter(|(_, of)| self.living.contains(of));
+        let candidates: Vec<_> = living.copied().collect();
+        let Some(at) = usize::from(number).checked_rem(candidates.len()) else { return Ok(Outcome::Skipped) };
+        let (snapshot, volume) = candidates[at];
+        self.model.begin_copy(volume, snapshot);
+        self.tell_begun();
+        let result = self.system()?.roll_back_volume(volume, snapshot);
+        self.finish_change("rollback", result)
+    }
+
     fn finish_change(&mut self, what: &str, result: lsm_store::Result<()>) -> Verdict<Outcome> {
         let outcome = match result {
             Ok(()) => {
@@ -368,7 +445,8 @@ impl<'a, M: Machine> Runner<'a, M> {
                 if is_clean(&error) || error.kind() == ErrorKind::OutOfSpace {
                     self.model.refuse();
                 }
-                self.tolerated(what, error, if what == "create" { Takes::Room } else { Takes::Reserve })
+                let is_new = matches!(what, "create" | "snapshot" | "clone");
+                self.tolerated(what, error, if is_new { Takes::Room } else { Takes::Reserve })
             }
         };
         self.tell_answered();
@@ -431,7 +509,7 @@ impl<'a, M: Machine> Runner<'a, M> {
         };
         self.log.note(format!("found {}", image.digest()));
         self.model = self.model.admits(&image, survives)?;
-        self.living = self.model.volumes().keys().copied().collect();
+        (self.living, self.snapshots) = (self.model.living().collect(), self.model.snapshots().collect());
         self.system = Some(system);
         self.tell_answered();
         Ok(Outcome::Done)

@@ -101,6 +101,26 @@ impl System for RealStore {
         self.store.resize_volume(id, size_bytes)
     }
 
+    fn snapshot_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        let records = |ids: &[VolumeId]| {
+            named(ids[0]);
+            Vec::new()
+        };
+        self.store.snapshot_volumes(&[of], records).map(|_| ())
+    }
+
+    fn clone_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        let records = |id| {
+            named(id);
+            Vec::new()
+        };
+        self.store.clone_volume(of, records).map(|_| ())
+    }
+
+    fn roll_back_volume(&self, id: VolumeId, to: VolumeId) -> Result<()> {
+        self.store.roll_back_volume(id, to)
+    }
+
     fn delete_volume(&self, id: VolumeId) -> Result<()> {
         self.store.delete_volume(id, Vec::new())
     }

@@ -34,7 +34,13 @@ pub trait System {
     fn create_volume(&self, size_bytes: u64, compression: Compression, named: &mut dyn FnMut(VolumeId)) -> Result<()>;
     /// Gives a volume another size.
     fn resize_volume(&self, id: VolumeId, size_bytes: u64) -> Result<()>;
-    /// Deletes a volume.
+    /// Freezes a volume; `named` learns the snapshot's id before it is durable.
+    fn snapshot_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()>;
+    /// Makes a volume that holds what a volume or snapshot holds; `named` learns its id before anything of it is durable.
+    fn clone_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()>;
+    /// Puts a volume back to one of its snapshots.
+    fn roll_back_volume(&self, id: VolumeId, to: VolumeId) -> Result<()>;
+    /// Deletes a volume or a snapshot.
     fn delete_volume(&self, id: VolumeId) -> Result<()>;
     /// Size in bytes.
     fn size_bytes(&self, id: VolumeId) -> Result<u64>;

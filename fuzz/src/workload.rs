@@ -43,7 +43,8 @@ pub enum Compression {
     Zstd,
 }
 
-/// Something done to a store. `volume` counts the living volumes, modulo how many there are.
+/// Something done to a store. `volume` counts the living volumes, modulo how many there are; where it is only read, the
+/// snapshots too.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation {
     /// Several writes in one call.
@@ -101,6 +102,26 @@ pub enum Operation {
     Delete {
         /// Which volume.
         volume: u8,
+    },
+    /// A volume is frozen.
+    Snapshot {
+        /// Which volume.
+        volume: u8,
+    },
+    /// A volume that holds what another or a snapshot holds.
+    Clone {
+        /// Which one, counting the snapshots behind the volumes.
+        of: u8,
+    },
+    /// A volume goes back to one of its snapshots.
+    RollBack {
+        /// Which snapshot, of those whose volume lives.
+        snapshot: u8,
+    },
+    /// A snapshot goes.
+    DeleteSnapshot {
+        /// Which snapshot.
+        snapshot: u8,
     },
     /// Units of background work, if there are that many.
     Step {
@@ -196,6 +217,10 @@ impl Dice {
             76 => Operation::Delete { volume },
             77..=80 => Operation::Freeze,
             81..=83 if self.profile.restarts => self.restart(),
+            84..=86 => Operation::Snapshot { volume },
+            87 => Operation::Clone { of: volume },
+            88 => Operation::RollBack { snapshot: volume },
+            89 => Operation::DeleteSnapshot { snapshot: volume },
             _ => Operation::Step { count: 1 + self.below(3) as u8 },
         }
     }

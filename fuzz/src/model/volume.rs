@@ -142,6 +142,12 @@ impl VolumeModel {
         self.touched.iter().copied().collect()
     }
 
+    /// Takes the blocks that another has written for its own: holes, unless it says otherwise.
+    pub(super) fn touch(&mut self, other: &Self) {
+        let end = self.size_bytes.div_ceil(BLOCK);
+        self.touched.extend(other.touched.range(..end));
+    }
+
     /// Begins a write. Its place in the order is taken, and a crash from now on may show it.
     pub fn begin_write(&mut self, offset: u64, data: &[u8]) {
         let changes = self.blocks_of(offset, data.len() as u64).map(|(block, from, to)| {

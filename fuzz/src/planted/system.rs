@@ -38,6 +38,12 @@ pub enum Bug {
     WriteHeldBack,
     /// Answers a deletion without doing it.
     DeleteIgnored,
+    /// A snapshot shows what its volume holds now.
+    SnapshotFollowsVolume,
+    /// Writes to a clone reach what it is a clone of.
+    CloneWritesThrough,
+    /// Answers a rollback without doing it.
+    RollbackIgnored,
     /// Answers damage with zeros.
     ZerosForDamage,
     /// Panics at damage.
@@ -95,8 +101,9 @@ impl<M: Maker> Maker for Planted<M> {
             }
         }
         let inner = opened?;
-        let (held, shrunk) = (RefCell::default(), RefCell::default());
-        Ok(Box::new(BuggySystem { inner, bug: self.bug, count: Cell::new(0), is_full: Cell::new(false), held, shrunk }))
+        let (held, shrunk, copies) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (count, is_full) = (Cell::new(0), Cell::new(false));
+        Ok(Box::new(BuggySystem { inner, bug: self.bug, count, is_full, held, shrunk, copies }))
     }
 
     fn check(&self, device: &Arc<dyn Device>) -> Result<Vec<String>> {
@@ -126,6 +133,8 @@ struct BuggySystem {
     is_full: Cell<bool>,
     held: RefCell<Vec<(VolumeId, u64, Vec<u8>)>>,
     shrunk: RefCell<Vec<(VolumeId, u64, Vec<u8>)>>,
+    /// Snapshots and clones with what they were made of, if the bug needs them.
+    copies: RefCell<Vec<(VolumeId, VolumeId)>>,
 }
 
 impl BuggySystem {
@@ -141,6 +150,10 @@ impl BuggySystem {
 
     fn refuse_if_full(&self, bug: Bug) -> Result<()> {
         if self.bug == bug && self.is_full.get() { Err(Error::OutOfSpace) } else { Ok(()) }
+    }
+
+    fn origin_of(&self, id: VolumeId) -> Option<VolumeId> {
+        self.copies.borrow().iter().find(|(copy, _)| *copy == id).map(|(_, of)| *of)
     }
 
     fn write_held(&self) -> Result<()> {
@@ -184,6 +197,30 @@ impl System for BuggySystem {
         })
     }
 
+    fn snapshot_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        let note = &mut |id| {
+            named(id);
+            if self.bug == Bug::SnapshotFollowsVolume {
+                self.copies.borrow_mut().push((id, of));
+            }
+        };
+        self.answer(self.inner.snapshot_volume(of, note))
+    }
+
+    fn clone_volume(&self, of: VolumeId, named: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        let note = &mut |id| {
+            named(id);
+            if self.bug == Bug::CloneWritesThrough {
+                self.copies.borrow_mut().push((id, of));
+            }
+        };
+        self.answer(self.inner.clone_volume(of, note))
+    }
+
+    fn roll_back_volume(&self, id: VolumeId, to: VolumeId) -> Result<()> {
+        if self.bug == Bug::RollbackIgnored { Ok(()) } else { self.answer(self.inner.roll_back_volume(id, to)) }
+    }
+
     fn delete_volume(&self, id: VolumeId) -> Result<()> {
         self.refuse_if_full(Bug::FullRefusesDelete)?;
         if self.bug == Bug::DeleteIgnored { Ok(()) } else { self.answer(self.inner.delete_volume(id)) }
@@ -200,6 +237,13 @@ impl System for BuggySystem {
             Bug::GroupKeepsFirst => self.inner.write(id, &writes[..1]),
             Bug::GroupBackwards => self.inner.write(id, &writes.iter().rev().copied().collect::<Vec<_>>()),
             Bug::PartialWriteClearsBlock => self.write_cleared(id, writes),
+            Bug::CloneWritesThrough => {
+                if let Some(of) = self.origin_of(id) {
+                    // The origin may be a snapshot, smaller, or gone.
+                    drop(self.inner.write(of, writes));
+                }
+                self.inner.write(id, writes)
+            }
             Bug::WriteForgotten if self.count.get().is_multiple_of(50) => Ok(()),
             Bug::WriteHeldBack => {
                 let copies = writes.iter().map(|write| (id, write.offset, write.data.to_vec()));
@@ -248,6 +292,10 @@ impl System for BuggySystem {
             }
             return Ok(bytes);
         }
+        let shown = self.origin_of(id).filter(|_| self.bug == Bug::SnapshotFollowsVolume);
+        if let Some(Ok(bytes)) = shown.map(|of| self.inner.read(of, offset, len)) {
+            return Ok(bytes);
+        }
         match (self.bug, self.answer(self.inner.read(id, offset, len))) {
             (Bug::ZerosForDamage, Err(error)) if error.kind() == ErrorKind::Corrupt => Ok(vec![0; len as usize]),
             (Bug::DamageLooksMissing, Err(error)) if error.kind() == ErrorKind::Corrupt => Err(Error::NoSuchVolume(id)),
@@ -288,6 +336,18 @@ impl System for Empty {
     }
 
     fn resize_volume(&self, id: VolumeId, _: u64) -> Result<()> {
+        Err(Error::NoSuchVolume(id))
+    }
+
+    fn snapshot_volume(&self, of: VolumeId, _: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        Err(Error::NoSuchVolume(of))
+    }
+
+    fn clone_volume(&self, of: VolumeId, _: &mut dyn FnMut(VolumeId)) -> Result<()> {
+        Err(Error::NoSuchVolume(of))
+    }
+
+    fn roll_back_volume(&self, id: VolumeId, _: VolumeId) -> Result<()> {
         Err(Error::NoSuchVolume(id))
     }
 

@@ -50,7 +50,11 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(volume, span, extents_max)| Operation::Status { volume, span, extents_max }),
         1 => (1_u64..96, compression()).prop_map(|(blocks, compression)| Operation::Create { blocks, compression }),
         1 => (volume.clone(), 1_u64..96).prop_map(|(volume, blocks)| Operation::Resize { volume, blocks }),
-        1 => volume.prop_map(|volume| Operation::Delete { volume }),
+        1 => volume.clone().prop_map(|volume| Operation::Delete { volume }),
+        2 => volume.clone().prop_map(|volume| Operation::Snapshot { volume }),
+        1 => volume.clone().prop_map(|of| Operation::Clone { of }),
+        1 => volume.clone().prop_map(|snapshot| Operation::RollBack { snapshot }),
+        1 => volume.prop_map(|snapshot| Operation::DeleteSnapshot { snapshot }),
         4 => (1_u8..5).prop_map(|count| Operation::Step { count }),
         2 => Just(Operation::Freeze),
         1 => prop_oneof![Just(Operation::Reopen), Just(Operation::Kill), Just(Operation::Check)],
@@ -101,6 +105,9 @@ fn planted_bugs_are_caught() {
         Bug::FlushIgnored,
         Bug::WriteHeldBack,
         Bug::DeleteIgnored,
+        Bug::SnapshotFollowsVolume,
+        Bug::CloneWritesThrough,
+        Bug::RollbackIgnored,
     ];
     for bug in bugs {
         let maker = Planted::new(StoreMaker::default(), bug);
