@@ -29,6 +29,15 @@ pub enum BlockState {
     Hole,
 }
 
+/// A range in which two volumes or snapshots hold the same, or may not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangedExtent {
+    /// Length in bytes, at least 1.
+    pub len: u64,
+    /// True if all of it was written since the two had the same content.
+    pub changed: bool,
+}
+
 /// A range of one state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusExtent {

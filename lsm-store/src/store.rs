@@ -4,6 +4,7 @@ mod assembly;
 mod background;
 mod budget;
 mod cache;
+mod changes;
 mod check;
 mod decode;
 mod flush;

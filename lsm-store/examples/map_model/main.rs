@@ -247,7 +247,7 @@ impl Model {
         }
         let start = cpu_time();
         let head = self.layers.lineage(self.layers.head());
-        let diff = self.version.diff(lineage, &head).expect("of one family");
+        let diff = self.version.diff(lineage, &head, BlockIndex(0)..BlockIndex(u64::MAX)).expect("of one family");
         let blocks: u64 =
             diff.map(|range| range.expect("memory does not fail")).map(|range| range.end.0 - range.start.0).sum();
         println!("{reader}: difference to the head, ms  {} ({blocks} blocks)", (cpu_time() - start).as_millis());

@@ -20,10 +20,10 @@ const WINDOW_BLOCKS_MAX: u64 = 1 << 20;
 
 /// Adjacent blocks in one state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Piece {
-    first: BlockIndex,
-    end: BlockIndex,
-    state: BlockState,
+pub(super) struct Piece<S = BlockState> {
+    pub(super) first: BlockIndex,
+    pub(super) end: BlockIndex,
+    pub(super) state: S,
 }
 
 impl Inner {
@@ -44,7 +44,7 @@ impl Inner {
         while at < end && extents.len() <= extents_max {
             let to = BlockIndex(end.0.min(at.0 + window));
             let mapped = mapped(&view, &lineage, at, to)?;
-            for piece in overlay(memory.pieces(at, to), &mapped) {
+            for piece in overlay(memory.pieces(at, to), mapped) {
                 let len = (piece.end.0 - piece.first.0) * BLOCK_BYTES as u64;
                 match extents.last_mut() {
                     Some(last) if last.state == piece.state => last.len += len,
@@ -130,29 +130,32 @@ impl<'a> Memory<'a> {
                         Content::Hole => BlockState::Hole,
                     },
                 });
-            self.pieces = overlay(std::mem::take(&mut self.pieces), &older.collect::<Vec<_>>());
+            self.pieces = overlay(std::mem::take(&mut self.pieces), older.collect());
         }
     }
 }
 
 /// Both, in order; where they overlap the newer ones.
-fn overlay(newer: Vec<Piece>, older: &[Piece]) -> Vec<Piece> {
+pub(super) fn overlay<S: Clone>(newer: Vec<Piece<S>>, older: Vec<Piece<S>>) -> Vec<Piece<S>> {
     if newer.is_empty() {
-        return older.to_vec();
+        return older;
     }
     let mut both = Vec::with_capacity(newer.len() + older.len());
-    let mut older = older.iter().copied();
+    let mut older = older.into_iter();
     let mut old = older.next();
     for piece in newer {
-        while let Some(before) = old.filter(|old| old.first < piece.first) {
+        while let Some(mut before) = old.take_if(|old| old.first < piece.first) {
             let end = before.end.min(piece.first);
-            both.push(Piece { end, ..before });
-            old = if end < before.end { Some(Piece { first: end, ..before }) } else { older.next() };
+            both.push(Piece { end, ..before.clone() });
+            before.first = end;
+            old = if end < before.end { Some(before) } else { older.next() };
         }
+        let end = piece.end;
         both.push(piece);
-        while let Some(hidden) = old.filter(|old| old.first < piece.end) {
-            let is_longer = hidden.end > piece.end;
-            old = if is_longer { Some(Piece { first: piece.end, ..hidden }) } else { older.next() };
+        while let Some(mut hidden) = old.take_if(|old| old.first < end) {
+            let is_longer = hidden.end > end;
+            hidden.first = end;
+            old = if is_longer { Some(hidden) } else { older.next() };
         }
     }
     both.extend(old);

@@ -16,7 +16,7 @@ use crate::journal::batch::{RECORDS_MAX, RecordKind};
 use crate::layers::{LayerTree, Lineage};
 use crate::manifest::VolumeRecord;
 use crate::read::ReadData;
-use crate::request::{StatusExtent, Write, Zeroing};
+use crate::request::{ChangedExtent, StatusExtent, Write, Zeroing};
 
 /// The most that one [`Volume::prefetch`] reads.
 pub const PREFETCH_BYTES_MAX: u64 = 4 << 20;
@@ -342,6 +342,22 @@ impl Volume {
             return Err(Error::Invalid { what: "the range and the number of extents", must: "at least 1" });
         }
         self.inner.block_status(&self.state, offset, len, extents_max)
+    }
+
+    /// Where `[offset, offset + len)` differs from what `other` holds, another volume or snapshot of the same family (one is a
+    /// snapshot or a clone of the other, or both are of a third): at least one extent, at most `extents_max`, covering the
+    /// range from its start and perhaps not to its end. Adjacent extents differ in `changed`. Reads no data; costs what the
+    /// two do not share.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the end, for an empty range, or if the two are not of one family; `Io` and `Corrupt` if the map cannot
+    /// be read.
+    pub fn changes_since(&self, other: &Self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<ChangedExtent>> {
+        self.check_range(offset, len)?;
+        if len == 0 || extents_max == 0 {
+            return Err(Error::Invalid { what: "the range and the number of extents", must: "at least 1" });
+        }
+        self.inner.changes(&other.state, &self.state, offset, len, extents_max)
     }
 
     fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {

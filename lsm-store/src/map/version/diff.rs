@@ -21,6 +21,7 @@ const GAP_BLOCKS: u64 = 16;
 pub struct Diff<'a> {
     version: &'a Version,
     lineages: [&'a Lineage; 2],
+    blocks: Range<BlockIndex>,
     candidates: Candidates,
     /// A candidate beyond the window at hand.
     ahead: Option<(BlockIndex, BlockIndex)>,
@@ -29,12 +30,12 @@ pub struct Diff<'a> {
 }
 
 impl Version {
-    /// Where `a` and `b`, lineages of one family and of roots since before the version was made, differ. Runs that have
+    /// Where in `blocks` `a` and `b`, lineages of one family and of roots since before the version was made, differ. Runs that have
     /// nothing from the layers that only one of them has are not read to find candidates.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the lineages are of different families.
-    pub fn diff<'a>(&'a self, a: &'a Lineage, b: &'a Lineage) -> Result<Diff<'a>> {
+    pub fn diff<'a>(&'a self, a: &'a Lineage, b: &'a Lineage, blocks: Range<BlockIndex>) -> Result<Diff<'a>> {
         let Some(common) = a.newest_common(b) else {
             return Err(Error::Invalid { what: "the two to compare", must: "of one family" });
         };
@@ -45,11 +46,11 @@ impl Version {
         let mut layers = own(a);
         layers.extend(own(b));
         layers.sort_unstable();
-        let key = |block| Key { family: a.family(), block: BlockIndex(block) };
-        let (first, last) = (key(0), key(u64::MAX));
+        let key = |block| Key { family: a.family(), block };
+        let (first, last) = (key(blocks.start), key(blocks.end));
         let sources = self.sources(Some(first), |run| run.meta().overlaps(first, last) && holds_any(run, &layers));
         let candidates = Candidates { sieve: Sieve::of_layers(sources, layers), end: last };
-        Ok(Diff { version: self, lineages: [a, b], candidates, ahead: None, found: Vec::new() })
+        Ok(Diff { version: self, lineages: [a, b], blocks, candidates, ahead: None, found: Vec::new() })
     }
 }
 
@@ -96,10 +97,11 @@ impl Diff<'_> {
             ahead => ahead,
         };
         let Some((start, mut end)) = first else { return Ok(None) };
+        let start = start.max(self.blocks.start);
         let limit = BlockIndex(start.0 + WINDOW_BLOCKS);
         while end < limit {
             match self.candidates.next()? {
-                Some((next, next_end)) if next.0 <= end.0 + GAP_BLOCKS && next < limit => end = next_end,
+                Some((next, next_end)) if next.0 <= end.0 + GAP_BLOCKS && next < limit => end = next_end.max(end),
                 ahead => {
                     self.ahead = ahead;
                     return Ok(Some(start..end));
@@ -114,6 +116,10 @@ impl Diff<'_> {
     fn compare(&mut self) -> Result<bool> {
         while self.found.is_empty() {
             let Some(window) = self.window()? else { return Ok(false) };
+            let window = window.start..window.end.min(self.blocks.end);
+            if window.is_empty() {
+                continue;
+            }
             let [a, b] = self.lineages;
             let a = self.version.lookup(a, window.clone())?;
             let b = self.version.lookup(b, window)?;

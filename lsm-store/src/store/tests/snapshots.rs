@@ -121,6 +121,31 @@ fn what_is_written_to_a_layer_that_was_never_committed_is_the_volumes() {
 }
 
 #[test]
+fn what_has_changed_is_named_and_nothing_else() {
+    let device = SimDevice::new(38, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, VOLUME_BYTES_MAX);
+    write(&volume, 0, &pattern(1, 32 * BLOCK));
+    let frozen = snapshot(&store, &volume);
+    write(&volume, 3 * BLOCK as u64, &pattern(2, 2 * BLOCK));
+    volume.zero(8 * BLOCK as u64, BLOCK as u64, Zeroing::Hole).unwrap();
+    write(&volume, 1 << 40, &[1]);
+    let expected = [(3, false), (2, true), (3, false), (1, true), ((1 << 28) - 9, false), (1, true)];
+    for _ in 0..2 {
+        let extents = volume.changes_since(&frozen, 0, VOLUME_BYTES_MAX, 100).unwrap();
+        let blocks = |extent: &crate::request::ChangedExtent| (extent.len / BLOCK as u64, extent.changed);
+        let found: Vec<_> = extents.iter().map(blocks).collect();
+        assert_eq!(found[..6], expected);
+        assert_eq!((found.len(), found[6].1), (7, false));
+        let part = volume.changes_since(&frozen, 4 * BLOCK as u64 + 7, 2 * BLOCK as u64, 1).unwrap();
+        assert_eq!(part, [crate::request::ChangedExtent { len: BLOCK as u64 - 7, changed: true }]);
+        settle(&store);
+    }
+    let stranger = new_volume(&store, 1 << 20);
+    assert_eq!(volume.changes_since(&stranger, 0, 1 << 20, 1).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
 fn a_reader_of_what_is_removed_gets_an_error() {
     let store = new_store(&SimDevice::new(35, Faults::none()));
     let volume = new_volume(&store, 1 << 20);
@@ -209,6 +234,30 @@ impl Model {
         (!ids.is_empty()).then(|| ids[number % ids.len()])
     }
 
+    /// Between any two, what is not named as changed is the same.
+    fn check_changes(&self, store: &Store) {
+        for (one, (content, _)) in &self.volumes {
+            for (other, (before, _)) in &self.volumes {
+                let (one, other) = (store.volume(*one).unwrap(), store.volume(*other).unwrap());
+                let extents = match one.changes_since(&other, 0, content.len() as u64, 1000) {
+                    Ok(extents) => extents,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Invalid, "of two families");
+                        continue;
+                    }
+                };
+                assert!(extents.windows(2).all(|pair| pair[0].changed != pair[1].changed), "{extents:?}");
+                let mut at = 0;
+                for extent in extents {
+                    let range = at..at + extent.len as usize;
+                    assert!(extent.changed || content[range.clone()] == before[range.clone()], "{range:?} has changed");
+                    at = range.end;
+                }
+                assert_eq!(at, content.len());
+            }
+        }
+    }
+
     fn check(&self, store: &Store) {
         assert_eq!(store.volumes().len(), self.volumes.len());
         for (id, (content, _)) in &self.volumes {
@@ -294,6 +343,9 @@ proptest! {
             model.apply(step, &mut store, &mut device);
         }
         model.check(&store);
+        model.check_changes(&store);
+        settle(&store);
+        model.check_changes(&store);
         store.close().unwrap();
         let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
         prop_assert!(report.damages.is_empty(), "{:?}", report.damages);

@@ -255,7 +255,7 @@ impl History {
         let expected: Vec<_> = (0..2 * BLOCKS).filter(differs).collect();
         let (a, b) = (self.lineage(a), self.lineage(b));
         let mut found = Vec::new();
-        for range in self.version.diff(&a, &b).unwrap().map(Result::unwrap) {
+        for range in self.version.diff(&a, &b, BlockIndex(0)..BlockIndex(u64::MAX)).unwrap().map(Result::unwrap) {
             found.extend(range.start.0..range.end.0);
         }
         assert_eq!(found, expected);
