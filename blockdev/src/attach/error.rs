@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// The name is not one a volume can have.
-    #[error("{0:?} is not the name of a volume")]
+    /// The name is not one a volume or snapshot can have.
+    #[error("{0:?} is not the name of a volume or snapshot")]
     BadName(String),
-    /// The daemon serves no volume of this name.
-    #[error("there is no volume {0}")]
+    /// The daemon serves no volume or snapshot of this name.
+    #[error("there is no volume or snapshot {0}")]
     NoSuchVolume(String),
     /// Nothing is attached under this name or device.
     #[error("{0} is not attached")]

@@ -2,7 +2,7 @@
 //! `lock` (holds the helper's process id and is held by it as long as it lives, so that its death shows without trusting the id),
 //! `helper.log`, and `mnt/` where the FUSE method mounts its one file, `volume`.
 //!
-//! `<data>/attach/.lock` serializes attach and detach; no volume's name starts with a dot.
+//! `<data>/attach/.lock` serializes attach and detach; no volume's or snapshot's name starts with a dot.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use super::error::{AttachError, Result};
+use crate::name::ExportName;
 
 /// The directory of one attachment.
 #[derive(Clone, Debug)]
@@ -43,9 +44,10 @@ pub(super) struct OperationLock(#[expect(dead_code, reason = "dropping it unlock
 pub(super) struct HelperLock(#[expect(dead_code, reason = "dropping it unlocks")] File);
 
 impl Place {
-    /// The place for `name`; fails unless `name` is one a volume can have, since it becomes a path.
+    /// The place for `name`; fails unless `name` is one that a volume or snapshot can have, since it
+    /// becomes a path.
     pub(super) fn new(data_dir: &Path, name: &str) -> Result<Self> {
-        if !is_volume_name(name) {
+        if !is_export_name(name) {
             return Err(AttachError::BadName(name.to_owned()));
         }
         Ok(Self { name: name.to_owned(), directory: data_dir.join("attach").join(name) })
@@ -63,7 +65,7 @@ impl Place {
         let mut places = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| AttachError::io("listing", &parent, error))?;
-            if let Some(name) = entry.file_name().to_str().filter(|name| is_volume_name(name)) {
+            if let Some(name) = entry.file_name().to_str().filter(|name| is_export_name(name)) {
                 places.push(Self::new(data_dir, name)?);
             }
         }
@@ -201,13 +203,9 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// True for `[a-z0-9][a-z0-9._-]{0,62}`.
-fn is_volume_name(name: &str) -> bool {
-    let is_alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && bytes.first().is_some_and(is_alphanumeric)
-        && bytes.iter().all(|byte| is_alphanumeric(byte) || b"._-".contains(byte))
+/// True for names of volumes and snapshots, which cannot lead out of the directory.
+fn is_export_name(name: &str) -> bool {
+    name.parse::<ExportName>().is_ok()
 }
 
 #[cfg(test)]

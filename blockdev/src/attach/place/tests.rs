@@ -7,13 +7,14 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 #[test]
-fn only_names_of_volumes_become_paths() {
+fn only_names_of_volumes_and_snapshots_become_paths() {
     let longest = "a".repeat(63);
-    for good in ["a", "0", "demo", "a.b-c_d", "a..b", longest.as_str()] {
+    for good in ["a", "0", "demo", "a.b-c_d", "a..b", "a@b", longest.as_str()] {
         assert!(Place::new(Path::new("/data"), good).is_ok(), "{good}");
     }
     let too_long = "a".repeat(64);
-    for bad in ["", ".", "..", ".lock", "-a", "a/b", "../a", "A", "a b", "é", too_long.as_str()] {
+    for bad in ["", ".", "..", ".lock", "-a", "a/b", "../a", "A", "a b", "é", "a@..", "@a", "a@b/c", too_long.as_str()]
+    {
         assert!(matches!(Place::new(Path::new("/data"), bad), Err(AttachError::BadName(_))), "{bad}");
     }
 }

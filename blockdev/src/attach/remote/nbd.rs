@@ -89,7 +89,7 @@ impl Address {
 
 /// The client's flags (fixed newstyle, no zeroes) and option GO, asking for no further information.
 fn encode_go(export: &str) -> Vec<u8> {
-    let name_len = export.len() as u32; // At most 63 bytes.
+    let name_len = export.len() as u32; // At most 127 bytes.
     let mut bytes = 3u32.to_be_bytes().to_vec();
     bytes.extend(b"IHAVEOPT");
     bytes.extend(7u32.to_be_bytes());
