@@ -1,19 +1,25 @@
-//! The catalog: which name means which volume. It lives in the store's records, beside what they name, and changes in
-//! the same commit, so a name without a volume or a volume without a name is damage, not a crash.
+//! The catalog: which name means which volume or snapshot. It lives in the store's records, beside what they name, and
+//! changes in the same commit, so a name without a volume or a volume without a name is damage, not a crash.
 //!
-//! A record's key is `volume/NAME`, its value 16 bytes: version, state, six zeros, volume id (`docs/disk-format.md`,
-//! "Catalog"). Keys of other kinds are left alone.
+//! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
+//! comes to mean another volume takes no snapshots with it. `docs/disk-format.md`, "Catalog", has the values. Keys of
+//! other kinds are left alone.
 
 use std::collections::BTreeMap;
 
 use lsm_store::id::VolumeId;
 use lsm_store::store::Record;
 
-use crate::name::VolumeName;
+use crate::name::{ExportName, SnapshotName, VolumeName};
 
-const PREFIX: &[u8] = b"volume/";
-const VALUE_BYTES: usize = 16;
+const VOLUME_PREFIX: &[u8] = b"volume/";
+const SNAPSHOT_PREFIX: &[u8] = b"snapshot/";
+/// A volume that was made empty or imported, and every snapshot.
 const VERSION: u8 = 1;
+const VALUE_BYTES: usize = 16;
+/// A clone, whose record goes on with where it comes from.
+const CLONE_VERSION: u8 = 2;
+const CLONE_VALUE_BYTES: usize = 32;
 
 /// Whether a volume's content is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +31,24 @@ pub enum State {
     Importing = 1,
 }
 
-/// What a name means.
+/// What a volume's name means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// The volume.
     pub id: VolumeId,
     /// Whether its content is complete.
     pub state: State,
+    /// What it was cloned from, if it was.
+    pub origin: Option<Origin>,
+}
+
+/// What a clone was made from. Either may be gone since; ids are never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its snapshot; `None` if the clone took what the volume held at that moment.
+    pub snapshot: Option<VolumeId>,
 }
 
 /// A catalog record that this version cannot make sense of.
@@ -39,7 +56,7 @@ pub struct Entry {
 #[non_exhaustive]
 pub enum InvalidRecord {
     /// The key holds no valid name.
-    #[error("a key is not a volume name")]
+    #[error("a key is not a volume's or snapshot's name")]
     Name,
     /// The value has a version this program does not know.
     #[error("a record has version {0}, which is newer than this program")]
@@ -52,71 +69,155 @@ pub enum InvalidRecord {
 /// All names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Catalog {
-    entries: BTreeMap<VolumeName, Entry>,
+    volumes: BTreeMap<VolumeName, Entry>,
+    /// By the volume they are of, then by their own name.
+    snapshots: BTreeMap<VolumeId, BTreeMap<VolumeName, VolumeId>>,
 }
 
 impl Catalog {
     /// The catalog in a store's records.
     pub fn decode(records: &[Record]) -> Result<Self, InvalidRecord> {
-        let mut entries = BTreeMap::new();
+        let mut catalog = Self::default();
         for Record { key, value } in records {
-            if let (Some(name), Some(value)) = (key.strip_prefix(PREFIX), value) {
-                let name = std::str::from_utf8(name).ok().and_then(|name| name.parse::<VolumeName>().ok());
-                let name = name.ok_or(InvalidRecord::Name)?;
+            let Some(value) = value else { continue };
+            if let Some(name) = key.strip_prefix(VOLUME_PREFIX) {
+                let name = decode_name(name)?;
                 let entry = decode_entry(&name, value)?;
-                entries.insert(name, entry);
+                catalog.volumes.insert(name, entry);
+            } else if let Some(key) = key.strip_prefix(SNAPSHOT_PREFIX) {
+                let (volume, name) = decode_snapshot_key(key)?;
+                let id = decode_snapshot(&name, value)?;
+                catalog.insert_snapshot(volume, name, id);
             }
         }
-        Ok(Self { entries })
+        Ok(catalog)
     }
 
     /// What `name` means.
     #[must_use]
     pub fn entry(&self, name: &VolumeName) -> Option<Entry> {
-        self.entries.get(name).copied()
+        self.volumes.get(name).copied()
     }
 
-    /// All names, sorted.
+    /// All volumes, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&VolumeName, Entry)> {
-        self.entries.iter().map(|(name, entry)| (name, *entry))
+        self.volumes.iter().map(|(name, entry)| (name, *entry))
+    }
+
+    /// The snapshot called `name` of a volume.
+    #[must_use]
+    pub fn snapshot(&self, volume: VolumeId, name: &VolumeName) -> Option<VolumeId> {
+        self.snapshots.get(&volume)?.get(name).copied()
+    }
+
+    /// The snapshots of a volume, sorted by name.
+    pub fn snapshots(&self, volume: VolumeId) -> impl Iterator<Item = (&VolumeName, VolumeId)> {
+        self.snapshots.get(&volume).into_iter().flatten().map(|(name, id)| (name, *id))
+    }
+
+    /// Every volume and snapshot with its name, sorted by name; each volume comes before its snapshots.
+    pub fn exports(&self) -> impl Iterator<Item = (ExportName, VolumeId)> {
+        self.iter().flat_map(|(volume, entry)| {
+            let snapshots = self.snapshots(entry.id).map(|(snapshot, id)| {
+                let name = SnapshotName { volume: volume.clone(), snapshot: snapshot.clone() };
+                (ExportName::Snapshot(name), id)
+            });
+            std::iter::once((ExportName::Volume(volume.clone()), entry.id)).chain(snapshots)
+        })
     }
 
     /// Gives `name` a meaning, once the record is committed.
     pub fn insert(&mut self, name: VolumeName, entry: Entry) {
-        self.entries.insert(name, entry);
+        self.volumes.insert(name, entry);
     }
 
     /// Forgets `name`, once the removal is committed.
     pub fn remove(&mut self, name: &VolumeName) {
-        self.entries.remove(name);
+        self.volumes.remove(name);
     }
+
+    /// Names a snapshot of a volume, once the record is committed.
+    pub fn insert_snapshot(&mut self, volume: VolumeId, name: VolumeName, id: VolumeId) {
+        self.snapshots.entry(volume).or_default().insert(name, id);
+    }
+
+    /// Forgets a snapshot of a volume, once the removal is committed.
+    pub fn remove_snapshot(&mut self, volume: VolumeId, name: &VolumeName) {
+        if let Some(of_volume) = self.snapshots.get_mut(&volume) {
+            of_volume.remove(name);
+            if of_volume.is_empty() {
+                self.snapshots.remove(&volume);
+            }
+        }
+    }
+}
+
+fn decode_name(bytes: &[u8]) -> Result<VolumeName, InvalidRecord> {
+    std::str::from_utf8(bytes).ok().and_then(|name| name.parse().ok()).ok_or(InvalidRecord::Name)
+}
+
+/// Takes `ID/NAME` apart. Only the one spelling that is written is read: two keys must not mean the same.
+fn decode_snapshot_key(key: &[u8]) -> Result<(VolumeId, VolumeName), InvalidRecord> {
+    let (id, name) = key.split_at_checked(16).ok_or(InvalidRecord::Name)?;
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let id = std::str::from_utf8(id).ok().filter(|id| id.bytes().all(|byte| is_digit(&byte)));
+    let id = id.and_then(|id| u64::from_str_radix(id, 16).ok()).ok_or(InvalidRecord::Name)?;
+    let name = name.strip_prefix(b"/").ok_or(InvalidRecord::Name)?;
+    Ok((VolumeId(id), decode_name(name)?))
 }
 
 fn decode_entry(name: &VolumeName, value: &[u8]) -> Result<Entry, InvalidRecord> {
     let invalid = || InvalidRecord::Value(name.clone());
     let &[version, state, ref rest @ ..] = value else { return Err(invalid()) };
-    if version != VERSION {
-        return Err(InvalidRecord::Version(version));
-    }
-    let (zeros, id) = rest.split_at_checked(6).ok_or_else(invalid)?;
-    let id = id.try_into().map(u64::from_le_bytes).map_err(|_| invalid())?;
+    let is_clone = match version {
+        VERSION => false,
+        CLONE_VERSION => true,
+        newer if newer > CLONE_VERSION => return Err(InvalidRecord::Version(newer)),
+        _ => return Err(invalid()),
+    };
     let state = match state {
         0 => State::Ready,
         1 => State::Importing,
         _ => return Err(invalid()),
     };
+    let (zeros, ids) = rest.split_at_checked(6).ok_or_else(invalid)?;
+    let (id, origin) = match (is_clone, ids.as_chunks()) {
+        (false, (&[id], [])) => (u64::from_le_bytes(id), None),
+        (true, (&[id, volume, snapshot], [])) => {
+            let snapshot = u64::from_le_bytes(snapshot);
+            let volume = VolumeId(u64::from_le_bytes(volume));
+            let origin = Origin { volume, snapshot: (snapshot != 0).then_some(VolumeId(snapshot)) };
+            (u64::from_le_bytes(id), Some(origin))
+        }
+        _ => return Err(invalid()),
+    };
     if zeros != [0; 6] {
         return Err(invalid());
     }
-    Ok(Entry { id: VolumeId(id), state })
+    Ok(Entry { id: VolumeId(id), state, origin })
+}
+
+fn decode_snapshot(name: &VolumeName, value: &[u8]) -> Result<VolumeId, InvalidRecord> {
+    match value {
+        [VERSION, 0, 0, 0, 0, 0, 0, 0, id @ ..] => {
+            id.try_into().map(|id| VolumeId(u64::from_le_bytes(id))).map_err(|_| InvalidRecord::Value(name.clone()))
+        }
+        [version, ..] if *version > VERSION => Err(InvalidRecord::Version(*version)),
+        _ => Err(InvalidRecord::Value(name.clone())),
+    }
 }
 
 /// The record that gives `name` its meaning.
 #[must_use]
 pub fn record(name: &VolumeName, entry: Entry) -> Record {
-    let mut value = Vec::with_capacity(VALUE_BYTES);
-    value.extend_from_slice(&[VERSION, entry.state as u8, 0, 0, 0, 0, 0, 0]);
+    let (version, len) = entry.origin.map_or((VERSION, VALUE_BYTES), |_| (CLONE_VERSION, CLONE_VALUE_BYTES));
+    let mut value = Vec::with_capacity(len);
+    value.extend_from_slice(&[version, entry.state as u8, 0, 0, 0, 0, 0, 0]);
     value.extend_from_slice(&entry.id.0.to_le_bytes());
+    if let Some(origin) = entry.origin {
+        value.extend_from_slice(&origin.volume.0.to_le_bytes());
+        value.extend_from_slice(&origin.snapshot.unwrap_or_default().0.to_le_bytes());
+    }
     Record { key: key(name), value: Some(value) }
 }
 
@@ -126,8 +227,27 @@ pub fn removal(name: &VolumeName) -> Record {
     Record { key: key(name), value: None }
 }
 
+/// The record that names snapshot `id` of a volume.
+#[must_use]
+pub fn snapshot_record(volume: VolumeId, name: &VolumeName, id: VolumeId) -> Record {
+    let mut value = Vec::with_capacity(VALUE_BYTES);
+    value.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0, 0, 0]);
+    value.extend_from_slice(&id.0.to_le_bytes());
+    Record { key: snapshot_key(volume, name), value: Some(value) }
+}
+
+/// The record that takes a snapshot's name away.
+#[must_use]
+pub fn snapshot_removal(volume: VolumeId, name: &VolumeName) -> Record {
+    Record { key: snapshot_key(volume, name), value: None }
+}
+
 fn key(name: &VolumeName) -> Vec<u8> {
-    [PREFIX, name.as_str().as_bytes()].concat()
+    [VOLUME_PREFIX, name.as_str().as_bytes()].concat()
+}
+
+fn snapshot_key(volume: VolumeId, name: &VolumeName) -> Vec<u8> {
+    [SNAPSHOT_PREFIX, format!("{:016x}/{name}", volume.0).as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! A node: a store whose volumes have names, and can be served.
 //!
-//! Invariants: the catalog in memory is what the store committed; a volume with clients is neither removed nor cut; a
-//! volume whose import did not end is gone after the next start.
+//! Invariants: the catalog in memory is what the store committed; a volume with clients is neither removed nor cut nor
+//! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
+//! volume that has one.
 
 mod error;
 mod import;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod volume_export;
@@ -17,11 +19,12 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::{Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
-use crate::catalog::{self, Catalog, Entry, State};
+use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Export, Exports};
-use crate::name::VolumeName;
+use crate::name::{ExportName, SnapshotName, VolumeName};
 pub use error::{NodeError, Result};
 pub use import::Import;
+pub use snapshot::NamedSnapshot;
 use volume_export::OpenCount;
 pub use volume_export::VolumeExport;
 
@@ -36,6 +39,21 @@ pub struct NamedVolume {
     pub state: State,
     /// Clients that have it open now.
     pub connections: u64,
+    /// Its snapshots.
+    pub snapshots: u64,
+    /// What it was cloned from, if it was.
+    pub origin: Option<NamedOrigin>,
+}
+
+/// What a clone was made from, by the names these have now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedOrigin {
+    /// Their ids.
+    pub ids: Origin,
+    /// The volume; `None` if it is gone.
+    pub volume: Option<VolumeName>,
+    /// The snapshot; `None` if it is gone, or the clone was made from none.
+    pub snapshot: Option<SnapshotName>,
 }
 
 /// Whether a resize may lose data.
@@ -44,6 +62,15 @@ pub enum Shrink {
     /// It may: what lies beyond the new size is lost.
     Allowed,
     /// A smaller size is an error.
+    Refused,
+}
+
+/// Whether the removal of a volume may take its snapshots along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SnapshotLoss {
+    /// It may.
+    Allowed,
+    /// A volume with snapshots is not removed.
     Refused,
 }
 
@@ -98,12 +125,10 @@ impl Node {
 
     fn create_in_state(&self, name: &VolumeName, spec: VolumeSpec, state: State) -> Result<VolumeId> {
         let mut catalog = self.catalog.write();
-        if catalog.entry(name).is_some() {
-            return Err(NodeError::NameTaken(name.clone()));
-        }
-        let records = |id| vec![catalog::record(name, Entry { id, state })];
-        let id = self.store.create_volume(spec, records)?;
-        catalog.insert(name.clone(), Entry { id, state });
+        refuse_if_taken(&catalog, name)?;
+        let entry = |id| Entry { id, state, origin: None };
+        let id = self.store.create_volume(spec, |id| vec![catalog::record(name, entry(id))])?;
+        catalog.insert(name.clone(), entry(id));
         Ok(id)
     }
 
@@ -126,16 +151,9 @@ impl Node {
     #[must_use]
     pub fn volumes(&self) -> Vec<NamedVolume> {
         let catalog = self.catalog.read();
-        let mut infos: HashMap<_, _> = self.store.volumes().into_iter().map(|info| (info.id, info)).collect();
-        let named = |(name, entry): (&VolumeName, Entry)| {
-            let info = infos.remove(&entry.id)?;
-            Some(NamedVolume {
-                name: name.clone(),
-                info,
-                state: entry.state,
-                connections: self.open_count(entry.id).count(),
-            })
-        };
+        let names = Names::new(&catalog);
+        let infos = self.infos();
+        let named = |(name, entry)| Some(self.named(&catalog, &names, name, entry, *infos.get(&entry.id)?));
         catalog.iter().filter_map(named).collect()
     }
 
@@ -144,10 +162,34 @@ impl Node {
     /// # Errors
     /// [`NodeError::NoSuchVolume`].
     pub fn volume(&self, name: &VolumeName) -> Result<NamedVolume> {
-        let entry = self.entry(name)?;
-        let info = self.store.volumes().into_iter().find(|info| info.id == entry.id);
-        let info = info.ok_or_else(|| NodeError::NoSuchVolume(name.to_string()))?;
-        Ok(NamedVolume { name: name.clone(), info, state: entry.state, connections: self.open_count(entry.id).count() })
+        let catalog = self.catalog.read();
+        let no_such_volume = || NodeError::NoSuchVolume(name.to_string());
+        let entry = catalog.entry(name).ok_or_else(no_such_volume)?;
+        let info = self.infos().remove(&entry.id).ok_or_else(no_such_volume)?;
+        Ok(self.named(&catalog, &Names::new(&catalog), name, entry, info))
+    }
+
+    /// What the store knows of its volumes and snapshots.
+    fn infos(&self) -> HashMap<VolumeId, VolumeInfo> {
+        self.store.volumes().into_iter().map(|info| (info.id, info)).collect()
+    }
+
+    fn named(
+        &self,
+        catalog: &Catalog,
+        names: &Names,
+        name: &VolumeName,
+        entry: Entry,
+        info: VolumeInfo,
+    ) -> NamedVolume {
+        NamedVolume {
+            name: name.clone(),
+            info,
+            state: entry.state,
+            connections: self.open_count(entry.id).count(),
+            snapshots: catalog.snapshots(entry.id).count() as u64,
+            origin: entry.origin.map(|origin| names.origin(origin)),
+        }
     }
 
     /// Changes a volume's size.
@@ -164,47 +206,46 @@ impl Node {
             if shrink == Shrink::Refused {
                 return Err(NodeError::WouldShrink { name: name.clone(), from_bytes: old_bytes, to_bytes: size_bytes });
             }
-            self.check_unused(name, entry.id)?;
+            self.check_unused(&name.clone().into(), entry.id)?;
         }
         self.store.resize_volume(entry.id, size_bytes)?;
         drop(catalog);
         self.volume(name)
     }
 
-    /// Removes a volume and its content.
+    /// Removes a volume and its content. Clones of it stay as they are.
     ///
     /// # Errors
-    /// [`NodeError::InUse`] if a client has it open.
-    pub fn remove(&self, name: &VolumeName) -> Result<()> {
+    /// [`NodeError::InUse`] if a client has it, or a snapshot that would go too, open; [`NodeError::HasSnapshots`] if it
+    /// has snapshots and they may not go.
+    pub fn remove(&self, name: &VolumeName, loss: SnapshotLoss) -> Result<()> {
         let mut catalog = self.catalog.write();
         let entry = ready(&catalog, name)?;
-        self.check_unused(name, entry.id)?;
+        self.check_unused(&name.clone().into(), entry.id)?;
+        self.remove_snapshots_of(&mut catalog, name, entry.id, loss)?;
         self.store.delete_volume(entry.id, vec![catalog::removal(name)])?;
         catalog.remove(name);
         self.open.lock().remove(&entry.id);
         Ok(())
     }
 
-    /// Opens a volume for a client. The volume stays until the export is dropped.
+    /// Opens a volume or snapshot for a client. It stays until the export is dropped.
     ///
     /// # Errors
-    /// [`NodeError::NoSuchVolume`]; [`NodeError::Importing`] while its content is not complete.
-    pub fn export(&self, name: &VolumeName) -> Result<Arc<VolumeExport>> {
+    /// [`NodeError::NoSuchVolume`], [`NodeError::NoSuchSnapshot`]; [`NodeError::Importing`] while its content is not
+    /// complete.
+    pub fn export(&self, name: &ExportName) -> Result<Arc<VolumeExport>> {
         let catalog = self.catalog.read();
-        let entry = ready(&catalog, name)?;
-        let volume = self.store.volume(entry.id)?;
-        Ok(Arc::new(VolumeExport::new(volume, self.open_count(entry.id))))
-    }
-
-    fn entry(&self, name: &VolumeName) -> Result<Entry> {
-        self.catalog.read().entry(name).ok_or_else(|| NodeError::NoSuchVolume(name.to_string()))
+        let id = readable(&catalog, name)?;
+        let volume = self.store.volume(id)?;
+        Ok(Arc::new(VolumeExport::new(volume, self.open_count(id))))
     }
 
     fn open_count(&self, id: VolumeId) -> Arc<OpenCount> {
         Arc::clone(self.open.lock().entry(id).or_default())
     }
 
-    fn check_unused(&self, name: &VolumeName, id: VolumeId) -> Result<()> {
+    fn check_unused(&self, name: &ExportName, id: VolumeId) -> Result<()> {
         match self.open_count(id).count() {
             0 => Ok(()),
             connections => Err(NodeError::InUse { name: name.clone(), connections }),
@@ -214,7 +255,7 @@ impl Node {
     /// Declares an import complete.
     fn declare_ready(&self, name: &VolumeName, id: VolumeId) -> Result<()> {
         let mut catalog = self.catalog.write();
-        let entry = Entry { id, state: State::Ready };
+        let entry = Entry { id, state: State::Ready, origin: None };
         self.store.put_records(vec![catalog::record(name, entry)])?;
         catalog.insert(name.clone(), entry);
         Ok(())
@@ -229,6 +270,31 @@ impl Node {
     }
 }
 
+/// Names by id.
+struct Names(HashMap<VolumeId, ExportName>);
+
+impl Names {
+    fn new(catalog: &Catalog) -> Self {
+        Self(catalog.exports().map(|(name, id)| (id, name)).collect())
+    }
+
+    fn origin(&self, ids: Origin) -> NamedOrigin {
+        let volume = self.0.get(&ids.volume).map(|name| name.volume().clone());
+        let snapshot = match ids.snapshot.and_then(|id| self.0.get(&id)) {
+            Some(ExportName::Snapshot(name)) => Some(name.clone()),
+            _ => None,
+        };
+        NamedOrigin { ids, volume, snapshot }
+    }
+}
+
+fn refuse_if_taken(catalog: &Catalog, name: &VolumeName) -> Result<()> {
+    match catalog.entry(name) {
+        Some(_) => Err(NodeError::NameTaken(name.clone())),
+        None => Ok(()),
+    }
+}
+
 fn ready(catalog: &Catalog, name: &VolumeName) -> Result<Entry> {
     match catalog.entry(name) {
         None => Err(NodeError::NoSuchVolume(name.to_string())),
@@ -237,17 +303,29 @@ fn ready(catalog: &Catalog, name: &VolumeName) -> Result<Entry> {
     }
 }
 
+/// The id of what can be read under a name.
+fn readable(catalog: &Catalog, name: &ExportName) -> Result<VolumeId> {
+    match name {
+        ExportName::Volume(name) => Ok(ready(catalog, name)?.id),
+        ExportName::Snapshot(name) => Ok(snapshot::find(catalog, name)?.id),
+    }
+}
+
 impl Exports for Node {
     fn names(&self) -> Vec<String> {
         let catalog = self.catalog.read();
-        let ready = |(name, entry): (&VolumeName, Entry)| (entry.state == State::Ready).then(|| name.to_string());
-        catalog.iter().filter_map(ready).collect()
+        let is_ready = |name: &ExportName| ready(&catalog, name.volume()).is_ok();
+        let mut names: Vec<_> =
+            catalog.exports().filter(|(name, _)| is_ready(name)).map(|(name, _)| name.to_string()).collect();
+        // As text: `@` comes behind `-`, `.` and digits.
+        names.sort();
+        names
     }
 
     fn open(&self, name: &str) -> lsm_store::Result<Arc<dyn Export>> {
         // A client learns no more than that there is nothing for it under this name.
         let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
-        let name = VolumeName::from_str(name).map_err(|_| nothing())?;
+        let name = ExportName::from_str(name).map_err(|_| nothing())?;
         match self.export(&name) {
             Ok(export) => Ok(export),
             Err(NodeError::Store(error)) => Err(error),

@@ -14,7 +14,7 @@ use siltstone::control::{
     Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, Response, Uris, VolumeCounters,
 };
 use siltstone::name::VolumeName;
-use siltstone::node::{NamedVolume, Node, NodeError, Shrink};
+use siltstone::node::{NamedVolume, Node, NodeError, Shrink, SnapshotLoss};
 use siltstone::store::clock::Clock;
 use siltstone::store::codec::Codec;
 use siltstone::store::store::VolumeSpec;
@@ -131,7 +131,7 @@ impl Handler for NodeHandler {
                 Ok(describe::answer(&volume))
             }
             Request::Remove { name: text } => {
-                self.node.remove(&name(text)?).map_err(failure)?;
+                self.node.remove(&name(text)?, SnapshotLoss::Refused).map_err(failure)?;
                 Ok(Response::Done)
             }
             Request::Usage { names } => self.usage(names, peer),

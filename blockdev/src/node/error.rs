@@ -3,7 +3,7 @@
 use lsm_store::ErrorKind;
 
 use crate::catalog::InvalidRecord;
-use crate::name::{InvalidName, VolumeName};
+use crate::name::{ExportName, InvalidName, SnapshotName, VolumeName};
 
 /// A failed operation of a node.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,19 +15,36 @@ pub enum NodeError {
     /// The name means something already.
     #[error("a volume named {0} exists already")]
     NameTaken(VolumeName),
+    /// The volume has no snapshot of this name.
+    #[error("volume {} has no snapshot named {}", .0.volume, .0.snapshot)]
+    NoSuchSnapshot(SnapshotName),
+    /// The volume has a snapshot of this name already.
+    #[error("a snapshot named {0} exists already")]
+    SnapshotNameTaken(SnapshotName),
+    /// One request for a snapshot names the volume twice.
+    #[error("volume {0} is named twice")]
+    NamedTwice(VolumeName),
     /// The name cannot be one.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
     /// The volume's content is not complete yet.
     #[error("volume {0} is still being imported")]
     Importing(VolumeName),
-    /// Clients have the volume open.
-    #[error("volume {name} is in use by {connections} connections")]
+    /// Clients have the volume or snapshot open.
+    #[error("{} {name} is in use by {connections} connections", .name.noun())]
     InUse {
-        /// The volume.
-        name: VolumeName,
+        /// What they have open.
+        name: ExportName,
         /// How many clients.
         connections: u64,
+    },
+    /// The volume has snapshots, and nobody said that they may go too.
+    #[error("{name} has {count} snapshot{}", if *.count == 1 { "" } else { "s" })]
+    HasSnapshots {
+        /// The volume.
+        name: VolumeName,
+        /// How many.
+        count: u64,
     },
     /// The new size is smaller, and nobody said that data may be lost.
     #[error("volume {name} would shrink from {from_bytes} to {to_bytes} bytes and lose what lies beyond")]
@@ -55,9 +72,10 @@ impl NodeError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchVolume(_) => ErrorKind::NotFound,
-            Self::NameTaken(_) => ErrorKind::Exists,
-            Self::InvalidName(_) | Self::WouldShrink { .. } => ErrorKind::Invalid,
+            Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) => ErrorKind::NotFound,
+            Self::NameTaken(_) | Self::SnapshotNameTaken(_) => ErrorKind::Exists,
+            Self::InvalidName(_) | Self::NamedTwice(_) => ErrorKind::Invalid,
+            Self::WouldShrink { .. } | Self::HasSnapshots { .. } => ErrorKind::Invalid,
             Self::Importing(_) | Self::InUse { .. } => ErrorKind::Busy,
             Self::Catalog(InvalidRecord::Version(_)) => ErrorKind::Unsupported,
             Self::Catalog(_) => ErrorKind::Corrupt,

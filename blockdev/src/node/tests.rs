@@ -47,6 +47,14 @@ fn name(text: &str) -> VolumeName {
     text.parse().unwrap()
 }
 
+fn export_name(text: &str) -> ExportName {
+    text.parse().unwrap()
+}
+
+fn snapshot_name(text: &str) -> SnapshotName {
+    text.parse().unwrap()
+}
+
 const SPEC: VolumeSpec = VolumeSpec { size_bytes: 1 << 20, codec: Codec::Lz4 };
 
 fn kind<T>(result: Result<T>) -> ErrorKind {
@@ -66,7 +74,7 @@ fn names_last_and_are_unique() {
     let node = scratch.node(false).unwrap();
     assert_eq!(node.names(), ["also", "demo"]);
     assert_eq!(node.volume(&name("demo")).unwrap().info.id, first.info.id);
-    node.remove(&name("demo")).unwrap();
+    node.remove(&name("demo"), SnapshotLoss::Refused).unwrap();
     assert_eq!(kind(node.volume(&name("demo"))), ErrorKind::NotFound);
     assert_ne!(node.create(&name("demo"), SPEC).unwrap().info.id, first.info.id, "ids are never reused");
 }
@@ -76,16 +84,16 @@ fn a_volume_in_use_is_neither_removed_nor_cut() {
     let scratch = Scratch::new("in-use");
     let node = scratch.node(false).unwrap();
     node.create(&name("demo"), SPEC).unwrap();
-    let export = node.export(&name("demo")).unwrap();
+    let export = node.export(&export_name("demo")).unwrap();
     assert_eq!(node.volume(&name("demo")).unwrap().connections, 1);
-    assert_eq!(kind(node.remove(&name("demo"))), ErrorKind::Busy);
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Refused)), ErrorKind::Busy);
     assert_eq!(kind(node.resize(&name("demo"), 4096, Shrink::Allowed)), ErrorKind::Busy);
     node.resize(&name("demo"), 2 << 20, Shrink::Refused).unwrap();
     assert_eq!(export.size_bytes(), 2 << 20);
     drop(export);
     assert_eq!(kind(node.resize(&name("demo"), 4096, Shrink::Refused)), ErrorKind::Invalid);
     assert_eq!(node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap().info.size_bytes, 4096);
-    node.remove(&name("demo")).unwrap();
+    node.remove(&name("demo"), SnapshotLoss::Refused).unwrap();
 }
 
 #[test]
@@ -95,8 +103,8 @@ fn an_import_is_nobodys_until_it_is_finished() {
     let import = node.import(&name("demo"), SPEC).unwrap();
     assert_eq!(node.volume(&name("demo")).unwrap().state, State::Importing);
     assert!(node.names().is_empty());
-    assert_eq!(kind(node.export(&name("demo")).map(drop)), ErrorKind::Busy);
-    assert_eq!(kind(node.remove(&name("demo"))), ErrorKind::Busy);
+    assert_eq!(kind(node.export(&export_name("demo")).map(drop)), ErrorKind::Busy);
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Refused)), ErrorKind::Busy);
     import.volume().write(&[Write { offset: 0, data: b"content" }]).unwrap();
     assert_eq!(import.finish(5000).unwrap().info.size_bytes, 5000);
     assert_eq!(node.names(), ["demo"]);
@@ -136,4 +144,124 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     let message = |text: &str| Exports::open(&*node, text).err().unwrap().to_string();
     assert_eq!(message("nothing"), message("../../etc"));
     assert_eq!(message("nothing"), message("half"));
+}
+
+/// Fills the beginning of a volume.
+fn fill(node: &Node, volume: &str, byte: u8) {
+    let export = node.export(&export_name(volume)).unwrap();
+    export.write(&[Write { offset: 0, data: &[byte; 8192] }]).unwrap();
+}
+
+/// The first byte of a volume or snapshot.
+fn first_byte(node: &Node, text: &str) -> u8 {
+    let mut reads = node.export(&export_name(text)).unwrap().reads().unwrap();
+    reads.start(0, 0, 1);
+    loop {
+        if let Some((_, data)) = reads.next_finished() {
+            let mut byte = [0];
+            data.unwrap().copy_to(&mut byte);
+            return byte[0];
+        }
+        reads.wait(None, None).unwrap();
+    }
+}
+
+#[test]
+fn snapshots_keep_what_was_there_and_their_names_last() {
+    let scratch = Scratch::new("snapshots");
+    let node = scratch.node(false).unwrap();
+    for (volume, byte) in [("a", 1), ("b", 2)] {
+        node.create(&name(volume), SPEC).unwrap();
+        fill(&node, volume, byte);
+    }
+    let both = [snapshot_name("b@old"), snapshot_name("a@old")];
+    let made = node.snapshot(&both).unwrap();
+    assert_eq!(made.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(), ["b@old", "a@old"]);
+    assert_eq!(kind(node.snapshot(&[snapshot_name("a@new"), snapshot_name("b@old")])), ErrorKind::Exists);
+    assert_eq!(kind(node.find_snapshot(&snapshot_name("a@new"))), ErrorKind::NotFound, "all or none");
+    assert_eq!(kind(node.snapshot(&[snapshot_name("a@x"), snapshot_name("a@y")])), ErrorKind::Invalid);
+    assert_eq!(kind(node.snapshot(&[snapshot_name("c@x")])), ErrorKind::NotFound);
+    fill(&node, "a", 3);
+    node.snapshot(&[snapshot_name("a@middle")]).unwrap();
+    assert_eq!(node.rename_snapshot(&snapshot_name("a@old"), &name("first")).unwrap().info.id, made[1].info.id);
+    assert_eq!(kind(node.rename_snapshot(&snapshot_name("a@first"), &name("middle"))), ErrorKind::Exists);
+    drop(node);
+
+    let node = scratch.node(false).unwrap();
+    let names = |snapshots: &[NamedSnapshot]| snapshots.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&node.all_snapshots()), ["a@first", "a@middle", "b@old"]);
+    assert_eq!(names(&node.snapshots(&name("a")).unwrap()), ["a@first", "a@middle"]);
+    assert_eq!(node.names(), ["a", "a@first", "a@middle", "b", "b@old"]);
+    assert_eq!(node.volume(&name("a")).unwrap().snapshots, 2);
+    let bytes = ["a", "a@first", "a@middle", "b", "b@old"].map(|text| first_byte(&node, text));
+    assert_eq!(bytes, [3, 1, 3, 2, 2]);
+    let frozen = node.export(&export_name("a@first")).unwrap();
+    assert!(frozen.is_read_only());
+    assert_eq!(frozen.write(&[Write { offset: 0, data: b"x" }]).unwrap_err().kind(), ErrorKind::ReadOnly);
+}
+
+#[test]
+fn what_clients_have_open_is_not_changed_under_them() {
+    let scratch = Scratch::new("snapshots-in-use");
+    let node = scratch.node(false).unwrap();
+    node.create(&name("demo"), SPEC).unwrap();
+    fill(&node, "demo", 1);
+    let client = node.export(&export_name("demo")).unwrap();
+    node.snapshot(&[snapshot_name("demo@s")]).unwrap();
+    node.clone_volume(&export_name("demo"), &name("copy")).unwrap();
+    assert_eq!(kind(node.roll_back(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    drop(client);
+
+    let client = node.export(&export_name("demo@s")).unwrap();
+    assert_eq!(node.find_snapshot(&snapshot_name("demo@s")).unwrap().connections, 1);
+    fill(&node, "demo", 2);
+    node.roll_back(&snapshot_name("demo@s")).unwrap();
+    assert_eq!(first_byte(&node, "demo"), 1);
+    assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    assert_eq!(kind(node.rename_snapshot(&snapshot_name("demo@s"), &name("t"))), ErrorKind::Busy);
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Allowed)), ErrorKind::Busy);
+    assert_eq!(node.names(), ["copy", "demo", "demo@s"], "a refused removal removes nothing");
+    drop(client);
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Refused)), ErrorKind::Invalid);
+    node.remove(&name("demo"), SnapshotLoss::Allowed).unwrap();
+    assert_eq!((node.names(), node.store().volumes().len()), (vec!["copy".to_owned()], 1));
+}
+
+#[test]
+fn a_clone_knows_its_origin_by_id() {
+    let scratch = Scratch::new("clones");
+    let node = scratch.node(false).unwrap();
+    let demo = node.create(&name("demo"), SPEC).unwrap();
+    let snapshot = node.snapshot(&[snapshot_name("demo@s")]).unwrap().remove(0);
+    node.clone_volume(&export_name("demo@s"), &name("of-s")).unwrap();
+    node.clone_volume(&export_name("demo"), &name("of-now")).unwrap();
+    node.clone_volume(&export_name("of-s"), &name("of-of-s")).unwrap();
+    assert_eq!(kind(node.clone_volume(&export_name("demo"), &name("of-s"))), ErrorKind::Exists);
+    assert_eq!(kind(node.clone_volume(&export_name("demo@t"), &name("new"))), ErrorKind::NotFound);
+    drop(node);
+
+    let node = scratch.node(false).unwrap();
+    let children = |of: &str| {
+        let children = node.children(&export_name(of)).unwrap();
+        children.iter().map(|volume| volume.name.to_string()).collect::<Vec<_>>()
+    };
+    let origin = || node.volume(&name("of-s")).unwrap().origin.unwrap();
+    assert_eq!((children("demo"), children("demo@s")), (vec!["of-now".into(), "of-s".into()], vec!["of-s".into()]));
+    assert_eq!((children("of-s"), children("of-now")), (vec!["of-of-s".into()], vec![]));
+    let ids = Origin { volume: demo.info.id, snapshot: Some(snapshot.info.id) };
+    assert_eq!(origin(), NamedOrigin { ids, volume: Some(name("demo")), snapshot: Some(snapshot_name("demo@s")) });
+    node.rename_snapshot(&snapshot_name("demo@s"), &name("t")).unwrap();
+    assert_eq!(origin().snapshot, Some(snapshot_name("demo@t")));
+    node.remove_snapshot(&snapshot_name("demo@t")).unwrap();
+    node.snapshot(&[snapshot_name("demo@t")]).unwrap();
+    assert_eq!(origin(), NamedOrigin { ids, volume: Some(name("demo")), snapshot: None });
+    assert!(children("demo@t").is_empty(), "another snapshot of the same name has no children");
+    node.remove(&name("demo"), SnapshotLoss::Allowed).unwrap();
+    node.create(&name("demo"), SPEC).unwrap();
+    assert_eq!(origin(), NamedOrigin { ids, volume: None, snapshot: None });
+    assert!(children("demo").is_empty(), "another volume of the same name has no children");
+    assert_eq!(
+        node.volume(&name("of-now")).unwrap().origin.unwrap().ids,
+        Origin { volume: demo.info.id, snapshot: None }
+    );
 }

@@ -86,7 +86,7 @@ fn document(dir: &DataDir, report: &CheckReport) -> Document {
 fn names(dir: &DataDir) -> HashMap<VolumeId, String> {
     let opened = dir.open_store(Access::Read, 128 << 20, None);
     let catalog = opened.ok().and_then(|store| Catalog::decode(&store.records()).ok()).unwrap_or_default();
-    catalog.iter().map(|(name, entry)| (entry.id, name.to_string())).collect()
+    catalog.exports().map(|(name, id)| (id, name.to_string())).collect()
 }
 
 fn text(document: &Document) -> String {

@@ -23,7 +23,7 @@ struct Stretch {
 impl NodeHandler {
     pub(super) fn export(&self, text: &str, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let name = name(text)?;
-        let export = self.node().export(&name).map_err(failure)?;
+        let export = self.node().export(&name.clone().into()).map_err(failure)?;
         let size_bytes = export.size_bytes();
         let data_bytes = send_all(&*export, size_bytes, peer)?;
         Ok(Response::Transferred(Transferred { name: name.to_string(), size_bytes, data_bytes }))
