@@ -5,6 +5,8 @@ pub(crate) mod attach_helper;
 pub(crate) mod attached;
 pub(crate) mod capacity;
 pub(crate) mod check;
+pub(crate) mod children;
+pub(crate) mod clone;
 pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod detach;
@@ -17,10 +19,11 @@ pub(crate) mod ls;
 pub(crate) mod resize;
 pub(crate) mod rm;
 pub(crate) mod serve;
+pub(crate) mod snap;
 pub(crate) mod status;
 pub(crate) mod uri;
 
-use siltstone::name::{InvalidName, VolumeName};
+use siltstone::name::{ExportName, InvalidName, SnapshotName, VolumeName};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -35,6 +38,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Info(info) => info.run(global),
         Command::Resize(resize) => resize.run(global),
         Command::Rm(rm) => rm.run(global),
+        Command::Snap(snap) => snap.run(global),
+        Command::Clone(clone) => clone.run(global),
+        Command::Children(children) => children.run(global),
         Command::Du(du) => du.run(global),
         Command::Status(status) => status.run(global),
         Command::Capacity(capacity) => capacity.run(global),
@@ -53,6 +59,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// A volume's name on the command line.
 fn volume_name(text: &str) -> Result<VolumeName, InvalidName> {
+    text.parse()
+}
+
+/// A snapshot's name on the command line.
+fn snapshot_name(text: &str) -> Result<SnapshotName, InvalidName> {
+    text.parse()
+}
+
+/// The name of a volume or snapshot on the command line.
+fn export_name(text: &str) -> Result<ExportName, InvalidName> {
     text.parse()
 }
 

@@ -4,16 +4,19 @@ mod describe;
 pub(crate) mod endpoint;
 mod export;
 mod import;
+mod snapshot;
 mod status;
 mod usage;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use siltstone::control::{
     Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, Response, Uris, VolumeCounters,
 };
-use siltstone::name::VolumeName;
+use siltstone::name::{ExportName, InvalidName, VolumeName};
 use siltstone::node::{NamedVolume, Node, NodeError, Shrink, SnapshotLoss};
 use siltstone::store::clock::Clock;
 use siltstone::store::codec::Codec;
@@ -30,7 +33,7 @@ pub(crate) struct Serving {
     pub(crate) started_ms: u64,
     /// The clock of its uptime.
     pub(crate) clock: Arc<dyn Clock>,
-    /// What its clients did, by volume.
+    /// What its clients did, by volume or snapshot.
     pub(crate) counters: Box<dyn Fn() -> Vec<VolumeCounters> + Send + Sync>,
 }
 
@@ -97,18 +100,39 @@ impl NodeHandler {
             return Err(Failure::new(Kind::Unavailable, message));
         };
         let uptime_us = u64::try_from(serving.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
-        let mut counted = (serving.counters)();
+        let counted = (serving.counters)().into_iter();
+        let mut counted: HashMap<_, _> = counted.map(|counters| (counters.name.clone(), counters)).collect();
         let volume = |volume: NamedVolume| {
-            let position = counted.iter().position(|counters| counters.name == volume.name.as_str());
-            let counters = position.map(|position| counted.swap_remove(position)).unwrap_or_default();
+            let counters = counted.remove(volume.name.as_str()).unwrap_or_default();
             VolumeCounters { name: volume.name.to_string(), connections: volume.connections, ..counters }
         };
-        let volumes = self.node.volumes().into_iter().map(volume).collect();
+        let mut volumes: Vec<_> = self.node.volumes().into_iter().map(volume).collect();
+        let snapshots = self.node.all_snapshots().into_iter();
+        volumes.extend(snapshots.filter_map(|snapshot| counted.remove(&snapshot.name.to_string())));
         Ok(Response::Counters(Counters { uptime_us, volumes }))
     }
 
+    fn info(&self, text: &str) -> Result<Response, Failure> {
+        match name(text)? {
+            ExportName::Volume(name) => Ok(describe::answer(&self.node.volume(&name).map_err(failure)?)),
+            ExportName::Snapshot(name) => {
+                let snapshot = self.node.find_snapshot(&name).map_err(failure)?;
+                Ok(Response::Snapshot(describe::snapshot(&snapshot)))
+            }
+        }
+    }
+
+    fn check_exists(&self, name: &ExportName) -> Result<(), Failure> {
+        match name {
+            ExportName::Volume(name) => self.node.volume(name).map(drop),
+            ExportName::Snapshot(name) => self.node.find_snapshot(name).map(drop),
+        }
+        .map_err(failure)
+    }
+
     fn uris(&self, text: &str) -> Result<Response, Failure> {
-        let name = self.node.volume(&name(text)?).map_err(failure)?.name;
+        let name = name(text)?;
+        self.check_exists(&name)?;
         let uris = self.endpoints.iter().map(|endpoint| endpoint.uri(&name)).collect();
         Ok(Response::Uris(Uris { name: name.to_string(), running: self.serving.is_some(), uris }))
     }
@@ -123,17 +147,30 @@ impl Handler for NodeHandler {
                 let volumes = self.node.volumes().iter().map(describe::volume).collect();
                 Ok(Response::Volumes { volumes })
             }
-            Request::Info { name: text } => Ok(describe::answer(&self.node.volume(&name(text)?).map_err(failure)?)),
+            Request::Info { name } => self.info(name),
             Request::Create(create) => self.create(create),
             Request::Resize(resize) => {
                 let shrink = if resize.allow_shrink { Shrink::Allowed } else { Shrink::Refused };
                 let volume = self.node.resize(&name(&resize.name)?, resize.size_bytes, shrink).map_err(failure)?;
                 Ok(describe::answer(&volume))
             }
-            Request::Remove { name: text } => {
-                self.node.remove(&name(text)?, SnapshotLoss::Refused).map_err(failure)?;
+            Request::Remove { name: text, snapshots } => {
+                let loss = if *snapshots { SnapshotLoss::Allowed } else { SnapshotLoss::Refused };
+                self.node.remove(&name(text)?, loss).map_err(failure)?;
                 Ok(Response::Done)
             }
+            Request::Snapshot { names } => self.snapshot(names),
+            Request::ListSnapshots { volume } => self.list_snapshots(volume.as_deref()),
+            Request::RemoveSnapshot { name: text } => {
+                self.node.remove_snapshot(&name(text)?).map_err(failure)?;
+                Ok(Response::Done)
+            }
+            Request::RenameSnapshot { name, to } => self.rename_snapshot(name, to),
+            Request::RollBack { name: text } => {
+                Ok(describe::answer(&self.node.roll_back(&name(text)?).map_err(failure)?))
+            }
+            Request::Clone { of, name } => self.clone_volume(of, name),
+            Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),
             Request::Uris { name } => self.uris(name),
             Request::Counters => self.counters(),
@@ -148,7 +185,7 @@ impl Handler for NodeHandler {
     }
 }
 
-fn name(text: &str) -> Result<VolumeName, Failure> {
+fn name<N: FromStr<Err = InvalidName>>(text: &str) -> Result<N, Failure> {
     text.parse().map_err(|error| failure(NodeError::from(error)))
 }
 
@@ -158,6 +195,7 @@ fn failure(error: NodeError) -> Failure {
     failure.message.push_str(match error {
         NodeError::WouldShrink { .. } => " (--allow-shrink permits it)",
         NodeError::InUse { .. } => ": disconnect or detach its clients first",
+        NodeError::HasSnapshots { .. } => ": remove them first, or use --snapshots",
         _ => "",
     });
     failure

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use siltstone::attach::{AttachOptions, Method, attach};
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 
 use crate::args::Global;
 use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::output::Output;
 
-/// Give a volume a block device of this machine, and print it. The daemon must run.
+/// Give a volume or snapshot a block device of this machine, and print it. The daemon must run.
+///
+/// The device of a snapshot is read-only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attach {
-    /// The volume.
-    #[arg(value_parser = super::volume_name)]
-    name: VolumeName,
+    /// The volume, or a snapshot as VOLUME@NAME.
+    #[arg(value_parser = super::export_name)]
+    name: ExportName,
     /// Refuse writes to the device.
     #[arg(long)]
     read_only: bool,
@@ -42,7 +44,7 @@ impl Attach {
         let timeout = Duration::from_secs(self.timeout);
         let options =
             AttachOptions { read_only: self.read_only, method: self.method, timeout, ..AttachOptions::default() };
-        let attached = attach(dir.path(), self.name.as_str(), &options)?;
+        let attached = attach(dir.path(), &self.name.to_string(), &options)?;
         Output::new(global).answer(&attached, || attached.device.display().to_string())?;
         Ok(Exit::Ok)
     }

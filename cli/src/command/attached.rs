@@ -7,7 +7,7 @@ use crate::data_dir::DataDir;
 use crate::exit::Exit;
 use crate::output::{Output, table};
 
-/// List the volumes that have a block device of this machine.
+/// List the volumes and snapshots that have a block device of this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Attached {}
 

@@ -8,7 +8,7 @@ use crate::output::Output;
 /// Take a volume's block device away. It must not be mounted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Detach {
-    /// The volume, or its device.
+    /// The volume or snapshot, or its device.
     #[arg(value_name = "NAME|DEVICE")]
     name: String,
 }

@@ -4,7 +4,7 @@ use indicatif::ProgressBar;
 use siltstone::control::{
     Error, NoTransfer, NodeUsage, Peer, Progress, Received, Request, Response, Usage, VolumeUsage,
 };
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 
 use crate::args::Global;
 use crate::backend;
@@ -14,12 +14,12 @@ use crate::output::{Output, table};
 use crate::progress;
 use crate::size;
 
-/// Show what volumes take: their data, what is left of it after dedupe and compression, and whose it is alone.
+/// Show what volumes and snapshots take: their data, what is left of it after dedupe and compression, and whose it is alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Du {
-    /// The volumes; all if none is named.
-    #[arg(value_parser = super::volume_name)]
-    names: Vec<VolumeName>,
+    /// The volumes, and snapshots as VOLUME@NAME; all if none is named.
+    #[arg(value_parser = super::export_name)]
+    names: Vec<ExportName>,
 }
 
 impl Du {

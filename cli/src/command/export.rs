@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use siltstone::control::{Error, Failure, Kind, NoTransfer, Peer, Progress, Received, Request, Response};
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 
 use crate::args::Global;
 use crate::backend::{self, Backend};
@@ -17,14 +17,15 @@ use crate::output::Output;
 use crate::progress;
 use crate::size;
 
-/// Write a volume's content to a raw image. The file is sparse, and appears when it is complete.
+/// Write the content of a volume or snapshot to a raw image. The file is sparse, and appears when it is complete.
 ///
-/// A volume in use can be exported; what is written meanwhile may be in the image or not.
+/// A volume in use can be exported; what is written meanwhile may be in the image or not. To get one moment of it, export
+/// a snapshot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {
-    /// The volume.
-    #[arg(value_parser = super::volume_name)]
-    name: VolumeName,
+    /// The volume, or a snapshot as VOLUME@NAME.
+    #[arg(value_parser = super::export_name)]
+    name: ExportName,
     /// The image: a new file, a block device, or - for stdout.
     file: PathBuf,
     /// Replace the file if there is one.
@@ -37,6 +38,7 @@ impl Export {
         let mut backend = Backend::open(&DataDir::new(&global.data)?, Access::Read)?;
         let size_bytes = match backend.call(&Request::Info { name: self.name.to_string() }, &mut NoTransfer)? {
             Response::Volume(volume) => volume.size_bytes,
+            Response::Snapshot(snapshot) => snapshot.size_bytes,
             other => return Err(backend::unexpected(&other)),
         };
         let bar = progress::bytes(global, &format!("exporting {}", self.name), Some(size_bytes));

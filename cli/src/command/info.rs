@@ -1,7 +1,7 @@
 //! `silt info`
 
-use siltstone::control::{Request, Response, VolumeDescription};
-use siltstone::name::VolumeName;
+use siltstone::control::{OriginDescription, Request, Response, SnapshotDescription, VolumeDescription};
+use siltstone::name::ExportName;
 
 use crate::args::Global;
 use crate::backend;
@@ -10,12 +10,12 @@ use crate::exit::Exit;
 use crate::output::{Output, fields};
 use crate::size;
 
-/// Show one volume.
+/// Show one volume or snapshot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Info {
-    /// The volume.
-    #[arg(value_parser = super::volume_name)]
-    name: VolumeName,
+    /// The volume, or a snapshot as VOLUME@NAME.
+    #[arg(value_parser = super::export_name)]
+    name: ExportName,
 }
 
 impl Info {
@@ -25,19 +25,50 @@ impl Info {
                 Output::new(global).answer(&volume, || text(&volume))?;
                 Ok(Exit::Ok)
             }
+            Response::Snapshot(snapshot) => {
+                Output::new(global).answer(&snapshot, || snapshot_text(&snapshot))?;
+                Ok(Exit::Ok)
+            }
             other => Err(backend::unexpected(&other)),
         }
     }
 }
 
 fn text(volume: &VolumeDescription) -> String {
-    fields(&[
+    let mut rows = vec![
         ("name", volume.name.clone()),
         ("id", volume.id.to_string()),
-        ("size", format!("{} ({} bytes)", size::human(volume.size_bytes), volume.size_bytes)),
+        ("size", size_text(volume.size_bytes)),
         ("codec", volume.codec.clone()),
         ("created", volume.created.clone()),
         ("state", volume.state.clone()),
         ("clients", volume.connections.to_string()),
+        ("snapshots", volume.snapshots.to_string()),
+    ];
+    rows.extend(volume.origin.as_ref().map(|origin| ("clone of", origin_text(origin))));
+    fields(&rows)
+}
+
+fn snapshot_text(snapshot: &SnapshotDescription) -> String {
+    fields(&[
+        ("name", snapshot.name.clone()),
+        ("id", snapshot.id.to_string()),
+        ("size", size_text(snapshot.size_bytes)),
+        ("created", snapshot.created.clone()),
+        ("clients", snapshot.connections.to_string()),
     ])
+}
+
+fn size_text(size_bytes: u64) -> String {
+    format!("{} ({size_bytes} bytes)", size::human(size_bytes))
+}
+
+/// The names of what a clone was made from, as far as there still are any.
+fn origin_text(origin: &OriginDescription) -> String {
+    match (&origin.volume, origin.snapshot_id, &origin.snapshot) {
+        (_, _, Some(snapshot)) => snapshot.clone(),
+        (Some(volume), None, _) => volume.clone(),
+        (Some(volume), Some(_), None) => format!("a removed snapshot of {volume}"),
+        (None, _, None) => "a removed volume".to_owned(),
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use siltstone::control::{Counters, NoTransfer, OperationCounters, Request, Response, VolumeCounters};
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 use siltstone::store::clock::{Clock, SystemClock};
 
 use crate::args::Global;
@@ -24,9 +24,9 @@ pub(crate) struct Iostat {
     /// Reports to print; without an end if absent.
     #[arg(requires = "interval")]
     count: Option<u32>,
-    /// Only this volume; can be given several times.
-    #[arg(long = "volume", value_name = "NAME", value_parser = super::volume_name)]
-    volumes: Vec<VolumeName>,
+    /// Only this volume or snapshot; can be given several times.
+    #[arg(long = "volume", value_name = "NAME", value_parser = super::export_name)]
+    volumes: Vec<ExportName>,
 }
 
 /// One report, as `--json` prints it: a document a line.
@@ -78,7 +78,8 @@ impl Iostat {
     }
 
     fn print(&self, global: &Global, before: &Counters, now: &Counters) -> io::Result<()> {
-        let wanted = |name: &str| self.volumes.is_empty() || self.volumes.iter().any(|volume| volume.as_str() == name);
+        let wanted =
+            |name: &str| self.volumes.is_empty() || self.volumes.iter().any(|volume| volume.to_string() == name);
         let interval_us = now.uptime_us.saturating_sub(before.uptime_us).max(1);
         let volumes = now.volumes.iter().filter(|volume| wanted(&volume.name));
         let volumes = volumes.map(|volume| volume_rates(before, volume, interval_us)).collect();

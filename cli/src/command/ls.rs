@@ -26,7 +26,8 @@ impl Ls {
     }
 }
 
-fn text(volumes: &[VolumeDescription]) -> String {
+/// Volumes as a table.
+pub(super) fn text(volumes: &[VolumeDescription]) -> String {
     if volumes.is_empty() {
         return String::new();
     }

@@ -18,7 +18,8 @@ use crate::size::{InvalidSize, Size};
 
 /// Serve the volumes of a data directory by NBD until SIGTERM or Ctrl-C; a second Ctrl-C does not wait.
 ///
-/// Clients connect to DIR/nbd.sock, or by TCP; the export name is the volume's name. Without --capacity the store
+/// Clients connect to DIR/nbd.sock, or by TCP; the export name is the volume's name, or VOLUME@NAME for a
+/// snapshot. Without --capacity the store
 /// grows on demand and can run out of disk space that others take.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -160,7 +161,7 @@ impl Serve {
 fn announce(global: &Global, dir: &DataDir, daemon: &Daemon) -> anyhow::Result<()> {
     let volumes = daemon.node().volumes().into_iter().map(|volume| ReadyVolume {
         size_bytes: volume.info.size_bytes,
-        uris: daemon.endpoints().iter().map(|endpoint| endpoint.uri(&volume.name)).collect(),
+        uris: daemon.endpoints().iter().map(|endpoint| endpoint.uri(&volume.name.clone().into())).collect(),
         name: volume.name.to_string(),
     });
     let ready = Ready {

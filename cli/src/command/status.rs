@@ -36,6 +36,7 @@ fn text(status: &NodeStatus) -> String {
         ("daemon", daemon),
         ("store", health),
         ("volumes", format!("{}, {} together", status.volumes, size::human(status.size_bytes))),
+        ("snapshots", status.snapshots.to_string()),
         ("clients", status.connections.to_string()),
     ];
     rows.extend(status.endpoints.iter().map(|endpoint| ("nbd", endpoint.clone())));

@@ -1,7 +1,7 @@
 //! `silt uri`
 
 use siltstone::control::{Request, Response};
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 
 use crate::args::Global;
 use crate::backend;
@@ -9,12 +9,12 @@ use crate::data_dir::Access;
 use crate::exit::Exit;
 use crate::output::Output;
 
-/// Print the NBD URIs of a volume, the Unix socket's first.
+/// Print the NBD URIs of a volume or snapshot, the Unix socket's first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Uri {
-    /// The volume.
-    #[arg(value_parser = super::volume_name)]
-    name: VolumeName,
+    /// The volume, or a snapshot as VOLUME@NAME.
+    #[arg(value_parser = super::export_name)]
+    name: ExportName,
 }
 
 impl Uri {

@@ -1,8 +1,8 @@
-//! Volumes as answers show them.
+//! Volumes and snapshots as answers show them.
 
 use siltstone::catalog::State;
-use siltstone::control::{Response, VolumeDescription};
-use siltstone::node::NamedVolume;
+use siltstone::control::{OriginDescription, Response, SnapshotDescription, VolumeDescription};
+use siltstone::node::{NamedOrigin, NamedSnapshot, NamedVolume};
 
 use crate::output::rfc3339;
 
@@ -19,6 +19,28 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
             State::Importing => "importing",
         }
         .into(),
+        snapshots: volume.snapshots,
+        origin: volume.origin.as_ref().map(origin),
+    }
+}
+
+fn origin(origin: &NamedOrigin) -> OriginDescription {
+    OriginDescription {
+        volume_id: origin.ids.volume.0,
+        volume: origin.volume.as_ref().map(ToString::to_string),
+        snapshot_id: origin.ids.snapshot.map(|id| id.0),
+        snapshot: origin.snapshot.as_ref().map(ToString::to_string),
+    }
+}
+
+pub(super) fn snapshot(snapshot: &NamedSnapshot) -> SnapshotDescription {
+    SnapshotDescription {
+        name: snapshot.name.to_string(),
+        volume: snapshot.name.volume.to_string(),
+        id: snapshot.info.id.0,
+        size_bytes: snapshot.info.size_bytes,
+        created: rfc3339(snapshot.info.created_ms),
+        connections: snapshot.connections,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use siltstone::name::VolumeName;
+use siltstone::name::ExportName;
 
 /// An address that an NBD server listens on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +18,8 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// The URI of a volume. Volume names need no escapes.
-    pub(crate) fn uri(&self, name: &VolumeName) -> String {
+    /// The URI of a volume or snapshot. Their names need no escapes: a path may hold `@` (RFC 3986, 3.3).
+    pub(crate) fn uri(&self, name: &ExportName) -> String {
         match self {
             Self::Unix(path) => format!("nbd+unix:///{name}?socket={}", escape(path)),
             Self::Tcp(address) => format!("nbd://{address}/{name}"),

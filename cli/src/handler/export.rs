@@ -1,4 +1,4 @@
-//! Gives a volume's content to whoever asked.
+//! Gives the content of a volume or snapshot to whoever asked.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +14,7 @@ const READS_MAX: usize = 8;
 /// Extents asked of block status at once.
 const EXTENTS_MAX: usize = 1024;
 
-/// A stretch of the volume to read.
+/// A stretch to read.
 struct Stretch {
     offset: u64,
     len: usize,
@@ -23,7 +23,7 @@ struct Stretch {
 impl NodeHandler {
     pub(super) fn export(&self, text: &str, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let name = name(text)?;
-        let export = self.node().export(&name.clone().into()).map_err(failure)?;
+        let export = self.node().export(&name).map_err(failure)?;
         let size_bytes = export.size_bytes();
         let data_bytes = send_all(&*export, size_bytes, peer)?;
         Ok(Response::Transferred(Transferred { name: name.to_string(), size_bytes, data_bytes }))

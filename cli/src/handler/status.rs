@@ -12,6 +12,9 @@ use crate::output::rfc3339;
 impl NodeHandler {
     pub(super) fn status(&self) -> Response {
         let volumes = self.node.volumes();
+        let snapshots = self.node.all_snapshots();
+        let connections = volumes.iter().map(|volume| volume.connections);
+        let connections = connections.chain(snapshots.iter().map(|snapshot| snapshot.connections)).sum();
         Response::Status(Box::new(NodeStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             running: self.serving.is_some(),
@@ -20,8 +23,9 @@ impl NodeHandler {
             data: self.data.display().to_string(),
             endpoints: self.serving.iter().flat_map(|_| self.endpoints.iter().map(Endpoint::base)).collect(),
             volumes: volumes.len() as u64,
+            snapshots: snapshots.len() as u64,
             size_bytes: volumes.iter().map(|volume| volume.info.size_bytes).sum(),
-            connections: volumes.iter().map(|volume| volume.connections).sum(),
+            connections,
             store: self.store_status(),
         }))
     }

@@ -1,33 +1,40 @@
-//! Space by volume, from a census of the store.
+//! Space by volume and snapshot, from a census of the store.
 
 use siltstone::control::{Failure, NodeUsage, Peer, Progress, Response, Usage, VolumeUsage};
 use siltstone::gc;
-use siltstone::node::NamedVolume;
+use siltstone::name::ExportName;
+use siltstone::store::store::VolumeInfo;
 
 use super::{NodeHandler, failure, name};
 
 impl NodeHandler {
-    /// What the volumes in `names` (all if empty) take, and the whole node.
+    /// What the volumes and snapshots in `names` (all if empty) take, and the whole node.
     pub(super) fn usage(&self, names: &[String], peer: &mut dyn Peer) -> Result<Response, Failure> {
-        let names = names.iter().map(|text| name(text)).collect::<Result<Vec<_>, _>>()?;
+        let names = names.iter().map(|text| name(text)).collect::<Result<Vec<ExportName>, _>>()?;
         for name in &names {
-            self.node.volume(name).map_err(failure)?;
+            self.check_exists(name)?;
         }
         peer.progress(&Progress { done: 0, total: None, what: "reading the map".into() })?;
         let census = gc::census(self.node.store()).map_err(|error| failure(error.into()))?;
         let volumes = self.node.volumes();
-        let node = node_usage(&volumes, &census);
-        let wanted = |volume: &&NamedVolume| names.is_empty() || names.contains(&volume.name);
-        let volumes = volumes.iter().filter(wanted).map(|volume| volume_usage(volume, &census)).collect();
-        Ok(Response::Usage(Usage { volumes, node }))
+        let size_bytes = volumes.iter().map(|volume| volume.info.size_bytes).sum();
+        let volumes = volumes.into_iter().map(|volume| (ExportName::Volume(volume.name), volume.info));
+        let snapshots = self.node.all_snapshots().into_iter();
+        let snapshots = snapshots.map(|snapshot| (ExportName::Snapshot(snapshot.name), snapshot.info));
+        let mut wanted: Vec<_> =
+            volumes.chain(snapshots).filter(|(name, _)| names.is_empty() || names.contains(name)).collect();
+        // A volume, then its snapshots from the oldest.
+        wanted.sort_by(|(a, _), (b, _)| a.volume().cmp(b.volume()));
+        let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info, &census)).collect();
+        Ok(Response::Usage(Usage { volumes, node: node_usage(size_bytes, &census) }))
     }
 }
 
-fn volume_usage(volume: &NamedVolume, census: &gc::Census) -> VolumeUsage {
-    let counted = census.volumes.get(&volume.info.id).copied().unwrap_or_default();
+fn volume_usage(name: &ExportName, info: &VolumeInfo, census: &gc::Census) -> VolumeUsage {
+    let counted = census.volumes.get(&info.id).copied().unwrap_or_default();
     VolumeUsage {
-        name: volume.name.to_string(),
-        size_bytes: volume.info.size_bytes,
+        name: name.to_string(),
+        size_bytes: info.size_bytes,
         mapped_bytes: counted.mapped_bytes,
         distinct_bytes: counted.distinct_bytes,
         stored_bytes: counted.stored_bytes,
@@ -38,9 +45,9 @@ fn volume_usage(volume: &NamedVolume, census: &gc::Census) -> VolumeUsage {
     }
 }
 
-fn node_usage(volumes: &[NamedVolume], census: &gc::Census) -> NodeUsage {
+fn node_usage(size_bytes: u64, census: &gc::Census) -> NodeUsage {
     NodeUsage {
-        size_bytes: volumes.iter().map(|volume| volume.info.size_bytes).sum(),
+        size_bytes,
         mapped_bytes: census.mapped_bytes,
         distinct_bytes: census.distinct_bytes,
         stored_bytes: census.stored_bytes,

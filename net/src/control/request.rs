@@ -11,9 +11,9 @@ pub enum Request {
     Status,
     /// All volumes. Answer: `Volumes`.
     List,
-    /// One volume. Answer: `Volume`.
+    /// One volume or snapshot. Answer: `Volume` or `Snapshot`.
     Info {
-        /// The volume.
+        /// The volume, or the snapshot as `VOLUME@NAME`.
         name: String,
     },
     /// Makes a volume. Answer: `Volume`.
@@ -24,19 +24,62 @@ pub enum Request {
     Remove {
         /// The volume.
         name: String,
+        /// Its snapshots may go too; without this a volume with snapshots stays.
+        #[serde(default)]
+        snapshots: bool,
     },
-    /// Space by volume. Answer: `Usage`.
+    /// Freezes what volumes hold, all at the same moment. Answer: `Snapshots`, in the order of the names.
+    Snapshot {
+        /// The snapshots to make, as `VOLUME@NAME`; each of another volume.
+        names: Vec<String>,
+    },
+    /// The snapshots, from the oldest of each volume. Answer: `Snapshots`.
+    ListSnapshots {
+        /// The volume; all if absent.
+        #[serde(default)]
+        volume: Option<String>,
+    },
+    /// Removes a snapshot. Answer: `Done`.
+    RemoveSnapshot {
+        /// The snapshot, as `VOLUME@NAME`.
+        name: String,
+    },
+    /// Gives a snapshot another name. Answer: `Snapshot`.
+    RenameSnapshot {
+        /// The snapshot, as `VOLUME@NAME`.
+        name: String,
+        /// Its new name, without the volume.
+        to: String,
+    },
+    /// Puts a volume back to what a snapshot of it holds, its size too. Answer: `Volume`.
+    RollBack {
+        /// The snapshot, as `VOLUME@NAME`.
+        name: String,
+    },
+    /// Makes a volume that holds what another volume or a snapshot holds. Answer: `Volume`.
+    Clone {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        of: String,
+        /// The new volume's name.
+        name: String,
+    },
+    /// The clones made of a snapshot, or of a volume and its snapshots. Answer: `Volumes`.
+    Children {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        name: String,
+    },
+    /// Space by volume and snapshot. Answer: `Usage`.
     Usage {
-        /// The volumes to report; all if empty.
+        /// The volumes, and snapshots as `VOLUME@NAME`, to report; all if empty.
         #[serde(default)]
         names: Vec<String>,
     },
-    /// Where a volume can be reached by NBD. Answer: `Uris`.
+    /// Where a volume or snapshot can be reached by NBD. Answer: `Uris`.
     Uris {
-        /// The volume.
+        /// The volume, or the snapshot as `VOLUME@NAME`.
         name: String,
     },
-    /// I/O counters of all volumes since the node started. Answer: `Counters`.
+    /// I/O counters of all volumes, and of the snapshots that clients had open, since the node started. Answer: `Counters`.
     Counters,
     /// Allocates the store's space ahead, or lets it grow on demand. Answer: `Done`.
     SetCapacity {
@@ -45,9 +88,9 @@ pub enum Request {
     },
     /// Makes a volume from content that follows. Answer: `Transferred`.
     Import(ImportVolume),
-    /// Gives a volume's content. Answer: `Transferred`, after the content.
+    /// Gives the content of a volume or snapshot. Answer: `Transferred`, after the content.
     Export {
-        /// The volume.
+        /// The volume, or the snapshot as `VOLUME@NAME`.
         name: String,
     },
     /// A request of a newer version.

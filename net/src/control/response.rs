@@ -20,6 +20,13 @@ pub enum Response {
         /// The volumes.
         volumes: Vec<VolumeDescription>,
     },
+    /// One snapshot.
+    Snapshot(SnapshotDescription),
+    /// Many snapshots.
+    Snapshots {
+        /// The snapshots.
+        snapshots: Vec<SnapshotDescription>,
+    },
     /// Health, space and memory.
     Status(Box<NodeStatus>),
     /// Space by volume.
@@ -52,6 +59,45 @@ pub struct VolumeDescription {
     pub connections: u64,
     /// `ready`, or `importing` while its content still comes.
     pub state: String,
+    /// Its snapshots.
+    #[serde(default)]
+    pub snapshots: u64,
+    /// What it was cloned from, if it was.
+    #[serde(default)]
+    pub origin: Option<OriginDescription>,
+}
+
+/// What a clone was made from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OriginDescription {
+    /// The volume's id.
+    pub volume_id: u64,
+    /// The volume's name; absent if it is gone.
+    #[serde(default)]
+    pub volume: Option<String>,
+    /// The snapshot's id; absent if the clone took what the volume held at that moment.
+    #[serde(default)]
+    pub snapshot_id: Option<u64>,
+    /// The snapshot's name, `VOLUME@NAME`; absent if it is gone.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+}
+
+/// A snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SnapshotDescription {
+    /// Its name, `VOLUME@NAME`.
+    pub name: String,
+    /// The volume it is of.
+    pub volume: String,
+    /// Its id, never reused, also not for a volume.
+    pub id: u64,
+    /// The size in bytes that the volume had.
+    pub size_bytes: u64,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Clients that have it open now.
+    pub connections: u64,
 }
 
 /// A node's health, space and memory.
@@ -71,9 +117,12 @@ pub struct NodeStatus {
     pub endpoints: Vec<String>,
     /// Volumes.
     pub volumes: u64,
+    /// Snapshots.
+    #[serde(default)]
+    pub snapshots: u64,
     /// Sum of the volumes' sizes in bytes.
     pub size_bytes: u64,
-    /// Clients of all volumes now.
+    /// Clients of all volumes and snapshots now.
     pub connections: u64,
     /// The store below.
     pub store: StoreStatus,
@@ -91,13 +140,13 @@ pub struct StoreStatus {
 /// Space by volume.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Usage {
-    /// The volumes asked for, by name.
+    /// The volumes and snapshots asked for, by name.
     pub volumes: Vec<VolumeUsage>,
     /// The whole node.
     pub node: NodeUsage,
 }
 
-/// What a volume takes.
+/// What a volume or snapshot takes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct VolumeUsage {
     /// Its name.
@@ -110,9 +159,9 @@ pub struct VolumeUsage {
     pub distinct_bytes: u64,
     /// What that takes in the store, compressed.
     pub stored_bytes: u64,
-    /// The part of `stored_bytes` that no other volume uses: what removing it would free.
+    /// The part of `stored_bytes` that no other volume or snapshot uses: what removing it would free.
     pub unique_bytes: u64,
-    /// The part of `stored_bytes` that other volumes use too.
+    /// The part of `stored_bytes` that other volumes or snapshots use too.
     pub shared_bytes: u64,
     /// `mapped_bytes / distinct_bytes`, 1 if nothing is mapped.
     pub dedupe_ratio: f64,
@@ -120,7 +169,7 @@ pub struct VolumeUsage {
     pub compression_ratio: f64,
 }
 
-/// What all volumes take together.
+/// What all volumes and snapshots take together.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct NodeUsage {
     /// Sum of the volumes' sizes.
@@ -139,7 +188,7 @@ pub struct NodeUsage {
     pub compression_ratio: f64,
 }
 
-/// Where a volume can be reached by NBD.
+/// Where a volume or snapshot can be reached by NBD.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Uris {
     /// The volume.
@@ -150,7 +199,7 @@ pub struct Uris {
     pub uris: Vec<String>,
 }
 
-/// I/O counters of all volumes.
+/// I/O counters of all volumes, and of the snapshots that clients had open.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Counters {
     /// The node's monotonic clock when they were read, in microseconds.
@@ -159,7 +208,7 @@ pub struct Counters {
     pub volumes: Vec<VolumeCounters>,
 }
 
-/// I/O counters of one volume since the node started.
+/// I/O counters of one volume or snapshot since the node started.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct VolumeCounters {
     /// The volume.

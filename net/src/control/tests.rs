@@ -289,8 +289,47 @@ fn messages_have_this_json() {
     );
     let answer = serde_json::to_string(&transferred("a", 9)).unwrap();
     assert_eq!(answer, r#"{"answer":"transferred","name":"a","size_bytes":9,"data_bytes":0}"#);
+    let requests = [
+        (Request::Remove { name: "a".into(), snapshots: true }, r#"{"verb":"remove","name":"a","snapshots":true}"#),
+        (Request::Snapshot { names: vec!["a@s".into()] }, r#"{"verb":"snapshot","names":["a@s"]}"#),
+        (Request::ListSnapshots { volume: None }, r#"{"verb":"list_snapshots","volume":null}"#),
+        (Request::RemoveSnapshot { name: "a@s".into() }, r#"{"verb":"remove_snapshot","name":"a@s"}"#),
+        (
+            Request::RenameSnapshot { name: "a@s".into(), to: "t".into() },
+            r#"{"verb":"rename_snapshot","name":"a@s","to":"t"}"#,
+        ),
+        (Request::RollBack { name: "a@s".into() }, r#"{"verb":"roll_back","name":"a@s"}"#),
+        (Request::Clone { of: "a@s".into(), name: "b".into() }, r#"{"verb":"clone","of":"a@s","name":"b"}"#),
+        (Request::Children { name: "a".into() }, r#"{"verb":"children","name":"a"}"#),
+    ];
+    for (request, expected) in requests {
+        assert_eq!(json(&request), expected);
+        assert_eq!(serde_json::from_str::<Request>(expected).unwrap(), request);
+    }
+    let snapshot = SnapshotDescription {
+        name: "a@s".into(),
+        volume: "a".into(),
+        id: 2,
+        size_bytes: 5,
+        created: "2026-11-26T00:00:00Z".into(),
+        connections: 0,
+    };
+    assert_eq!(
+        serde_json::to_string(&Response::Snapshot(snapshot)).unwrap(),
+        r#"{"answer":"snapshot","name":"a@s","volume":"a","id":2,"size_bytes":5,"created":"2026-11-26T00:00:00Z","connections":0}"#
+    );
     let failure: Failure = serde_json::from_str(r#"{"kind":"on_fire","message":"m"}"#).unwrap();
     assert_eq!(failure.kind, Kind::Other);
+}
+
+/// What programs without snapshots send is understood.
+#[test]
+fn messages_without_snapshots_are_still_read() {
+    let remove: Request = serde_json::from_str(r#"{"verb":"remove","name":"a"}"#).unwrap();
+    assert_eq!(remove, Request::Remove { name: "a".into(), snapshots: false });
+    let volume = r#"{"answer":"volume","name":"a","id":1,"size_bytes":5,"codec":"lz4","created":"","connections":0,"state":"ready"}"#;
+    let Response::Volume(volume) = serde_json::from_str(volume).unwrap() else { panic!("it is a volume") };
+    assert_eq!((volume.snapshots, volume.origin), (0, None));
 }
 
 #[test]
