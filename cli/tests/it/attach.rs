@@ -35,7 +35,7 @@ macro_rules! skip_where_devices_cannot_be_made {
     };
 }
 
-/// `demo`, attached; detached when dropped, after a failed test too, because the device would outlive the tests.
+/// A volume or snapshot, attached; detached when dropped, after a failed test too, because the device would outlive the tests.
 struct Device<'s> {
     silt: &'s Silt,
     attached: Value,
@@ -43,8 +43,8 @@ struct Device<'s> {
 
 impl<'s> Device<'s> {
     #[track_caller]
-    fn attach(silt: &'s Silt) -> Self {
-        Self { silt, attached: silt.json(&["attach", "demo", "--method", "fuse", "--timeout", "60"]) }
+    fn attach(silt: &'s Silt, name: &str) -> Self {
+        Self { silt, attached: silt.json(&["attach", name, "--method", "fuse", "--timeout", "60"]) }
     }
 
     fn open(&self) -> File {
@@ -59,8 +59,9 @@ impl<'s> Device<'s> {
 
 impl Drop for Device<'_> {
     fn drop(&mut self) {
-        if !self.silt.run(&["attached", "--json"]).stdout.starts_with(b"{\"attached\":[]}") {
-            let _ = self.silt.run(&["detach", "demo"]);
+        let name = self.attached["name"].as_str().unwrap_or_default();
+        if self.silt.run(&["attached"]).text().contains(&format!("{name} ")) {
+            let _ = self.silt.run(&["detach", name]);
         }
     }
 }
@@ -82,7 +83,7 @@ fn io_on_a_device_outlives_a_killed_daemon() {
     let scratch = Scratch::new("attach-killed");
     let silt = Silt::new(&scratch.join("data"));
     let daemon = Daemon::start(&silt, &["--create", "demo=64M"]);
-    let device = Device::attach(&silt);
+    let device = Device::attach(&silt, "demo");
     assert_eq!(silt.json(&["attached"])["attached"], json!([device.attached]));
 
     let is_back = Arc::new(AtomicBool::new(false));
@@ -125,7 +126,7 @@ fn a_volume_is_attached_again_after_daemon_and_helper_died() {
     let scratch = Scratch::new("attach-again");
     let silt = Silt::new(&scratch.join("data"));
     let daemon = Daemon::start(&silt, &["--create", "demo=64M"]);
-    let device = Device::attach(&silt);
+    let device = Device::attach(&silt, "demo");
     (0..16).for_each(|number| write_chunk(&device.open(), number));
     daemon.kill();
     device.kill_helper();
@@ -137,7 +138,7 @@ fn a_volume_is_attached_again_after_daemon_and_helper_died() {
     assert_eq!(silt.json(&["attached"]), json!({ "attached": [] }));
 
     let daemon = Daemon::start(&silt, &[]);
-    let device = Device::attach(&silt);
+    let device = Device::attach(&silt, "demo");
     let file = device.open();
     for number in 0..16 {
         let mut found = vec![0; CHUNK_BYTES];
@@ -157,11 +158,50 @@ fn what_cannot_be_attached_or_detached_is_told() {
     let daemon = Daemon::start(&silt, &["--create", "demo=64M"]);
     silt.run(&["attach", "nobody"]).expect(10);
     silt.run(&["detach", "demo"]).expect(10);
-    let device = Device::attach(&silt);
+    let device = Device::attach(&silt, "demo");
     let again = silt.run(&["attach", "demo"]).expect(1);
     assert!(again.stderr.contains("attached already"), "{}", again.stderr);
     drop(device);
     daemon.stop().expect(0);
     let stopped = silt.run(&["attach", "demo"]).expect(1);
     assert!(stopped.stderr.contains("no daemon answers"), "{}", stopped.stderr);
+}
+
+#[test]
+fn a_snapshot_is_attached_read_only_beside_its_volume() {
+    skip_where_devices_cannot_be_made!();
+    let scratch = Scratch::new("attach-snapshot");
+    let silt = Silt::new(&scratch.join("data"));
+    let daemon = Daemon::start(&silt, &["--create", "demo=64M"]);
+    let device = Device::attach(&silt, "demo");
+    write_chunk(&device.open(), 5);
+    silt.run(&["snap", "create", "demo@s"]).expect(0);
+    // Over the same place.
+    write_chunk(&device.open(), 5 + SLOTS);
+
+    let frozen = Device::attach(&silt, "demo@s");
+    assert_eq!((&frozen.attached["name"], &frozen.attached["read_only"]), (&json!("demo@s"), &json!(true)));
+    let path = frozen.attached["device"].as_str().unwrap();
+    let mut found = vec![0; CHUNK_BYTES];
+    File::open(path).unwrap().read_exact_at(&mut found, 5 * CHUNK_BYTES as u64).unwrap();
+    assert!(found == chunk(5));
+    let written = File::options().write(true).open(path).and_then(|file| file.write_all_at(&[1; 4096], 0));
+    assert!(written.is_err(), "a snapshot was written");
+
+    silt.run(&["snap", "rollback", "demo@s"]).expect(11);
+    silt.run(&["snap", "rm", "demo@s"]).expect(11);
+    drop(device);
+    // The daemon notices a little later.
+    while silt.json(&["info", "demo"])["connections"] != 0 {
+        thread::yield_now();
+    }
+    silt.run(&["snap", "rollback", "demo@s"]).expect(0);
+    File::open(path).unwrap().read_exact_at(&mut found, 5 * CHUNK_BYTES as u64).unwrap();
+    assert!(found == chunk(5));
+    silt.run(&["detach", "demo@s"]).expect(0);
+    let device = Device::attach(&silt, "demo");
+    device.open().read_exact_at(&mut found, 5 * CHUNK_BYTES as u64).unwrap();
+    assert!(found == chunk(5));
+    drop(device);
+    daemon.stop().expect(0);
 }

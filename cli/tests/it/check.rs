@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::load::random_bytes;
 use crate::scratch::Scratch;
@@ -48,6 +48,21 @@ fn a_rotten_frame_is_found_and_its_volume_named() {
 
     silt.run(&["export", "demo", "-"]).expect(3);
     assert!(silt.run(&["export", "other", "-"]).expect(0).stdout == other);
+}
+
+#[test]
+fn a_rotten_frame_names_the_snapshots_and_clones_that_share_it() {
+    let scratch = Scratch::new("check-shared");
+    let silt = Silt::new(&scratch.join("data"));
+    silt.run_with_input(&["import", "-", "demo"], &random_bytes(5, 1 << 20)).expect(0);
+    silt.run(&["snap", "create", "demo@s"]).expect(0);
+    silt.run(&["clone", "demo@s", "copy"]).expect(0);
+    let segment = only_file(&silt, "segments");
+    damage(&segment, segment.metadata().unwrap().len() / 2);
+    let found = silt.run(&["check", "--json"]).expect(3).json();
+    let mut volumes: Vec<_> = found["damage"][0]["volumes"].as_array().unwrap().iter().map(Value::to_string).collect();
+    volumes.sort();
+    assert_eq!(volumes, [r#""copy""#, r#""demo""#, r#""demo@s""#], "{found}");
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod images;
 mod load;
 mod scratch;
 mod silt;
+mod snapshots;
 mod volumes;

@@ -75,7 +75,15 @@ fn volumes_outlive_the_daemon_that_made_them() {
 fn a_missing_store_is_named_and_not_made() {
     let scratch = Scratch::new("missing");
     let silt = Silt::new(&scratch.join("data"));
-    for verb in [&["ls"][..], &["status"], &["info", "demo"], &["rm", "demo"], &["check"], &["export", "demo", "-"]] {
+    for verb in [
+        &["ls"][..],
+        &["status"],
+        &["info", "demo"],
+        &["rm", "demo"],
+        &["check"],
+        &["export", "demo", "-"],
+        &["snap", "ls"],
+    ] {
         let missing = silt.run(verb).expect(10);
         assert!(missing.stderr.contains("there is no store in"), "{verb:?}: {}", missing.stderr);
     }
@@ -139,9 +147,15 @@ fn looking_at_a_stopped_store_changes_nothing() {
     let scratch = Scratch::new("read-only");
     let silt = Silt::new(&scratch.join("data"));
     silt.run_with_input(&["import", "-", "demo"], &[7; 300_000]).expect(0);
+    silt.run(&["snap", "create", "demo@s"]).expect(0);
     let before = snapshot(&silt);
-    for verb in [&["ls"][..], &["info", "demo"], &["status"], &["uri", "demo"], &["du"], &["export", "demo", "-"]] {
+    for verb in [&["ls"][..], &["status"], &["du"], &["snap", "ls"]] {
         silt.run(verb).expect(0);
+    }
+    for name in ["demo", "demo@s"] {
+        for verb in [&["info", name][..], &["uri", name], &["du", name], &["children", name], &["export", name, "-"]] {
+            silt.run(verb).expect(0);
+        }
     }
     silt.run(&["check"]).expect(0);
     let after = snapshot(&silt);
@@ -255,16 +269,34 @@ fn every_command_prints_json() {
     let file = scratch.join("disk.img");
     let file = file.to_str().unwrap();
     fs::write(file, vec![7; 300_000]).unwrap();
-    let both: [&[&str]; 6] =
-        [&["ls"], &["info", "other"], &["status"], &["du"], &["uri", "other"], &["resize", "other", "--size", "2T"]];
-    let running: [&[&str]; 4] =
-        [&["import", file, "demo"], &["create", "third", "--size", "1T"], &["iostat"], &["rm", "third"]];
+    let both: [&[&str]; 12] = [
+        &["snap", "create", "other@a"],
+        &["ls"],
+        &["info", "other"],
+        &["info", "other@a"],
+        &["status"],
+        &["du"],
+        &["uri", "other@a"],
+        &["snap", "ls"],
+        &["children", "other"],
+        &["snap", "rename", "other@a", "b"],
+        &["snap", "rollback", "other@b"],
+        &["snap", "rm", "other@b"],
+    ];
+    let running: [&[&str]; 6] = [
+        &["import", file, "demo"],
+        &["create", "third", "--size", "1T"],
+        &["iostat"],
+        &["rm", "third"],
+        &["clone", "other", "copy"],
+        &["resize", "other", "--size", "2T"],
+    ];
     for verb in running.iter().chain(&both) {
         assert_bytes_are_integers(&silt.json(verb));
     }
     daemon.stop().expect(0);
     let resized: &[&str] = &["resize", "other", "--size", "1P"];
-    for verb in both[..5].iter().chain([&resized, &(&["check"] as &[&str]), &(&["capacity", "none"] as &[&str])]) {
+    for verb in both.iter().chain([&resized, &(&["check"] as &[&str]), &(&["capacity", "none"] as &[&str])]) {
         assert_bytes_are_integers(&silt.json(verb));
     }
     assert_eq!(silt.json(&["info", "other"])["size_bytes"], 1u64 << 50);
