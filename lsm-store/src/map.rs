@@ -11,6 +11,7 @@ mod filter;
 mod join;
 mod merge;
 mod page;
+pub mod rewrite;
 pub mod run;
 mod seal;
 mod sieve;
@@ -21,7 +22,7 @@ pub mod version;
 use std::cmp::Reverse;
 
 pub use cache::{PageCache, PageKey};
-pub use compaction::{CompactionPlan, MergeContext, Policy, debt, execute, plan};
+pub use compaction::{CompactionPlan, MergeContext, Policy, debt, execute, plan, plan_level0};
 pub use join::Joiner;
 pub use run::{Damage, Run, RunFiles, RunLimits, RunMeta, RunWriter};
 pub use version::{Diff, Edit, Graveyard, Resolved, Version};

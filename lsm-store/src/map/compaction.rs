@@ -87,6 +87,12 @@ pub fn plan(version: &Version, policy: &Policy) -> Option<CompactionPlan> {
     (urgency >= 1000).then(|| plan_level(version, number, policy))
 }
 
+/// The step that takes all of level 0 down, due or not; `None` if there is nothing in it.
+#[must_use]
+pub fn plan_level0(version: &Version) -> Option<CompactionPlan> {
+    (version.level0_runs() > 0).then(|| plan_level(version, 0, &Policy::default()))
+}
+
 /// How full a level is, in thousandths.
 fn urgency(number: usize, level: &Level, policy: &Policy) -> u64 {
     if number == 0 {
