@@ -6,6 +6,7 @@ mod budget;
 mod cache;
 mod changes;
 mod check;
+mod collect;
 mod decode;
 mod flush;
 mod front;
@@ -35,6 +36,7 @@ use parking_lot::Mutex;
 pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
+pub use collect::{CollectPlan, CollectReport};
 pub use reads::VolumeReads;
 pub use snapshots::SNAPSHOT_GROUP_MAX;
 pub use status::{MemoryUse, StoreStatus};
@@ -321,6 +323,7 @@ impl Store {
         }
         self.inner.layers.lock().remove_root(state.layer());
         self.inner.volumes.write().remove(&id);
+        self.inner.collector.schedule.note_freed(state.size_bytes());
         Ok(())
     }
 
@@ -413,6 +416,25 @@ impl Store {
     pub fn freeze(&self) -> Result<()> {
         self.inner.refuse_if_unwritable()?;
         self.inner.freeze()
+    }
+
+    /// Gives back the room of blocks that nobody sees any more, here and now, until nothing is worth it. The store does so
+    /// by itself when much may have died; with `now` also segments of which little is dead are collected. What is still
+    /// in the journal counts as it was before.
+    ///
+    /// # Errors
+    /// `OutOfSpace` if there is no room for the blocks that have to be moved: nothing is lost, and what was dead as a
+    /// whole is gone. `Corrupt` if the map cannot be read, `Busy` if the store is being closed, `Poisoned`.
+    pub fn collect(&self, now: bool) -> Result<CollectReport> {
+        self.inner.collect(now)
+    }
+
+    /// What the next batch of [`Store::collect`] would do; reads the map.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn collect_plan(&self, now: bool) -> Result<CollectPlan> {
+        self.inner.collect_plan(now)
     }
 
     /// Numbers about the store now.

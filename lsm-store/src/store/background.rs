@@ -1,4 +1,4 @@
-//! Work behind the writers' backs: flush jobs, compaction, preparing journal files, marks.
+//! Work behind the writers' backs: flush jobs, compaction, preparing journal files, marks, collection.
 //!
 //! The work is the same whoever does it: threads in a daemon, or the caller of [`Inner::step`] in a simulation, where
 //! everything must happen in one thread and in an order that can be repeated.
@@ -63,7 +63,7 @@ impl Background {
         self.ringing.notify_all();
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.state.lock().stopping
     }
 
@@ -99,7 +99,11 @@ impl Inner {
                 .map_err(|error| Error::io("starting", format!("thread {name}"), error))
         };
         self.decode_workers.start(&self.read_payloads);
-        Ok(vec![spawn("silt-flush", Inner::step_flush)?, spawn("silt-compact", Inner::step_upkeep)?])
+        Ok(vec![
+            spawn("silt-flush", Inner::step_flush)?,
+            spawn("silt-compact", Inner::step_upkeep)?,
+            spawn("silt-collect", Inner::step_collect)?,
+        ])
     }
 
     fn work_until_stopped(&self, work: fn(&Self) -> Result<bool>) {
@@ -147,7 +151,13 @@ impl Inner {
         if self.read_only {
             return Ok(false);
         }
-        Ok(self.step_flush()? || self.step_upkeep()?)
+        let worked = self.step_flush().and_then(|flushed| if flushed { Ok(true) } else { self.step_upkeep() });
+        match worked {
+            Ok(true) => Ok(true),
+            Ok(false) => self.step_collect(),
+            Err(Error::OutOfSpace) if self.step_collect()? => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn poison_unless_full(&self, error: Error) -> Error {

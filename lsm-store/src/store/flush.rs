@@ -73,7 +73,8 @@ impl Inner {
 
     fn flush(&self, memtable: &Arc<Memtable>) -> Result<()> {
         let visibility = self.visibility();
-        let eligible = |id: SegmentId| self.segments.knows(id);
+        let condemned = self.collector.exits.condemned();
+        let eligible = |id: SegmentId| self.segments.knows(id) && !condemned.contains(&id);
         let run_id = self.new_run_id();
         let dedupe = Dedupe::new(&self.index, &self.segments, eligible);
         let mut job = FlushJob {
@@ -133,7 +134,7 @@ impl Inner {
         own.or_else(heads).map_or(Codec::Lz4, |volume| volume.codec())
     }
 
-    fn remove_segments(&self, ids: &[SegmentId]) {
+    pub(super) fn remove_segments(&self, ids: &[SegmentId]) {
         for id in ids {
             let path = crate::segment::path(*id);
             if let Err(error) = self.device.remove(&path) {
@@ -233,6 +234,9 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                 }
             };
             let FrozenEntry { family, layer, first, count, .. } = *entry;
+            if matches!(entry.content, Content::Hole | Content::Zero) {
+                self.output.inner.collector.schedule.note_freed(count.saturating_mul(BLOCK_BYTES as u64));
+            }
             self.push(Stretch { family, layer, first, count, target })?;
         }
         Ok(())
@@ -338,7 +342,7 @@ impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             empty => {
-                let writer = empty.insert(self.inner.new_segment()?);
+                let writer = empty.insert(self.inner.new_segment(Class::Flush)?);
                 self.created.push(writer.identity().id);
                 writer
             }
@@ -439,11 +443,11 @@ impl Inner {
         }
     }
 
-    fn new_segment(&self) -> Result<SegmentWriter> {
+    pub(super) fn new_segment(&self, class: Class) -> Result<SegmentWriter> {
         let identity = Identity {
             id: self.new_segment_id(),
             epoch: Epoch(self.incarnation),
-            class: Class::Flush,
+            class,
             domain: 0,
             created: Duration::from_millis(self.wall_ms()),
         };

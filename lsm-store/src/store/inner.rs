@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::background::Background;
 use super::budget::Budget;
 use super::cache::BlockCache;
+use super::collect::Collector;
 use super::decode::Workers;
 use super::front::Front;
 use super::meta::Meta;
@@ -82,6 +83,7 @@ pub(super) struct Inner {
     pub(super) merging: Mutex<()>,
     /// A merge met damage: none is tried again before the next opening.
     pub(super) merging_stopped: AtomicBool,
+    pub(super) collector: Collector,
     pub(super) pages: Arc<PageCache>,
     pub(super) blocks: BlockCache,
 
@@ -114,7 +116,11 @@ impl Inner {
     /// Replaces the view by one made from it.
     pub(super) fn update_view(&self, change: impl FnOnce(&View) -> View) {
         let mut view = self.view.write();
-        *view = Arc::new(change(&view));
+        let next = Arc::new(change(&view));
+        if !Arc::ptr_eq(&next.version, &view.version) {
+            self.collector.exits.replaced(&view.version);
+        }
+        *view = next;
     }
 
     pub(super) fn publish_rotated(&self, active: &Arc<Memtable>) {

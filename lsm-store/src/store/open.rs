@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
+use super::collect::Collector;
 use super::decode::Workers;
 use super::front::Front;
 use super::inner::Inner;
@@ -263,6 +264,7 @@ fn assemble(
     volumes.values().filter(|volume| volume.snapshot_of().is_none()).for_each(|volume| volume.settle(&layers));
     let reached = Sequence(first.0 - 1);
     let to_index = meta.state.segments.keys().copied().collect();
+    let collector = Collector::new(space::used_bytes(&meta.state));
     Ok(Arc::new(Inner {
         space: SpaceLedger::new(meta.state.capacity_bytes),
         front: Mutex::new(Front::new(
@@ -289,6 +291,7 @@ fn assemble(
         flushing: Mutex::new(()),
         merging: Mutex::new(()),
         merging_stopped: AtomicBool::new(false),
+        collector,
         to_index: Mutex::new(to_index),
         segments: Arc::new(segments),
         runs,
@@ -360,6 +363,7 @@ impl Inner {
 
     /// Everything accepted goes into segments, and the journal is removed. The threads have ended.
     pub(super) fn close(&self) -> Result<()> {
+        self.await_collection();
         match self.empty_journal() {
             Ok(()) => {}
             Err(Error::OutOfSpace) => {

@@ -64,6 +64,11 @@ impl Pace {
         self.held() + bytes > self.limit
     }
 
+    /// True if writers are being slowed down: what can wait should.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.held().saturating_sub(self.progress.load(Ordering::Relaxed)) > self.limit / 2
+    }
+
     /// Holds `bytes` if there is room for them.
     #[must_use]
     pub(super) fn try_hold(&self, bytes: u64) -> bool {

@@ -122,6 +122,7 @@ impl Inner {
         layers.add(lineage.newest(), Some(below.newest()));
         layers.add_root(lineage.newest());
         layers.remove_root(left);
+        self.collector.schedule.note_freed(volume.size_bytes());
         volume.resize(record.size_bytes);
         volume.move_to(lineage);
         Ok(())

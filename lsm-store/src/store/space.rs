@@ -30,8 +30,11 @@ const GRANT_BYTES: i64 = 16 << 20;
 /// The smallest part of the disk that writes leave alone.
 const RESERVE_BYTES_MIN: u64 = 8 << 20;
 
-/// Segments under construction at once, and the room a merge of runs may take meanwhile.
-const WORK_BYTES: u64 = 2 * SEGMENT_BYTES_MAX + (16 << 20);
+/// The room a merge of runs may take.
+const MERGE_BYTES: u64 = 16 << 20;
+
+/// Segments under construction at once, and a merge of runs meanwhile.
+const WORK_BYTES: u64 = 2 * SEGMENT_BYTES_MAX + MERGE_BYTES;
 
 /// Bytes a block may take at most in a segment and in the map, as parts of 64 of its length.
 const WORST_CASE_64THS: u64 = 66;
@@ -89,13 +92,17 @@ impl SpaceLedger {
 
     /// Bytes for new data on the device now, without what is reserved.
     pub(super) fn room(&self, device: &dyn Device) -> Result<u64> {
+        let (total, available) = self.total_and_available(device)?;
+        Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
+    }
+
+    fn total_and_available(&self, device: &dyn Device) -> Result<(u64, u64)> {
         let space = device.space().map_err(|error| Error::io("asking for", "free space", error))?;
         let ballast = self.ballast.lock();
-        let (total, available) = match ballast.capacity_bytes {
+        Ok(match ballast.capacity_bytes {
             Some(capacity) => (capacity, ballast.len + ballast.lent),
             None => (space.total_bytes, space.available_bytes),
-        };
-        Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
+        })
     }
 
     /// Cuts the ballast so that files of the store can grow by `bytes`, until [`SpaceLedger::give_back`].
@@ -211,10 +218,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Bytes the store takes, journal, manifest and superblock included.
+    /// Bytes the store takes, journal, manifest, superblock and segments that are still being read included.
     fn used_bytes(&self, meta: &Meta) -> u64 {
-        let fixed = meta.manifest_allocated_bytes() + SUPERBLOCK_BYTES;
+        let fixed = meta.manifest_allocated_bytes() + SUPERBLOCK_BYTES + self.collector.exits.doomed_bytes();
         used_bytes(&meta.state) + self.generations.total_bytes() + fixed
+    }
+
+    /// Bytes that survivors and rewritten runs may take: `beside_flushes` what is left when everything accepted is flushed
+    /// meanwhile, otherwise what is left while no flush job runs. What is reserved for collection is part of both.
+    pub(super) fn room_to_collect(&self, beside_flushes: bool) -> Result<u64> {
+        let (_, available) = self.space.total_and_available(&*self.device)?;
+        let held = self.pace.held();
+        let flushes = if beside_flushes { worst_case(held) + WORK_BYTES } else { MERGE_BYTES };
+        Ok(available.saturating_sub(flushes + self.generations.missing_bytes(held)))
     }
 
     /// True if there is room for a flush job or a merge.
@@ -240,7 +256,8 @@ impl Inner {
         self.lend(WORK_BYTES)
     }
 
-    fn lend(&self, bytes: u64) -> Result<Lent<'_>> {
+    /// Room for files of `bytes`, until what is returned is dropped.
+    pub(super) fn lend(&self, bytes: u64) -> Result<Lent<'_>> {
         self.space.lend(bytes)?;
         Ok(Lent(self))
     }

@@ -19,6 +19,9 @@ pub(super) struct Counters {
     pub(super) blocks_stored: AtomicU64,
     pub(super) run_bytes_written: AtomicU64,
     pub(super) segment_bytes_written: AtomicU64,
+    pub(super) segments_reclaimed: AtomicU64,
+    pub(super) bytes_reclaimed: AtomicU64,
+    pub(super) bytes_relocated: AtomicU64,
 }
 
 impl Counters {
@@ -96,6 +99,14 @@ pub struct StoreStatus {
     pub run_bytes_written: u64,
     /// Bytes of segments written.
     pub segment_bytes_written: u64,
+    /// Segments reclaimed.
+    pub segments_reclaimed: u64,
+    /// Bytes of these.
+    pub bytes_reclaimed: u64,
+    /// Bytes of blocks that outlived their segments and were moved, as stored.
+    pub bytes_relocated: u64,
+    /// The part of the segments that lived when it was looked at last, in thousandths; `None` if it never was.
+    pub live_permille: Option<u64>,
 }
 
 impl Inner {
@@ -131,6 +142,10 @@ impl Inner {
             syncs: count(&self.counters.syncs),
             run_bytes_written: count(&self.counters.run_bytes_written),
             segment_bytes_written: count(&self.counters.segment_bytes_written),
+            segments_reclaimed: count(&self.counters.segments_reclaimed),
+            bytes_reclaimed: count(&self.counters.bytes_reclaimed),
+            bytes_relocated: count(&self.counters.bytes_relocated),
+            live_permille: self.collector.live_permille(),
         }
     }
 }

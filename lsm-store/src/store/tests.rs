@@ -201,6 +201,7 @@ fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
     assert_eq!(report.damages[0].volumes, [volume.id()]);
 }
 
+mod collect;
 mod decode;
 mod durability;
 mod hooked;

@@ -21,9 +21,14 @@ impl Inner {
         let Some(plan) = plan(&version, &Policy::default()) else {
             return Ok(self.build_filters(&version));
         };
+        self.carry_out(&plan, &version)
+    }
+
+    /// Carries out a merge of the current version; `false` if it met damage. The caller holds `merging`.
+    pub(super) fn carry_out(&self, plan: &CompactionPlan, version: &Version) -> Result<bool> {
         self.top_up_ids()?;
         let _lent = self.lend_for_work()?;
-        let edit = match self.merge(&plan, &version) {
+        let edit = match self.merge(plan, version) {
             Err(error @ Error::Corrupt { .. }) => {
                 // Reads of what is damaged fail by themselves; everything else goes on, with more runs than it should have.
                 tracing::error!(error = %chain(&error), "runs are not merged any more: run silt check");
@@ -44,7 +49,7 @@ impl Inner {
             return Err(error);
         }
         self.update_view(|view| view.with_version(Arc::new(view.version.apply(&edit))));
-        self.graveyard.lock().bury(&version, &edit);
+        self.graveyard.lock().bury(version, &edit);
         drop(meta);
         self.counters.count_written(&[], &written);
         self.counters.merges.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +80,7 @@ impl Inner {
     }
 
     /// Deletes replaced runs that nobody reads any more.
-    fn bury_unread(&self) -> Result<()> {
+    pub(super) fn bury_unread(&self) -> Result<()> {
         let unread = self.graveyard.lock().take_unread();
         unread.into_iter().try_for_each(|id| self.runs.delete(id))
     }

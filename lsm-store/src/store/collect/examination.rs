@@ -1,0 +1,99 @@
+//! Looks for segments that are worth collecting.
+
+use std::sync::Arc;
+
+use super::Turn;
+use super::mark::Mark;
+use super::plan::{Candidate, CollectPlan, Limits, choose};
+use crate::error::Result;
+use crate::id::SegmentId;
+use crate::segment::{SEGMENT_BYTES_MAX, SLOTS_MAX, SegmentSummary};
+use crate::store::inner::Inner;
+
+/// Segments with survivors that one batch takes on: a tenth of all, but no fewer than the first and no more than the
+/// second of these numbers.
+const BATCH_SEGMENTS: (usize, usize) = (8, 64);
+
+/// Survivors of a batch while flush jobs have to wait for it.
+const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
+
+/// Parts of the memory budget: the bits of a mark, and the table of a batch.
+const MARK_PARTS: u64 = 32;
+const TABLE_PARTS: u64 = 64;
+
+/// The next batch, and how much of the machine it may take.
+pub(super) struct Batch {
+    pub(super) plan: CollectPlan,
+    /// There is too little room for it and a flush job at once.
+    pub(super) alone: bool,
+}
+
+impl Inner {
+    /// Looks at segments until some are worth collecting, or all have been looked at.
+    pub(super) fn examine(&self, turn: &mut Turn, eager: bool) -> Result<Batch> {
+        let mut segments: Vec<SegmentSummary> = self.meta.lock().state.segments.values().copied().collect();
+        let total = segments.len();
+        segments.retain(|summary| summary.identity.domain == 0 && !turn.damaged.contains(&summary.identity.id));
+        let start = segments.partition_point(|summary| summary.identity.id <= turn.examined_to);
+        segments.rotate_left(start);
+        let mut rest = &segments[..];
+        loop {
+            let mut slots = 0;
+            let fits = |summary: &&SegmentSummary| {
+                slots += u64::from(summary.geometry.slots());
+                slots <= self.budget.total_bytes / MARK_PARTS * 8
+            };
+            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (window, behind) = rest.split_at(count);
+            let candidates = self.candidates(window)?;
+            turn.examined_to = window.last().map_or(turn.examined_to, |summary| summary.identity.id);
+            let batch = self.choose_batch(&candidates, total, eager)?;
+            if window.len() == segments.len() {
+                self.collector.schedule.note_live(batch.plan.live_bytes, batch.plan.examined_bytes);
+            }
+            if !batch.plan.is_empty() || behind.is_empty() {
+                return Ok(batch);
+            }
+            rest = behind;
+        }
+    }
+
+    fn candidates(&self, window: &[SegmentSummary]) -> Result<Vec<Candidate>> {
+        let slots = window.iter().map(|summary| (summary.identity.id, summary.geometry.slots()));
+        // The segments come first: the version then has every run that refers to them.
+        let mark = self.mark(slots)?;
+        let candidate = |summary: &SegmentSummary| Candidate {
+            id: summary.identity.id,
+            file_bytes: summary.geometry.file_bytes().into(),
+            slots: summary.geometry.slots(),
+            blocks: summary.blocks,
+            live_blocks: mark.slots(summary.identity.id).map_or(0, |slots| slots.count()),
+        };
+        Ok(window.iter().map(candidate).collect())
+    }
+
+    fn choose_batch(&self, candidates: &[Candidate], total: usize, eager: bool) -> Result<Batch> {
+        let needed = SEGMENT_BYTES_MAX + self.view().version.bytes();
+        let limits = |survivor_bytes| Limits {
+            survivor_bytes,
+            segments: (total / 10).clamp(BATCH_SEGMENTS.0, BATCH_SEGMENTS.1),
+            slots: (self.budget.total_bytes / TABLE_PARTS / 8).max(SLOTS_MAX.into()),
+            eager,
+        };
+        let room = self.room_to_collect(true)?.saturating_sub(needed);
+        let plan = choose(candidates, &limits(room));
+        if !plan.victims.is_empty() {
+            return Ok(Batch { plan, alone: false });
+        }
+        let room = self.room_to_collect(false)?.saturating_sub(needed).min(SURVIVOR_BYTES_ALONE);
+        let plan = choose(candidates, &limits(room));
+        Ok(Batch { alone: !plan.victims.is_empty(), plan })
+    }
+
+    /// Marks what any root sees of some segments now.
+    pub(super) fn mark(&self, segments: impl IntoIterator<Item = (SegmentId, u32)>) -> Result<Mark> {
+        let version = Arc::clone(&self.view().version);
+        let visibility = self.visibility();
+        Mark::take(segments, &version, &visibility, || self.go_on_collecting())
+    }
+}

@@ -1,0 +1,51 @@
+//! Segments leave the manifest, then the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::CollectReport;
+use crate::error::Result;
+use crate::id::SegmentId;
+use crate::manifest::Edit;
+use crate::segment::path;
+use crate::store::inner::Inner;
+
+impl Inner {
+    /// Takes segments out of the manifest that a mark has proved to be unreferenced since nothing can be shared with them.
+    pub(super) fn reclaim(&self, ids: &[SegmentId], report: &mut CollectReport) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut meta = self.meta.lock();
+        let bytes_of = |id: &SegmentId| Some((*id, meta.state.segments.get(id)?.geometry.file_bytes().into()));
+        let segments: Vec<(SegmentId, u64)> = ids.iter().filter_map(bytes_of).collect();
+        self.commit(&mut meta, segments.iter().map(|(id, _)| Edit::RemoveSegment(*id)).collect())?;
+        // The same map once more: whoever looks from here on is told apart from those who looked before.
+        self.update_view(|view| view.with_version(Arc::new((*view.version).clone())));
+        self.collector.exits.doom(segments.iter().copied());
+        drop(meta);
+        self.to_index.lock().retain(|id| !ids.contains(id));
+        let bytes = segments.iter().map(|(_, bytes)| bytes).sum();
+        report.segments_reclaimed += segments.len() as u64;
+        report.bytes_reclaimed += bytes;
+        self.counters.segments_reclaimed.fetch_add(segments.len() as u64, Ordering::Relaxed);
+        self.counters.bytes_reclaimed.fetch_add(bytes, Ordering::Relaxed);
+        self.delete_unread();
+        Ok(())
+    }
+
+    /// Deletes reclaimed segments that nobody reads any more.
+    pub(in crate::store) fn delete_unread(&self) {
+        let unread = self.collector.exits.take_unread();
+        for id in &unread {
+            self.segments.forget(*id);
+            if let Err(error) = self.device.remove(&path(*id)) {
+                tracing::warn!(segment = %id, %error, "a reclaimed segment stays until the next start");
+            }
+        }
+        if !unread.is_empty() {
+            self.collector.exits.pardon(&unread);
+            self.refill_ballast();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Copies living blocks out of condemned segments, in the order of the map, so that what is read together lies together.
+//!
+//! A frame is verified before it moves. If all of its blocks live it moves as it is; otherwise those that live are
+//! compressed again, the way they were. Fingerprints come from the directory, all 256 bits, and are kept.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::mark::Mark;
+use super::survivors::Survivors;
+use crate::codec::{Codec, Compressor, Decompressor, Encoding, Stored, ZstdLevel};
+use crate::device::AlignedBuffer;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::id::{BLOCK_BYTES, Location, SegmentId, Slot};
+use crate::map::{Stretch, Target};
+use crate::segment::{FramePlace, Readahead, Segment, path};
+use crate::store::inner::Inner;
+
+/// Bytes of frames that are read together, before they are written in the order of the map.
+const WINDOW_BYTES: usize = 2 << 20;
+
+/// Bytes of one device read at most.
+const READ_BYTES_MAX: u64 = 256 << 10;
+
+/// Frames this near to each other are read in one go.
+const GAP_BYTES_MAX: u64 = 8 << 10;
+
+/// A frame to move.
+struct Wanted {
+    segment: Arc<Segment>,
+    place: FramePlace,
+    /// Which buffer of the window it is in, and where.
+    at: (usize, usize),
+}
+
+/// Blocks on their way from condemned segments into new ones.
+pub(super) struct Relocation<'a> {
+    mark: &'a Mark,
+    segments: FxHashMap<SegmentId, Arc<Segment>>,
+    pub(super) survivors: Survivors<'a>,
+    window: Vec<Wanted>,
+    window_bytes: usize,
+    compressor: Compressor,
+    decompressor: Decompressor,
+    pub(super) reading: Reading,
+}
+
+/// Which segment is being read: if that fails, it is the one that is damaged.
+#[derive(Default)]
+pub(super) struct Reading(pub(super) Option<SegmentId>);
+
+impl Reading {
+    fn of<T>(&mut self, id: SegmentId, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.0 = Some(id);
+        let found = read()?;
+        self.0 = None;
+        Ok(found)
+    }
+}
+
+impl<'a> Relocation<'a> {
+    /// A relocation of what `mark` says lives in the segments it was taken of.
+    pub(super) fn new(inner: &'a Inner, mark: &'a Mark) -> Self {
+        Self {
+            mark,
+            segments: FxHashMap::default(),
+            survivors: Survivors::new(inner),
+            window: Vec::new(),
+            window_bytes: 0,
+            compressor: Compressor::new(),
+            decompressor: Decompressor::new(),
+            reading: Reading::default(),
+        }
+    }
+
+    /// Moves what `visible` refers to, everything that any root sees, in order, out of `victims`. On success the new
+    /// segments are sealed and durable, and no commit names them yet.
+    pub(super) fn run(&mut self, victims: &[SegmentId], visible: impl Iterator<Item = Result<Stretch>>) -> Result<()> {
+        for id in victims {
+            let segment = self.reading.of(*id, || self.survivors.inner.segments.segment(*id))?;
+            self.survivors.table.add(*id, segment.geometry().slots());
+            self.segments.insert(*id, segment);
+        }
+        for stretch in visible {
+            let stretch = stretch?;
+            if let Target::Data(first) = stretch.target
+                && self.survivors.table.concerns(first.segment)
+            {
+                for step in 0..stretch.count {
+                    self.want(Location { slot: Slot(first.slot.0 + step as u16), ..first })?;
+                }
+            }
+        }
+        self.move_window()?;
+        self.survivors.finish()
+    }
+
+    /// Puts the frame of a living block into the window, unless it is there or has moved.
+    fn want(&mut self, location: Location) -> Result<()> {
+        if !self.survivors.table.is_unmoved(location) {
+            return Ok(());
+        }
+        let Location { segment: id, slot } = location;
+        let segment = Arc::clone(&self.segments[&id]);
+        let place = self.reading.of(id, || segment.locate(slot))?;
+        for slot in living(self.mark, id, place) {
+            self.survivors.table.wait(Location { segment: id, slot });
+        }
+        self.window_bytes += place.len as usize;
+        self.window.push(Wanted { segment, place, at: (0, 0) });
+        if self.window_bytes >= WINDOW_BYTES { self.move_window() } else { Ok(()) }
+    }
+
+    fn move_window(&mut self) -> Result<()> {
+        self.survivors.inner.go_on_collecting()?;
+        let mut window = std::mem::take(&mut self.window);
+        self.window_bytes = 0;
+        let buffers = self.read_window(&mut window)?;
+        for wanted in &window {
+            let (buffer, start) = wanted.at;
+            self.move_frame(wanted, &buffers[buffer][start..start + wanted.place.len as usize])?;
+        }
+        Ok(())
+    }
+
+    /// Reads the window's frames in the order in which they lie on disk.
+    fn read_window(&mut self, window: &mut [Wanted]) -> Result<Vec<AlignedBuffer>> {
+        let mut order: Vec<_> = (0..window.len()).collect();
+        order.sort_by_key(|index| (window[*index].segment.id(), window[*index].place.offset));
+        let mut reads: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
+        for index in order {
+            let Wanted { segment, place, at } = &mut window[index];
+            let (offset, len) = place.aligned_range(segment.file().alignment().max(1));
+            let end = offset + len as u64;
+            let near = reads.last_mut().filter(|(before, from, to)| {
+                before.id() == segment.id() && offset <= *to + GAP_BYTES_MAX && end - *from <= READ_BYTES_MAX
+            });
+            let from = match near {
+                Some((_, from, to)) => {
+                    *to = (*to).max(end);
+                    *from
+                }
+                None => {
+                    reads.push((Arc::clone(segment), offset, end));
+                    offset
+                }
+            };
+            *at = (reads.len() - 1, (u64::from(place.offset) - from) as usize);
+        }
+        let mut buffers = Vec::with_capacity(reads.len());
+        for (segment, from, to) in reads {
+            let mut buffer = AlignedBuffer::zeroed((to - from) as usize);
+            let unreadable = || Error::corrupt(path(segment.id()), from, "the device does not give these bytes");
+            self.reading.of(segment.id(), || segment.file().read_at(&mut buffer, from).map_err(|_| unreadable()))?;
+            buffers.push(buffer);
+        }
+        Ok(buffers)
+    }
+
+    fn move_frame(&mut self, wanted: &Wanted, bytes: &[u8]) -> Result<()> {
+        let Wanted { segment, place, .. } = wanted;
+        let slots: Vec<_> = living(self.mark, segment.id(), *place).collect();
+        let (frame, fingerprints) = self.reading.of(segment.id(), || {
+            let fingerprints = slots.iter().map(|slot| segment.fingerprint(*slot, Readahead::Stream));
+            Ok((segment.frame(place, bytes)?, fingerprints.collect::<Result<Vec<_>>>()?))
+        })?;
+        if slots.len() == usize::from(place.blocks) {
+            return self.survivors.append(segment.id(), &slots, &fingerprints, frame.stored);
+        }
+        let mut decoded = vec![0; place.decoded_bytes()];
+        self.reading.of(segment.id(), || segment.decode(place, bytes, &mut self.decompressor, &mut decoded))?;
+        let block = |slot: &Slot| {
+            let at = place.index_of(*slot) * BLOCK_BYTES;
+            &decoded[at..at + BLOCK_BYTES]
+        };
+        let blocks: Vec<_> = slots.iter().flat_map(block).copied().collect();
+        self.append_again(segment.id(), (&slots, &fingerprints), frame.stored.encoding, &blocks)
+    }
+
+    /// Compresses what is left of a frame, and appends it.
+    fn append_again(
+        &mut self,
+        id: SegmentId,
+        (slots, fingerprints): (&[Slot], &[Fingerprint]),
+        encoding: Encoding,
+        blocks: &[u8],
+    ) -> Result<()> {
+        let (codec, together) = match encoding {
+            Encoding::Zstd => (Codec::Zstd { level: ZstdLevel::default() }, slots.len()),
+            Encoding::Lz4 | Encoding::Raw => (Codec::Lz4, 1),
+        };
+        let parts = slots.chunks(together).zip(fingerprints.chunks(together));
+        for ((slots, fingerprints), part) in parts.zip(blocks.chunks(together * BLOCK_BYTES)) {
+            let stored = self.compressor.compress(codec, part);
+            if stored.encoding != Encoding::Raw {
+                self.survivors.append(id, slots, fingerprints, stored)?;
+                continue;
+            }
+            for (index, block) in part.chunks(BLOCK_BYTES).enumerate() {
+                let stored = Stored { encoding: Encoding::Raw, bytes: block };
+                self.survivors.append(id, &slots[index..=index], &fingerprints[index..=index], stored)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slots of a frame that somebody sees.
+fn living(mark: &Mark, id: SegmentId, place: FramePlace) -> impl Iterator<Item = Slot> {
+    let live = mark.slots(id).expect("victims are marked");
+    let slots = (0..u16::from(place.blocks)).map(move |step| Slot(place.first.0 + step));
+    slots.filter(|slot| live.contains(*slot))
+}

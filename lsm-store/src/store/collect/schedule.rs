@@ -1,0 +1,184 @@
+//! When the store collects by itself: as soon as so much may have died that it is worth a look, and sooner when room runs
+//! short.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::CollectReport;
+use crate::error::{Error, Result};
+use crate::store::inner::{Inner, chain};
+
+/// What may have died must be this part of what is stored, and this much.
+const CHANGED_PARTS: u64 = 8;
+const CHANGED_BYTES_MIN: u64 = 64 << 20;
+
+/// The same when room is short.
+const CHANGED_PARTS_SHORT: u64 = 256;
+const CHANGED_BYTES_SHORT: u64 = 1 << 20;
+
+/// Room is short below this part of what is stored, or below this much.
+const SHORT_PARTS: u64 = 16;
+const SHORT_BYTES: u64 = 256 << 20;
+
+/// How long a collection pauses at a time while writers are being slowed down.
+pub(super) const GIVE_WAY: Duration = Duration::from_millis(5);
+
+const UNKNOWN: u64 = u64::MAX;
+
+/// What has changed since the last look.
+pub(in crate::store) struct Schedule {
+    /// Bytes that were deleted, trimmed or zeroed, at most.
+    freed_bytes: AtomicU64,
+    /// Bytes of segments written before the last look.
+    settled_bytes: AtomicU64,
+    live_permille: AtomicU64,
+    /// Room is short: collection waits for nobody.
+    urgent: AtomicBool,
+    /// The map could not be read: none of it is collected before the next opening.
+    stopped: AtomicBool,
+}
+
+/// Changes before a look at everything.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    freed_bytes: u64,
+    written_bytes: u64,
+}
+
+impl Schedule {
+    /// What an earlier opening left is not known: all that is used may be dead.
+    pub(super) fn new(used_bytes: u64) -> Self {
+        Self {
+            freed_bytes: AtomicU64::new(used_bytes),
+            settled_bytes: AtomicU64::new(0),
+            live_permille: AtomicU64::new(UNKNOWN),
+            urgent: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// At most so much of what is stored has lost its last reader.
+    pub(in crate::store) fn note_freed(&self, bytes: u64) {
+        let more = |freed: u64| Some(freed.saturating_add(bytes));
+        let _ = self.freed_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// What is known of changes before a look.
+    pub(super) fn before(&self, written_bytes: u64) -> Seen {
+        Seen { freed_bytes: self.freed_bytes.load(Ordering::Relaxed), written_bytes }
+    }
+
+    /// All that had changed by then was looked at, and nothing is worth collecting.
+    pub(super) fn settle(&self, seen: Seen) {
+        self.freed_bytes.fetch_sub(seen.freed_bytes, Ordering::Relaxed);
+        self.settled_bytes.store(seen.written_bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_live(&self, live_bytes: u64, bytes: u64) {
+        self.live_permille.store(live_bytes * 1000 / bytes.max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn live_permille(&self) -> Option<u64> {
+        Some(self.live_permille.load(Ordering::Relaxed)).filter(|permille| *permille != UNKNOWN)
+    }
+
+    pub(super) fn set_urgent(&self, urgent: bool) {
+        self.urgent.store(urgent, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may have died since the last look: each write may have replaced as much.
+    fn changed_bytes(&self, written: u64, used: u64) -> u64 {
+        let overwritten = written.saturating_sub(self.settled_bytes.load(Ordering::Relaxed));
+        self.freed_bytes.load(Ordering::Relaxed).min(used).saturating_add(overwritten)
+    }
+}
+
+/// True if something could not be read. Nothing has changed then, and what is damaged fails for those who read it.
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { .. } => true,
+        Error::Io { action, .. } => matches!(*action, "reading" | "opening"),
+        _ => false,
+    }
+}
+
+/// True if it is worth a look.
+fn is_due(changed: u64, used: u64, short: bool) -> bool {
+    let least = match short {
+        true => CHANGED_BYTES_SHORT.max(used / CHANGED_PARTS_SHORT),
+        false => CHANGED_BYTES_MIN.max(used / CHANGED_PARTS),
+    };
+    used > 0 && changed >= least
+}
+
+impl Inner {
+    /// One batch of collection, if one is due; `false` if none is.
+    pub(in crate::store) fn step_collect(&self) -> Result<bool> {
+        self.refuse_if_poisoned()?;
+        self.delete_unread();
+        let schedule = &self.collector.schedule;
+        if schedule.stopped.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let used: u64 = self.used_segment_bytes();
+        let written = self.segment_bytes_written();
+        let changed = schedule.changed_bytes(written, used);
+        if !is_due(changed, used, true) {
+            return Ok(false);
+        }
+        let short = self.space.room(&*self.device)? < SHORT_BYTES.max(used / SHORT_PARTS);
+        if !is_due(changed, used, short) || !short && self.pace.is_pressed() {
+            return Ok(false);
+        }
+        let mut turn = self.collector.turn.lock();
+        let seen = schedule.before(written);
+        match self.collect_batch(&mut turn, short, &mut CollectReport::default()) {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                schedule.settle(seen);
+                Ok(false)
+            }
+            Err(error) if is_unreadable(&error) => {
+                tracing::error!(error = %chain(&error), "nothing is collected any more: run silt check");
+                schedule.stopped.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn it_is_due_when_an_eighth_may_have_died_or_little_if_room_is_short() {
+        assert!(!is_due(GIB / 8 - 1, GIB, false) && is_due(GIB / 8, GIB, false));
+        assert!(!is_due(CHANGED_BYTES_MIN - 1, 1 << 20, false));
+        assert!(
+            is_due(GIB / 256, GIB, true)
+                && is_due(1 << 20, 1 << 20, true)
+                && !is_due(0, GIB, true)
+                && !is_due(GIB, 0, true)
+        );
+    }
+
+    #[test]
+    fn what_was_freed_counts_no_more_than_what_is_stored_and_only_until_the_next_look() {
+        let schedule = Schedule::new(0);
+        schedule.note_freed(u64::MAX);
+        schedule.note_freed(1);
+        assert_eq!(schedule.changed_bytes(5, 100), 105);
+        let seen = schedule.before(5);
+        schedule.note_freed(0);
+        schedule.settle(seen);
+        assert_eq!(schedule.changed_bytes(9, 100), 4);
+    }
+}

@@ -1,0 +1,118 @@
+//! New segments for blocks that outlived theirs, and where each of them has gone.
+
+use rustc_hash::FxHashMap;
+
+use crate::codec::Stored;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::id::{Location, SegmentId, Slot};
+use crate::map::rewrite::Fate;
+use crate::segment::{Class, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
+use crate::store::inner::Inner;
+
+/// A slot that has not moved, and one whose frame waits to be moved. No location is as large.
+const UNMOVED: u64 = u64::MAX;
+const WAITING: u64 = u64::MAX - 1;
+
+/// Where the blocks of condemned segments have gone, by segment and slot: 8 bytes a slot.
+#[derive(Default)]
+pub(super) struct Table {
+    moved: FxHashMap<SegmentId, Vec<u64>>,
+}
+
+impl Table {
+    /// Takes in a segment of which nothing has moved.
+    pub(super) fn add(&mut self, id: SegmentId, slots: u32) {
+        self.moved.insert(id, vec![UNMOVED; slots as usize]);
+    }
+
+    /// True if blocks of the segment have moved or are gone.
+    pub(super) fn concerns(&self, id: SegmentId) -> bool {
+        self.moved.contains_key(&id)
+    }
+
+    /// What becomes of a reference to `location`. When the relocation is done, what has not moved is what nobody sees.
+    pub(super) fn fate(&self, location: Location) -> Fate {
+        let Some(slots) = self.moved.get(&location.segment) else { return Fate::Stays };
+        slots.get(usize::from(location.slot.0)).and_then(|to| Location::from_bits(*to)).map_or(Fate::Gone, Fate::Moved)
+    }
+
+    pub(super) fn is_unmoved(&self, location: Location) -> bool {
+        self.moved[&location.segment].get(usize::from(location.slot.0)).is_none_or(|to| *to == UNMOVED)
+    }
+
+    /// The block is going to move.
+    pub(super) fn wait(&mut self, location: Location) {
+        *self.entry(location) = WAITING;
+    }
+
+    fn entry(&mut self, location: Location) -> &mut u64 {
+        let slots = self.moved.get_mut(&location.segment).expect("the segment is a victim");
+        &mut slots[usize::from(location.slot.0)]
+    }
+}
+
+/// The new segments.
+pub(super) struct Survivors<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) table: Table,
+    writer: Option<SegmentWriter>,
+    pub(super) sealed: Vec<SegmentSummary>,
+    /// Segments that have files, sealed or not.
+    created: Vec<SegmentId>,
+    pub(super) blocks: u64,
+    pub(super) bytes: u64,
+}
+
+impl<'a> Survivors<'a> {
+    pub(super) fn new(inner: &'a Inner) -> Self {
+        let (sealed, created) = (Vec::new(), Vec::new());
+        Self { inner, table: Table::default(), writer: None, sealed, created, blocks: 0, bytes: 0 }
+    }
+
+    /// Appends a frame with the blocks of these slots of segment `from`.
+    pub(super) fn append(
+        &mut self,
+        from: SegmentId,
+        slots: &[Slot],
+        fingerprints: &[Fingerprint],
+        stored: Stored<'_>,
+    ) -> Result<()> {
+        if let Some(full) = self.writer.take_if(|writer| !writer.room_for(slots.len(), stored.bytes.len())) {
+            self.sealed.push(full.seal()?);
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => {
+                self.inner.top_up_ids()?;
+                let writer = empty.insert(self.inner.new_segment(Class::Survivor)?);
+                self.created.push(writer.identity().id);
+                writer
+            }
+        };
+        let segment = writer.identity().id;
+        let first = writer.append_group(fingerprints, stored)?;
+        for (step, slot) in slots.iter().enumerate() {
+            let to = Location { segment, slot: Slot(first.0 + step as u16) };
+            *self.table.entry(Location { segment: from, slot: *slot }) = to.to_bits();
+        }
+        self.blocks += slots.len() as u64;
+        self.bytes += stored.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Seals the last segment and makes the names of all durable.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        if let Some(last) = self.writer.take() {
+            self.sealed.push(last.seal()?);
+        }
+        let synced = self.inner.device.sync_directory(SEGMENT_DIRECTORY);
+        synced.map_err(|error| Error::io("syncing", SEGMENT_DIRECTORY, error))
+    }
+
+    /// Removes the new segments.
+    pub(super) fn discard(&mut self) {
+        self.writer = None;
+        self.inner.remove_segments(&self.created);
+    }
+}
