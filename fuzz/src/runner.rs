@@ -193,6 +193,7 @@ impl<'a, M: Machine> Runner<'a, M> {
         match operation {
             Operation::Create { blocks, compression } => self.create_volume(*blocks, *compression),
             Operation::Step { count } => self.step(*count),
+            Operation::Collect => self.collect(),
             Operation::Freeze => self.simple("freeze", |system| system.freeze()),
             Operation::Reopen => self.reopen(),
             Operation::Kill => {
@@ -463,6 +464,15 @@ impl<'a, M: Machine> Runner<'a, M> {
         }
         self.tell_answered();
         Ok(Outcome::Done)
+    }
+
+    fn collect(&mut self) -> Verdict<Outcome> {
+        let outcome = match self.system()?.collect() {
+            Ok(()) => Outcome::Done,
+            Err(error) => self.tolerated("collect", error, Takes::Room)?,
+        };
+        self.tell_answered();
+        Ok(outcome)
     }
 
     fn simple(&mut self, what: &str, call: impl FnOnce(&dyn System) -> lsm_store::Result<()>) -> Verdict<Outcome> {

@@ -160,6 +160,10 @@ impl System for RealStore {
         self.store.step()
     }
 
+    fn collect(&self) -> Result<()> {
+        self.store.collect(true).map(|_| ())
+    }
+
     fn freeze(&self) -> Result<()> {
         self.store.freeze()
     }

@@ -56,6 +56,8 @@ pub trait System {
     fn block_status(&self, id: VolumeId, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>>;
     /// Does one unit of background work; false if there is none.
     fn step(&self) -> Result<bool>;
+    /// Gives back the room of what nobody sees.
+    fn collect(&self) -> Result<()>;
     /// Starts a new memtable and journal generation.
     fn freeze(&self) -> Result<()>;
     /// Stops cleanly.

@@ -128,6 +128,8 @@ pub enum Operation {
         /// How many.
         count: u8,
     },
+    /// Collection of all that is worth it, and of more.
+    Collect,
     /// A new memtable and journal generation.
     Freeze,
     /// A clean stop and a new start; everything is read back.
@@ -221,6 +223,7 @@ impl Dice {
             87 => Operation::Clone { of: volume },
             88 => Operation::RollBack { snapshot: volume },
             89 => Operation::DeleteSnapshot { snapshot: volume },
+            90 | 91 => Operation::Collect,
             _ => Operation::Step { count: 1 + self.below(3) as u8 },
         }
     }

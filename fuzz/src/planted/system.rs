@@ -318,6 +318,10 @@ impl System for BuggySystem {
         self.answer(self.inner.step())
     }
 
+    fn collect(&self) -> Result<()> {
+        self.answer(self.inner.collect())
+    }
+
     fn freeze(&self) -> Result<()> {
         self.answer(self.inner.freeze())
     }
@@ -381,6 +385,10 @@ impl System for Empty {
 
     fn step(&self) -> Result<bool> {
         Ok(false)
+    }
+
+    fn collect(&self) -> Result<()> {
+        Ok(())
     }
 
     fn freeze(&self) -> Result<()> {
