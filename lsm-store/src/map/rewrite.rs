@@ -1,5 +1,5 @@
 //! Rewrites a run with other locations for some of its blocks. Everything else about it stays: its order, its ranges, its
-//! layers, and bounds that are the same or narrower, so that the new run can stand exactly where the old one stood.
+//! layers and its bounds, so that the new run can stand exactly where the old one stood. No entry is dropped.
 
 use std::sync::Arc;
 
@@ -7,18 +7,16 @@ use super::run::Section;
 use super::run::reader::LevelStream;
 use super::{Joiner, Run, RunFiles, RunWriter, Stretch, Target};
 use crate::error::Result;
-use crate::id::{BlockIndex, Location, RunId, Slot};
+use crate::id::{BlockIndex, Location, RunId, SegmentId, Slot};
 use crate::map::merge::Source;
 
-/// What becomes of a location that a run names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
-    /// The block stays, and with it all of its segment.
-    Stays,
-    /// The block has moved.
-    Moved(Location),
-    /// The block is gone: no root sees the entry.
-    Gone,
+/// Where blocks have gone.
+pub trait Moves {
+    /// False if no block of the segment has moved.
+    fn concerns(&self, segment: SegmentId) -> bool;
+
+    /// Where the block that was at `location` is now, if it has moved.
+    fn moved(&self, location: Location) -> Option<Location>;
 }
 
 /// The run that takes another's place.
@@ -32,31 +30,21 @@ pub struct Successor {
     pub with_filter: bool,
 }
 
-/// Writes `successor`: what `run` holds, with every location as `fate` has it. `None` if nothing of the run is left; then
-/// there is no file either. The new run is synced, its name is not.
+/// Writes `successor`: what `run` holds, with the new places of blocks that have moved. The new run is synced, its name is
+/// not.
 ///
 /// # Errors
 /// [`crate::Error::OutOfSpace`], [`crate::Error::Corrupt`], [`crate::Error::Io`]. What was written is left to the caller.
-pub fn rewrite(
-    run: &Arc<Run>,
-    successor: Successor,
-    files: &Arc<RunFiles>,
-    fate: &dyn Fn(Location) -> Fate,
-) -> Result<Option<Arc<Run>>> {
+pub fn rewrite(run: &Arc<Run>, successor: Successor, files: &Arc<RunFiles>, moves: &dyn Moves) -> Result<Arc<Run>> {
     let writer = RunWriter::create(files, successor.id, successor.level, successor.with_filter)?;
-    let mut rewriter = Rewriter { writer, joiner: Joiner::default(), fate };
+    let mut rewriter = Rewriter { writer, joiner: Joiner::default(), moves };
     each_block(run, Section::Entries, |versions| rewriter.push_entries(versions))?;
     rewriter.joiner.finish();
     rewriter.push_joined()?;
     each_block(run, Section::Ranges, |versions| {
         versions.iter().try_for_each(|range| rewriter.writer.push_range(*range))
     })?;
-    if rewriter.writer.is_empty() {
-        drop(rewriter);
-        files.delete(successor.id)?;
-        return Ok(None);
-    }
-    rewriter.writer.finish().map(Some)
+    rewriter.writer.finish()
 }
 
 /// Hands the versions of the same blocks to `sink` together, in order.
@@ -78,13 +66,13 @@ fn each_block(run: &Arc<Run>, section: Section, mut sink: impl FnMut(&[Stretch])
 struct Rewriter<'a> {
     writer: RunWriter,
     joiner: Joiner,
-    fate: &'a dyn Fn(Location) -> Fate,
+    moves: &'a dyn Moves,
 }
 
 impl Rewriter<'_> {
     /// Adds the versions of the same blocks. Where one of them is cut, all are: stretches lie apart or cover the same blocks.
     fn push_entries(&mut self, versions: &[Stretch]) -> Result<()> {
-        let parts: Vec<_> = versions.iter().map(|version| parts(version, self.fate)).collect();
+        let parts: Vec<_> = versions.iter().map(|version| parts(version, self.moves)).collect();
         let mut cuts: Vec<_> = parts.iter().flatten().map(|part| part.from).collect();
         cuts.sort_unstable();
         cuts.dedup();
@@ -92,14 +80,8 @@ impl Rewriter<'_> {
         for (from, to) in cuts.iter().copied().zip(ends) {
             for (version, parts) in versions.iter().zip(&parts) {
                 let part = parts[parts.partition_point(|part| part.from <= from) - 1];
-                let Some(target) = part.target else { continue };
-                let first = BlockIndex(version.first.0 + from);
-                self.joiner.push(Stretch {
-                    first,
-                    count: to - from,
-                    target: target.advanced(from - part.from),
-                    ..*version
-                });
+                let (first, target) = (BlockIndex(version.first.0 + from), part.target.advanced(from - part.from));
+                self.joiner.push(Stretch { first, count: to - from, target, ..*version });
             }
             self.push_joined()?;
         }
@@ -118,22 +100,16 @@ impl Rewriter<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Part {
     from: u64,
-    /// `None` if it is gone.
-    target: Option<Target>,
+    target: Target,
 }
 
-fn parts(stretch: &Stretch, fate: &dyn Fn(Location) -> Fate) -> Vec<Part> {
-    let whole = vec![Part { from: 0, target: Some(stretch.target) }];
-    let Target::Data(first) = stretch.target else { return whole };
+fn parts(stretch: &Stretch, moves: &dyn Moves) -> Vec<Part> {
+    let Some(first) = concerned(stretch, moves) else { return vec![Part { from: 0, target: stretch.target }] };
     let mut parts: Vec<Part> = Vec::new();
     for from in 0..stretch.count {
-        let target = match fate(Location { slot: Slot(first.slot.0 + from as u16), ..first }) {
-            Fate::Stays => return whole,
-            Fate::Moved(location) => Some(Target::Data(location)),
-            Fate::Gone => None,
-        };
-        let goes_on = parts.last().is_some_and(|part| follows(*part, from, target));
-        if !goes_on {
+        let before = Location { slot: Slot(first.slot.0 + from as u16), ..first };
+        let target = Target::Data(moves.moved(before).unwrap_or(before));
+        if !parts.last().is_some_and(|part| goes_on(part, from, target)) {
             parts.push(Part { from, target });
         }
     }
@@ -141,13 +117,20 @@ fn parts(stretch: &Stretch, fate: &dyn Fn(Location) -> Fate) -> Vec<Part> {
 }
 
 /// True if a block with this target, `at` blocks behind the stretch's first, continues the part.
-fn follows(part: Part, at: u64, target: Option<Target>) -> bool {
+fn goes_on(part: &Part, at: u64, target: Target) -> bool {
     match (part.target, target) {
-        (None, None) => true,
-        (Some(Target::Data(first)), Some(Target::Data(next))) => {
+        (Target::Data(first), Target::Data(next)) => {
             first.segment == next.segment && u64::from(first.slot.0) + (at - part.from) == u64::from(next.slot.0)
         }
         _ => false,
+    }
+}
+
+/// Where the stretch's first block was, if any of its blocks may have moved.
+fn concerned(stretch: &Stretch, moves: &dyn Moves) -> Option<Location> {
+    match stretch.target {
+        Target::Data(first) if moves.concerns(first.segment) => Some(first),
+        _ => None,
     }
 }
 

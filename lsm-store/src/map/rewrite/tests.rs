@@ -9,27 +9,44 @@ use crate::rng::SeededRng;
 
 const LEVEL: u8 = 1;
 
-fn rewritten(entries: &[Stretch], fate: &dyn Fn(Location) -> Fate) -> Option<Vec<Stretch>> {
+/// Where a function says that blocks have gone.
+struct By<F>(F);
+
+impl<F: Fn(Location) -> Option<Location>> Moves for By<F> {
+    fn concerns(&self, segment: SegmentId) -> bool {
+        segment.0 < 3
+    }
+
+    fn moved(&self, location: Location) -> Option<Location> {
+        (self.0)(location)
+    }
+}
+
+/// Of segment 1 even slots move to segment 9, odd ones to 10, at half their number; every fifth stays.
+fn moved(location: Location) -> Option<Location> {
+    let Location { segment, slot: Slot(slot) } = location;
+    let to = Location { segment: SegmentId(9 + u32::from(slot % 2)), slot: Slot(slot / 2) };
+    (segment.0 == 1 && slot % 5 != 1).then_some(to)
+}
+
+fn after(target: Target) -> Target {
+    match target {
+        Target::Data(location) => Target::Data(moved(location).unwrap_or(location)),
+        other => other,
+    }
+}
+
+fn rewritten(entries: &[Stretch]) -> Vec<Stretch> {
     let (_, files) = memory_files();
     let mut writer = RunWriter::create(&files, RunId(1), LEVEL, true).unwrap();
     entries.iter().for_each(|entry| writer.push_entry(*entry).unwrap());
     let run = writer.finish().unwrap();
     let successor = Successor { id: RunId(2), level: LEVEL, with_filter: true };
-    let rewritten = rewrite(&run, successor, &files, fate).unwrap()?;
-    assert!(rewritten.meta().first >= run.meta().first && rewritten.meta().last <= run.meta().last);
+    let rewritten = rewrite(&run, successor, &files, &By(moved)).unwrap();
+    let bounds = |run: &Run| (run.meta().first, run.meta().last, run.meta().layer_min, run.meta().layer_max);
+    assert_eq!(bounds(&rewritten), bounds(&run));
     assert!(rewritten.verify().is_empty());
-    Some(section(&rewritten, Section::Entries, None))
-}
-
-/// Segment 1: even slots move to segment 9 at half their number, every fifth odd one is gone; segment 2 is gone.
-fn fate(location: Location) -> Fate {
-    let Location { segment, slot: Slot(slot) } = location;
-    match segment.0 {
-        1 if slot % 5 == 1 => Fate::Gone,
-        1 => Fate::Moved(Location { segment: SegmentId(9 + u32::from(slot % 2)), slot: Slot(slot / 2) }),
-        2 => Fate::Gone,
-        _ => Fate::Stays,
-    }
+    section(&rewritten, Section::Entries, None)
 }
 
 /// What every block of every version refers to.
@@ -46,26 +63,18 @@ fn blocks(stretches: &[Stretch]) -> Vec<(Key, LayerId, Target)> {
 
 #[test]
 fn all_versions_are_cut_where_one_is() {
-    let entries =
-        [version(1, 5, 10, 4, data(1, 2)), version(1, 3, 10, 4, data(3, 0)), version(1, 2, 10, 4, data(2, 0))];
-    let expected = [(10, 1, data(9, 1)), (11, 1, data(10, 1)), (12, 1, data(9, 2)), (13, 1, data(10, 2))];
-    let expected: Vec<_> = expected
-        .iter()
-        .zip(0u16..)
-        .flat_map(|((first, count, target), slot)| {
-            [version(1, 5, *first, *count, *target), version(1, 3, *first, *count, data(3, slot))]
-        })
-        .collect();
-    assert_eq!(rewritten(&entries, &fate).unwrap(), expected);
+    let entries = [version(1, 5, 10, 5, data(1, 2)), version(1, 3, 10, 5, data(3, 0))];
+    let places = [(10, data(9, 1)), (11, data(10, 1)), (12, data(9, 2)), (13, data(10, 2)), (14, data(1, 6))];
+    let cut = |((first, target), slot): (&(u64, Target), u16)| {
+        [version(1, 5, *first, 1, *target), version(1, 3, *first, 1, data(3, slot))]
+    };
+    assert_eq!(rewritten(&entries), places.iter().zip(0..).flat_map(cut).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_run_of_which_nothing_is_left_leaves_no_file() {
-    let (device, files) = memory_files();
-    let run = flush_run(&files, 1, &[stretch(1, 0, 10, data(2, 0))]);
-    let successor = Successor { id: RunId(2), level: LEVEL, with_filter: false };
-    assert!(rewrite(&run, successor, &files, &fate).unwrap().is_none());
-    assert_eq!(crate::device::Device::list(&*device, crate::map::run::DIRECTORY).unwrap().len(), 1);
+fn what_has_moved_together_is_one_stretch() {
+    let entries = [stretch(1, 10, 1, data(1, 2)), stretch(1, 11, 1, data(1, 4)), stretch(1, 12, 9, Target::Zero)];
+    assert_eq!(rewritten(&entries), [stretch(1, 10, 2, data(9, 1)), entries[2]]);
 }
 
 #[test]
@@ -74,7 +83,7 @@ fn ranges_stay() {
     let entries = [stretch(1, 0, 1 << 20, Target::Hole), stretch(1, 1 << 21, 3, data(1, 2))];
     let run = flush_run(&files, 1, &entries);
     let successor = Successor { id: RunId(2), level: LEVEL, with_filter: false };
-    let rewritten = rewrite(&run, successor, &files, &fate).unwrap().unwrap();
+    let rewritten = rewrite(&run, successor, &files, &By(moved)).unwrap();
     assert_eq!(section(&rewritten, Section::Ranges, None), entries[..1]);
     assert_eq!(rewritten.meta().entries, 3);
 }
@@ -89,17 +98,10 @@ proptest! {
         joiner.finish();
         let entries: Vec<_> = std::iter::from_fn(|| joiner.pop()).collect();
         prop_assume!(!entries.is_empty());
-        let moved = |(key, layer, target)| match target {
-            Target::Data(location) => match fate(location) {
-                Fate::Stays => Some((key, layer, target)),
-                Fate::Moved(to) => Some((key, layer, Target::Data(to))),
-                Fate::Gone => None,
-            },
-            _ => Some((key, layer, target)),
-        };
-        let mut expected: Vec<_> = blocks(&entries).into_iter().filter_map(moved).collect();
+        let mut expected = blocks(&entries);
+        expected.iter_mut().for_each(|(.., target)| *target = after(*target));
         expected.sort_unstable();
-        prop_assert_eq!(rewritten(&entries, &fate).map_or_else(Vec::new, |entries| blocks(&entries)), expected);
+        prop_assert_eq!(blocks(&rewritten(&entries)), expected);
     }
 }
 
@@ -133,7 +135,7 @@ fn flush(files: &Arc<RunFiles>, rng: &SeededRng, id: u64, layer: u64) -> Edit {
     blocks.dedup();
     let entry = |block| match rng.below(9) {
         0 => version(1, layer, block, 1, Target::Hole),
-        _ => version(1, layer, block, 1, data(rng.below(20) as u32, rng.below(60_000) as u16)),
+        _ => version(1, layer, block, 1, data(rng.below(6) as u32, rng.below(60_000) as u16)),
     };
     Edit::flushed(flush_run(files, id, &blocks.into_iter().map(entry).collect::<Vec<_>>()))
 }
@@ -157,32 +159,28 @@ fn rewritten_runs_of_all_levels_leave_what_every_root_sees() {
     assert!(map.depth() > 3, "{} levels", map.depth());
     let before = seen(&map, &visibility);
     let names: std::collections::BTreeSet<_> = before.iter().map(|(.., target)| *target).collect();
-    // As the collector has it: of segments below 10 what is seen moves, what is not is gone.
-    let fate = |location: Location| match location.segment.0 {
-        10.. => Fate::Stays,
-        _ if !names.contains(&Target::Data(location)) => Fate::Gone,
-        segment => Fate::Moved(Location { segment: SegmentId(100 + segment % 3), slot: location.slot }),
+    // As the collector has it: what is seen moves, what is not keeps its place.
+    let moved = |location: Location| {
+        let to = Location { segment: SegmentId(100 + location.segment.0 % 2), slot: location.slot };
+        (location.segment.0 < 3 && names.contains(&Target::Data(location))).then_some(to)
     };
     let mut edit = Edit::default();
     for (level, run) in map.runs().filter(|(level, _)| *level > 0) {
         next += 1;
         let successor = Successor { id: RunId(next), level, with_filter: level == 1 };
         edit.removed.push(run.id());
-        edit.added.extend(rewrite(run, successor, &files, &fate).unwrap().map(|run| (level, run)));
+        edit.added.push((level, rewrite(run, successor, &files, &By(moved)).unwrap()));
     }
     // Level 0 is not rewritten: it is merged down before, or names nothing that moves.
     assert_eq!(map.level0_runs(), 0);
     map = map.apply(&edit);
-    let moved = |(key, layer, target): &(Key, LayerId, Target)| match target {
-        Target::Data(location) => match fate(*location) {
-            Fate::Stays => (*key, *layer, *target),
-            Fate::Moved(to) => (*key, *layer, Target::Data(to)),
-            Fate::Gone => unreachable!("it is seen"),
-        },
-        _ => (*key, *layer, *target),
+    let after = |target: Target| match target {
+        Target::Data(location) => Target::Data(moved(location).unwrap_or(location)),
+        other => other,
     };
-    let mut expected: Vec<_> = before.iter().map(moved).collect();
+    let mut expected: Vec<_> = before.iter().map(|(key, layer, target)| (*key, *layer, after(*target))).collect();
     expected.sort_unstable();
+    assert!(expected.iter().all(|(.., target)| !matches!(target, Target::Data(at) if at.segment.0 < 3)));
     assert!(seen(&map, &visibility) == expected);
     for run in [6, 7, 6, 7, 6] {
         next += 1;

@@ -14,6 +14,7 @@ use crate::device::AlignedBuffer;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::id::{BLOCK_BYTES, Location, SegmentId, Slot};
+use crate::map::rewrite::Moves;
 use crate::map::{Stretch, Target};
 use crate::segment::{FramePlace, Readahead, Segment, path};
 use crate::store::inner::Inner;
@@ -108,6 +109,7 @@ impl<'a> Relocation<'a> {
         for slot in living(self.mark, id, place) {
             self.survivors.table.wait(Location { segment: id, slot });
         }
+        assert!(!self.survivors.table.is_unmoved(location), "what is seen now was seen when {location:?} was marked");
         self.window_bytes += place.len as usize;
         self.window.push(Wanted { segment, place, at: (0, 0) });
         if self.window_bytes >= WINDOW_BYTES { self.move_window() } else { Ok(()) }

@@ -12,7 +12,7 @@ use super::survivors::Table;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::manifest::Edit;
-use crate::map::rewrite::{Successor, rewrite};
+use crate::map::rewrite::{Moves, Successor, rewrite};
 use crate::map::{Edit as MapEdit, Run, Version};
 use crate::segment::SegmentSummary;
 use crate::store::inner::{Inner, chain};
@@ -21,8 +21,8 @@ use crate::store::inner::{Inner, chain};
 pub(super) struct Remap<'a> {
     inner: &'a Inner,
     table: &'a Table,
-    /// What takes the place of a run: another, or nothing.
-    rewritten: BTreeMap<RunId, Option<Arc<Run>>>,
+    /// What takes the place of a run.
+    rewritten: BTreeMap<RunId, Arc<Run>>,
     /// Runs that have files.
     created: Vec<RunId>,
 }
@@ -86,12 +86,11 @@ impl<'a> Remap<'a> {
                 self.created.push(id);
                 let with_filter = version.depth() > usize::from(level) + 1;
                 let successor = Successor { id, level, with_filter };
-                let fate = |location| self.table.fate(location);
-                let written = rewrite(run, successor, &self.inner.runs, &fate)?;
+                let written = rewrite(run, successor, &self.inner.runs, self.table)?;
                 self.rewritten.insert(run.id(), written);
             }
             edit.removed.push(run.id());
-            edit.added.extend(self.rewritten[&run.id()].clone().map(|run| (level, run)));
+            edit.added.push((level, Arc::clone(&self.rewritten[&run.id()])));
         }
         Ok(edit)
     }

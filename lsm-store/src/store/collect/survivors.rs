@@ -6,7 +6,7 @@ use crate::codec::Stored;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::id::{Location, SegmentId, Slot};
-use crate::map::rewrite::Fate;
+use crate::map::rewrite::Moves;
 use crate::segment::{Class, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
 use crate::store::inner::Inner;
 
@@ -26,17 +26,6 @@ impl Table {
         self.moved.insert(id, vec![UNMOVED; slots as usize]);
     }
 
-    /// True if blocks of the segment have moved or are gone.
-    pub(super) fn concerns(&self, id: SegmentId) -> bool {
-        self.moved.contains_key(&id)
-    }
-
-    /// What becomes of a reference to `location`. When the relocation is done, what has not moved is what nobody sees.
-    pub(super) fn fate(&self, location: Location) -> Fate {
-        let Some(slots) = self.moved.get(&location.segment) else { return Fate::Stays };
-        slots.get(usize::from(location.slot.0)).and_then(|to| Location::from_bits(*to)).map_or(Fate::Gone, Fate::Moved)
-    }
-
     pub(super) fn is_unmoved(&self, location: Location) -> bool {
         self.moved[&location.segment].get(usize::from(location.slot.0)).is_none_or(|to| *to == UNMOVED)
     }
@@ -49,6 +38,16 @@ impl Table {
     fn entry(&mut self, location: Location) -> &mut u64 {
         let slots = self.moved.get_mut(&location.segment).expect("the segment is a victim");
         &mut slots[usize::from(location.slot.0)]
+    }
+}
+
+impl Moves for Table {
+    fn concerns(&self, segment: SegmentId) -> bool {
+        self.moved.contains_key(&segment)
+    }
+
+    fn moved(&self, location: Location) -> Option<Location> {
+        Location::from_bits(*self.moved.get(&location.segment)?.get(usize::from(location.slot.0))?)
     }
 }
 

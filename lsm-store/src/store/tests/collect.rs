@@ -246,6 +246,13 @@ fn reads_and_writes_go_on_during_collections() {
     let mut world = worn(7);
     let ids: Vec<_> = world.expected.keys().copied().collect();
     let done = AtomicBool::new(false);
+    /// The readers end also when a collection fails.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
         for id in &ids[..2] {
             let (volume, expected) = (world.store.volume(*id).unwrap(), &world.expected[id]);
@@ -259,6 +266,7 @@ fn reads_and_writes_go_on_during_collections() {
                 }
             });
         }
+        let _end = End(&done);
         let written = world.store.volume(ids[2]).unwrap();
         for round in 0..15 {
             let data = content(&SeededRng::new(100 + round), 60);
@@ -269,7 +277,6 @@ fn reads_and_writes_go_on_during_collections() {
             world.store.collect(true).unwrap();
             assert!(read(&written, 0, data.len()) == data, "round {round}");
         }
-        done.store(true, Ordering::Relaxed);
     });
     let data = content(&SeededRng::new(114), 60);
     world.expected.get_mut(&ids[2]).unwrap()[..data.len()].copy_from_slice(&data);
@@ -290,6 +297,7 @@ fn a_power_cut_during_a_collection_loses_nothing() {
     for (count, point) in recording.walk() {
         for (choice, image) in point.images(count as u64, 4) {
             let why = format!("after {count} of {} operations, {choice:?}", recording.len());
+            assert_clean(&image, &why);
             let store = Store::open(environment(&image), options()).unwrap_or_else(|error| panic!("{why}: {error}"));
             world.assert_holds(&store, &why);
             if count % 4 == 0 {
