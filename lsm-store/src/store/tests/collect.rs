@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::codec::ZstdLevel;
-use crate::device::sim::{CrashChoice, Fault, OperationKind, SimOptions, Trigger};
-use crate::error::ErrorKind;
+use crate::device::sim::SimOptions;
 use crate::id::Slot;
 use crate::map::Target;
+
+mod failures;
 
 /// Volumes, and what each should hold.
 struct World {
@@ -286,107 +287,6 @@ fn reads_and_writes_go_on_during_collections() {
 }
 
 #[test]
-fn a_power_cut_during_a_collection_loses_nothing() {
-    let mut world = worn(8);
-    let gone = *world.expected.keys().nth(2).unwrap();
-    world.delete(gone);
-    world.device.record();
-    let report = world.store.collect(true).unwrap();
-    assert!(report.segments_reclaimed > 1 && report.blocks_relocated > 0);
-    let recording = world.device.recording();
-    for (count, point) in recording.walk() {
-        for (choice, image) in point.images(count as u64, 4) {
-            let why = format!("after {count} of {} operations, {choice:?}", recording.len());
-            assert_clean(&image, &why);
-            let store = Store::open(environment(&image), options()).unwrap_or_else(|error| panic!("{why}: {error}"));
-            world.assert_holds(&store, &why);
-            if count % 4 == 0 {
-                store.collect(true).unwrap();
-                world.assert_holds(&store, &why);
-                store.close().unwrap();
-                assert_clean(&image, &why);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_collection_without_room_leaves_everything_as_it_was() {
-    let kinds = [
-        (OperationKind::Create, "segments/"),
-        (OperationKind::Allocate, "segments/"),
-        (OperationKind::Write, "segments/"),
-        (OperationKind::Create, "runs/"),
-        (OperationKind::Write, "runs/"),
-        (OperationKind::Write, "manifest/"),
-    ];
-    for (kind, path) in kinds {
-        for skipped in 0..3 {
-            let why = format!("{kind:?} {path} after {skipped}");
-            let world = worn(9);
-            let trigger = Trigger::on(kind).under(path).after(skipped);
-            world.device.inject(trigger, Fault::NoSpace);
-            match world.store.collect(true) {
-                Ok(_) => assert!(skipped > 0, "{why}: it is noticed"),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{why}"),
-            }
-            world.assert_holds(&world.store, &why);
-            assert_eq!(world.segment_files() as u64, world.store.status().segment_count, "{why}");
-            let runs = world.device.list("runs").unwrap().len() as u64;
-            assert_eq!(runs, world.store.status().run_count, "{why}");
-            world.device.clear_faults();
-            world.store.collect(true).unwrap();
-            assert!(world.store.collect_plan(true).unwrap().is_empty(), "{why}");
-            world.assert_holds(&world.store, &why);
-            world.store.close().unwrap();
-            assert_clean(&world.device, &why);
-        }
-    }
-}
-
-#[test]
-fn a_damaged_segment_is_left_alone_and_the_others_are_collected() {
-    let world = worn(10);
-    let plan = world.store.collect_plan(true).unwrap();
-    // Not the worst of damage: one frame.
-    let victim = plan.victims[0];
-    world.device.flip_bit(&crate::segment::path(victim), 20_000, 3).unwrap();
-    world.store.collect(true).unwrap();
-    let left = world.store.segment_ids();
-    assert!(plan.victims[1..].iter().all(|id| !left.contains(id)));
-    assert_marked(&world.store, "the damaged one is still there, or nobody needed what was damaged");
-}
-
-/// Everything is full and accepted writes wait; then a volume is deleted.
-#[test]
-fn writes_resume_by_themselves_when_a_volume_was_deleted_on_a_full_disk() {
-    const DISK_BYTES: u64 = 192 << 20;
-    let device = SimDevice::with_options(SimOptions { capacity_bytes: Some(DISK_BYTES), ..SimOptions::new(11) });
-    let store = new_store(&device);
-    let (keep, gone) = (new_volume(&store, 1 << 30), new_volume(&store, 1 << 30));
-    let mut offset = 0;
-    let data = |at: u64| pattern(at + 1, 16 * BLOCK);
-    let refused = loop {
-        let volume = if offset % (1 << 20) == 0 { &keep } else { &gone };
-        match volume.write(&[Write { offset, data: &data(offset) }]) {
-            Ok(()) => offset += (16 * BLOCK) as u64,
-            Err(error) => break error,
-        }
-        while store.step().unwrap_or(false) {}
-    };
-    assert_eq!(refused.kind(), ErrorKind::OutOfSpace);
-    store.delete_volume(gone.id(), Vec::new()).unwrap();
-    while store.step().unwrap_or(false) {}
-    assert!(store.status().segments_reclaimed > 0);
-    for at in (0..offset).step_by(1 << 20) {
-        assert!(read(&keep, at, 16 * BLOCK) == data(at), "at {at}");
-    }
-    write(&keep, 5, &pattern(1, BLOCK));
-    store.close().unwrap();
-    assert_clean(&device, "afterwards");
-}
-
-#[test]
 fn threads_collect_by_themselves_when_room_is_short() {
     let device = SimDevice::with_options(SimOptions { capacity_bytes: Some(256 << 20), ..SimOptions::new(12) });
     Store::create(&environment(&device), Settings::default()).unwrap();
@@ -407,5 +307,5 @@ fn threads_collect_by_themselves_when_room_is_short() {
     }
     assert!(read(&keep, 0, data.len()) == data);
     store.close().unwrap();
-    assert_clean(&device.crash_image(&CrashChoice::Everything), "closed");
+    assert_clean(&device, "closed");
 }
