@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Du(command::du::Du),
     Status(command::status::Status),
     Capacity(command::capacity::Capacity),
+    Gc(command::gc::Gc),
     Uri(command::uri::Uri),
     Import(command::import::Import),
     Export(command::export::Export),

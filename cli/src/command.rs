@@ -12,6 +12,7 @@ pub(crate) mod create;
 pub(crate) mod detach;
 pub(crate) mod du;
 pub(crate) mod export;
+pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod iostat;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Du(du) => du.run(global),
         Command::Status(status) => status.run(global),
         Command::Capacity(capacity) => capacity.run(global),
+        Command::Gc(gc) => gc.run(global),
         Command::Uri(uri) => uri.run(global),
         Command::Import(import) => import.run(global),
         Command::Export(export) => export.run(global),

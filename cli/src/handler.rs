@@ -1,5 +1,6 @@
 //! Executes control requests on a node: in the daemon, and in a command that has opened a stopped store itself.
 
+mod collect;
 mod describe;
 pub(crate) mod endpoint;
 mod export;
@@ -178,6 +179,7 @@ impl Handler for NodeHandler {
                 self.node.store().set_capacity(*capacity_bytes).map_err(|error| failure(error.into()))?;
                 Ok(Response::Done)
             }
+            Request::Collect(collect) => self.collect(collect),
             Request::Import(import) => self.import(import, peer),
             Request::Export { name } => self.export(name, peer),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

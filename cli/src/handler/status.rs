@@ -36,6 +36,9 @@ impl NodeHandler {
         if let Some(capacity_bytes) = status.capacity_bytes {
             numbers.insert("capacity_bytes".into(), capacity_bytes);
         }
+        if let Some(live_permille) = status.live_permille {
+            numbers.insert("live_permille".into(), live_permille);
+        }
         StoreStatus { poisoned: status.stopped, numbers }
     }
 }
@@ -63,6 +66,9 @@ fn numbers(status: &Numbers) -> BTreeMap<String, u64> {
         ("syncs_total", status.syncs),
         ("run_bytes_written_total", status.run_bytes_written),
         ("segment_bytes_written_total", status.segment_bytes_written),
+        ("segments_reclaimed_total", status.segments_reclaimed),
+        ("segment_bytes_reclaimed_total", status.bytes_reclaimed),
+        ("bytes_relocated_total", status.bytes_relocated),
     ];
     numbers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use siltstone::store::clock::{Clock, SystemClock};
 
 use crate::daemon::Daemon;
+use crate::load::random_bytes;
 use crate::scratch::Scratch;
 use crate::silt::Silt;
 
@@ -242,6 +243,30 @@ fn capacity_is_held_and_released_while_the_daemon_runs_and_when_it_does_not() {
         let refused = silt.run(&["capacity", impossible]);
         assert!(refused.code != 0, "{impossible} was accepted");
         assert_eq!(held(), Value::Null);
+    }
+}
+
+#[test]
+fn space_of_removed_volumes_comes_back_while_the_daemon_runs_and_when_it_does_not() {
+    let scratch = Scratch::new("gc");
+    let silt = Silt::new(&scratch.join("data"));
+    let content = random_bytes(6, 1 << 20);
+    let number = |name: &str| silt.json(&["status"])["store"]["numbers"][name].as_u64().unwrap();
+    for serve in [false, true] {
+        silt.run_with_input(&["import", "-", "kept"], &content[..512 << 10]).expect(0);
+        silt.run_with_input(&["import", "-", "gone"], &content[512 << 10..]).expect(0);
+        let daemon = serve.then(|| Daemon::start(&silt, &[]));
+        silt.run(&["rm", "gone"]).expect(0);
+        let plan = silt.json(&["gc", "--now", "--dry-run"]);
+        assert_eq!((&plan["segments"], number("segment_count")), (&json!(1), 2), "{plan}");
+        assert_eq!(silt.json(&["gc", "--now"]), plan);
+        assert_eq!(number("segment_count"), 1);
+        assert!(silt.run(&["gc"]).expect(0).text().contains("nothing"));
+        assert!(silt.run(&["export", "kept", "-"]).expect(0).stdout == content[..512 << 10]);
+        silt.run(&["rm", "kept"]).expect(0);
+        assert!(silt.run(&["gc"]).expect(0).text().contains("1 segments"));
+        daemon.into_iter().for_each(|daemon| drop(daemon.stop().expect(0)));
+        assert_eq!(silt.json(&["check"])["damaged"], false);
     }
 }
 

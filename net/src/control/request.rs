@@ -86,6 +86,8 @@ pub enum Request {
         /// Bytes to allocate; `None` to grow on demand.
         capacity_bytes: Option<u64>,
     },
+    /// Gives back the space of what nobody sees any more. Answer: `Collected`.
+    Collect(Collect),
     /// Makes a volume from content that follows. Answer: `Transferred`.
     Import(ImportVolume),
     /// Gives the content of a volume or snapshot. Answer: `Transferred`, after the content.
@@ -131,6 +133,17 @@ pub struct ResizeVolume {
     /// What lies beyond the new size may be lost.
     #[serde(default)]
     pub allow_shrink: bool,
+}
+
+/// How to collect.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Collect {
+    /// Collect also where only little is dead.
+    #[serde(default)]
+    pub now: bool,
+    /// Only tell what the next batch would do.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A volume to make from content.

@@ -35,6 +35,8 @@ pub enum Response {
     Uris(Uris),
     /// I/O counters.
     Counters(Counters),
+    /// What was collected, or would be next.
+    Collected(Collected),
     /// An import or export is complete.
     Transferred(Transferred),
     /// An answer of a newer version.
@@ -133,7 +135,7 @@ pub struct NodeStatus {
 pub struct StoreStatus {
     /// Why the store stopped, if it did: it has to be restarted.
     pub poisoned: Option<String>,
-    /// Gauges (`_bytes`, `_count`) and counters (`_total`), by name.
+    /// Gauges (`_bytes`, `_count`, `_permille`) and counters (`_total`), by name.
     pub numbers: BTreeMap<String, u64>,
 }
 
@@ -167,6 +169,17 @@ pub struct VolumeUsage {
     pub dedupe_ratio: f64,
     /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
     pub compression_ratio: f64,
+}
+
+/// What was collected, or what the next batch would collect.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Collected {
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// What of that is seen by somebody, and so moves.
+    pub relocated_bytes: u64,
 }
 
 /// What all volumes and snapshots take together.
