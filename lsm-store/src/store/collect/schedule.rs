@@ -4,8 +4,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::CollectReport;
 use crate::error::{Error, Result};
+use crate::store::BackgroundMode;
 use crate::store::inner::{Inner, chain};
 
 /// What may have died must be this part of what is stored, and this much.
@@ -23,6 +26,9 @@ const SHORT_BYTES: u64 = 256 << 20;
 /// How long a collection pauses at a time while writers are being slowed down.
 pub(super) const GIVE_WAY: Duration = Duration::from_millis(5);
 
+/// How long the store's thread leaves collection alone after it found no room: each try reads the map.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
 const UNKNOWN: u64 = u64::MAX;
 
 /// What has changed since the last look.
@@ -32,6 +38,8 @@ pub(in crate::store) struct Schedule {
     /// Bytes of segments written before the last look.
     settled_bytes: AtomicU64,
     live_permille: AtomicU64,
+    /// When to try again after there was no room, on the monotonic clock.
+    not_before: Mutex<Duration>,
     /// Room is short: collection waits for nobody.
     urgent: AtomicBool,
     /// The map could not be read: none of it is collected before the next opening.
@@ -52,6 +60,7 @@ impl Schedule {
             freed_bytes: AtomicU64::new(used_bytes),
             settled_bytes: AtomicU64::new(0),
             live_permille: AtomicU64::new(UNKNOWN),
+            not_before: Mutex::default(),
             urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -121,7 +130,7 @@ impl Inner {
         self.refuse_if_poisoned()?;
         self.delete_unread();
         let schedule = &self.collector.schedule;
-        if schedule.stopped.load(Ordering::Relaxed) {
+        if schedule.stopped.load(Ordering::Relaxed) || self.clock.monotonic() < *schedule.not_before.lock() {
             return Ok(false);
         }
         let used: u64 = self.used_segment_bytes();
@@ -145,6 +154,10 @@ impl Inner {
             Err(error) if is_unreadable(&error) => {
                 tracing::error!(error = %chain(&error), "nothing is collected any more: run silt check");
                 schedule.stopped.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(Error::OutOfSpace) if self.background.mode == BackgroundMode::Threads => {
+                *schedule.not_before.lock() = self.clock.monotonic() + ROOM_WAIT;
                 Ok(false)
             }
             Err(error) => Err(error),
