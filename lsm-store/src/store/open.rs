@@ -298,7 +298,7 @@ fn assemble(
         pages,
         graveyard: Mutex::new(Graveyard::default()),
         blocks: BlockCache::new(budget.block_cache_bytes),
-        payloads: PayloadPool::new((budget.memtable_bytes + budget.generation_bytes) as usize),
+        payloads: PayloadPool::new(budget.memtable_bytes as usize),
         packers: Packers::default(),
         read_payloads: PayloadPool::new((budget.total_bytes / READ_PAYLOADS_PARTS) as usize),
         decode_workers: Workers::default(),

@@ -12,7 +12,7 @@ use crate::store::inner::Inner;
 
 /// Segments with survivors that one batch takes on: a tenth of all, but no fewer than the first and no more than the
 /// second of these numbers.
-const BATCH_SEGMENTS: (usize, usize) = (8, 64);
+const BATCH_SEGMENTS: (usize, usize) = (8, 1024);
 
 /// Survivors of a batch while flush jobs have to wait for it.
 const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
