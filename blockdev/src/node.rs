@@ -4,6 +4,7 @@
 //! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
 //! volume that has one.
 
+mod changes;
 mod error;
 mod import;
 mod snapshot;
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
+pub use changes::Changes;
 pub use error::{NodeError, Result};
 pub use import::Import;
 pub use snapshot::NamedSnapshot;

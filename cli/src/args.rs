@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Snap(command::snap::Snap),
     Clone(command::clone::Clone),
     Children(command::children::Children),
+    Diff(command::diff::Diff),
     Du(command::du::Du),
     Status(command::status::Status),
     Capacity(command::capacity::Capacity),

@@ -10,6 +10,7 @@ pub(crate) mod clone;
 pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod detach;
+pub(crate) mod diff;
 pub(crate) mod du;
 pub(crate) mod export;
 pub(crate) mod import;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Snap(snap) => snap.run(global),
         Command::Clone(clone) => clone.run(global),
         Command::Children(children) => children.run(global),
+        Command::Diff(diff) => diff.run(global),
         Command::Du(du) => du.run(global),
         Command::Status(status) => status.run(global),
         Command::Capacity(capacity) => capacity.run(global),

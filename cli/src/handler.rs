@@ -1,5 +1,6 @@
 //! Executes control requests on a node: in the daemon, and in a command that has opened a stopped store itself.
 
+mod changes;
 mod describe;
 pub(crate) mod endpoint;
 mod export;
@@ -172,6 +173,7 @@ impl Handler for NodeHandler {
             Request::Clone { of, name } => self.clone_volume(of, name),
             Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),
+            Request::Changes { from, to, offset } => self.changes(from, to, *offset),
             Request::Uris { name } => self.uris(name),
             Request::Counters => self.counters(),
             Request::SetCapacity { capacity_bytes } => {

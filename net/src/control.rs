@@ -26,7 +26,7 @@ pub use hello::{Hello, VERSION, Versions, Welcome};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{CreateVolume, ImportVolume, Request, ResizeVolume};
 pub use response::{
-    Counters, NodeStatus, NodeUsage, OperationCounters, OriginDescription, Response, SnapshotDescription, StoreStatus,
-    Transferred, Uris, Usage, VolumeCounters, VolumeDescription, VolumeUsage,
+    ChangedRange, Changes, Counters, NodeStatus, NodeUsage, OperationCounters, OriginDescription, Response,
+    SnapshotDescription, StoreStatus, Transferred, Uris, Usage, VolumeCounters, VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

@@ -56,6 +56,14 @@ pub enum NodeError {
         /// The size asked for.
         to_bytes: u64,
     },
+    /// The two have no common past, so nothing can be said of changes between them.
+    #[error("{from} and {to} share no past: neither is a snapshot or clone of the other, nor both of a third")]
+    Unrelated {
+        /// The earlier one.
+        from: ExportName,
+        /// The later one.
+        to: ExportName,
+    },
     /// The catalog's records are not what was written.
     #[error("the catalog is damaged")]
     Catalog(#[from] InvalidRecord),
@@ -75,7 +83,7 @@ impl NodeError {
             Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) => ErrorKind::NotFound,
             Self::NameTaken(_) | Self::SnapshotNameTaken(_) => ErrorKind::Exists,
             Self::InvalidName(_) | Self::NamedTwice(_) => ErrorKind::Invalid,
-            Self::WouldShrink { .. } | Self::HasSnapshots { .. } => ErrorKind::Invalid,
+            Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,
             Self::Importing(_) | Self::InUse { .. } => ErrorKind::Busy,
             Self::Catalog(InvalidRecord::Version(_)) => ErrorKind::Unsupported,
             Self::Catalog(_) => ErrorKind::Corrupt,

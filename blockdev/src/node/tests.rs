@@ -146,6 +146,69 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     assert_eq!(message("nothing"), message("half"));
 }
 
+/// What `Changes` says of a range, as (offset, length) of what changed.
+fn changed(node: &Node, from: &str, to: &str, extents_max: usize) -> Vec<(u64, u64)> {
+    let changes = node.changes(&export_name(from), &export_name(to)).unwrap();
+    let end = changes.from().1.max(changes.to().1);
+    let (mut at, mut found) = (0, Vec::new());
+    while at < end {
+        let extents = changes.extents(at, end - at, extents_max).unwrap();
+        assert!(!extents.is_empty() && extents.len() <= extents_max);
+        for extent in extents {
+            found.extend(extent.changed.then_some((at, extent.len)));
+            at += extent.len;
+        }
+    }
+    assert_eq!(at, end);
+    found
+}
+
+#[test]
+fn changes_are_told_of_what_shares_a_past() {
+    let scratch = Scratch::new("changes");
+    let node = scratch.node(false).unwrap();
+    node.create(&name("demo"), SPEC).unwrap();
+    fill(&node, "demo", 1);
+    node.snapshot(&[snapshot_name("demo@s")]).unwrap();
+    node.clone_volume(&export_name("demo@s"), &name("copy")).unwrap();
+    assert_eq!(changed(&node, "demo@s", "demo", 9), []);
+    let export = node.export(&export_name("demo")).unwrap();
+    for offset in [4096, 65536] {
+        export.write(&[Write { offset, data: &[2; 4096] }]).unwrap();
+    }
+    let both = [(4096, 4096), (65536, 4096)];
+    for (from, to) in [("demo@s", "demo"), ("demo", "demo@s"), ("copy", "demo")] {
+        for extents_max in [1, 2, 3, 9] {
+            assert_eq!(changed(&node, from, to, extents_max), both, "{from} to {to}");
+        }
+    }
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Allowed)), ErrorKind::Busy);
+    drop(export);
+
+    // What only one of them has room for.
+    node.resize(&name("demo"), 2 << 20, Shrink::Refused).unwrap();
+    for (from, to) in [("demo@s", "demo"), ("demo", "demo@s")] {
+        for extents_max in [1, 4, 9] {
+            let grown = [both[0], both[1], (1 << 20, 1 << 20)];
+            assert_eq!(changed(&node, from, to, extents_max), grown, "{from} to {to}");
+        }
+    }
+    let changes = node.changes(&export_name("demo@s"), &export_name("demo")).unwrap();
+    assert_eq!(changes.extents(2 << 20, 1, 1).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(changes.extents(u64::MAX, 2, 1).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    drop(changes);
+    node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap();
+    assert_eq!(changed(&node, "demo@s", "demo", 9), [(4096, (1 << 20) - 4096)]);
+
+    node.create(&name("stranger"), SPEC).unwrap();
+    assert!(matches!(
+        node.changes(&export_name("demo"), &export_name("stranger")).err(),
+        Some(NodeError::Unrelated { .. })
+    ));
+    assert_eq!(kind(node.changes(&export_name("demo@t"), &export_name("demo")).map(drop)), ErrorKind::NotFound);
+}
+
 /// Fills the beginning of a volume.
 fn fill(node: &Node, volume: &str, byte: u8) {
     let export = node.export(&export_name(volume)).unwrap();

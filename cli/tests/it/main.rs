@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod attach;
+mod changes;
 mod check;
 mod control_socket;
 mod daemon;

@@ -14,16 +14,16 @@ use crate::load::random_bytes;
 use crate::scratch::Scratch;
 use crate::silt::Silt;
 
-const BLOCK_BYTES: usize = 4096;
+pub(crate) const BLOCK_BYTES: usize = 4096;
 /// A volume's size: more than a flush job's worth of blocks, and not a whole number of them.
-const VOLUME_BYTES: usize = (3 << 20) + 777;
+pub(crate) const VOLUME_BYTES: usize = (3 << 20) + 777;
 
-fn uri(silt: &Silt, name: &str) -> NbdUri {
+pub(crate) fn uri(silt: &Silt, name: &str) -> NbdUri {
     silt.json(&["uri", name])["uris"][0].as_str().unwrap().parse().unwrap()
 }
 
 #[track_caller]
-fn connect(silt: &Silt, name: &str) -> Client {
+pub(crate) fn connect(silt: &Silt, name: &str) -> Client {
     Client::connect(&uri(silt, name), ClientOptions::default()).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn is_running(silt: &Silt) -> bool {
 }
 
 /// Makes a volume of random content and returns that.
-fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
+pub(crate) fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
     let content = random_bytes(seed, VOLUME_BYTES);
     silt.run_with_input(&["import", "-", name], &content).expect(0);
     content
@@ -40,7 +40,7 @@ fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
 
 /// Changes a volume by NBD: a few blocks, a part of one, and a hole. If no daemon runs, one is started for it.
 #[track_caller]
-fn change(silt: &Silt, name: &str, content: &mut [u8], seed: u64) {
+pub(crate) fn change(silt: &Silt, name: &str, content: &mut [u8], seed: u64) {
     let daemon = (!is_running(silt)).then(|| Daemon::start(silt, &[]));
     let client = connect(silt, name);
     let new = random_bytes(seed, 10 * BLOCK_BYTES);

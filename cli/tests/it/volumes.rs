@@ -269,7 +269,7 @@ fn every_command_prints_json() {
     let file = scratch.join("disk.img");
     let file = file.to_str().unwrap();
     fs::write(file, vec![7; 300_000]).unwrap();
-    let both: [&[&str]; 12] = [
+    let both: [&[&str]; 13] = [
         &["snap", "create", "other@a"],
         &["ls"],
         &["info", "other"],
@@ -279,6 +279,7 @@ fn every_command_prints_json() {
         &["uri", "other@a"],
         &["snap", "ls"],
         &["children", "other"],
+        &["diff", "other@a", "other"],
         &["snap", "rename", "other@a", "b"],
         &["snap", "rollback", "other@b"],
         &["snap", "rm", "other@b"],

@@ -74,6 +74,16 @@ pub enum Request {
         #[serde(default)]
         names: Vec<String>,
     },
+    /// Where `to` differs from `from`, from an offset on. Answer: `Changes`, one page of it.
+    Changes {
+        /// The earlier one: a volume, or a snapshot as `VOLUME@NAME`.
+        from: String,
+        /// The later one, of the same family.
+        to: String,
+        /// Where to begin: 0, then `next_offset` of the answer before.
+        #[serde(default)]
+        offset: u64,
+    },
     /// Where a volume or snapshot can be reached by NBD. Answer: `Uris`.
     Uris {
         /// The volume, or the snapshot as `VOLUME@NAME`.

@@ -31,6 +31,8 @@ pub enum Response {
     Status(Box<NodeStatus>),
     /// Space by volume.
     Usage(Usage),
+    /// Where two volumes or snapshots differ.
+    Changes(Changes),
     /// Where a volume can be reached.
     Uris(Uris),
     /// I/O counters.
@@ -186,6 +188,33 @@ pub struct NodeUsage {
     pub dedupe_ratio: f64,
     /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
     pub compression_ratio: f64,
+}
+
+/// One page of where two volumes or snapshots differ.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Changes {
+    /// The earlier one's id. If it is another than on the page before, the name has come to mean something else.
+    pub from_id: u64,
+    /// The later one's id.
+    pub to_id: u64,
+    /// The earlier one's size.
+    pub from_size_bytes: u64,
+    /// The later one's size.
+    pub to_size_bytes: u64,
+    /// What differs, by offset; what only one of the two has room for does.
+    pub extents: Vec<ChangedRange>,
+    /// Where the next page begins; absent on the last.
+    #[serde(default)]
+    pub next_offset: Option<u64>,
+}
+
+/// A range in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangedRange {
+    /// Its first byte.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
 }
 
 /// Where a volume or snapshot can be reached by NBD.
