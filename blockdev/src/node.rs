@@ -21,9 +21,9 @@ use lsm_store::store::{Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{self, Catalog, Entry, Origin, State};
-use crate::export::{Export, Exports};
+use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
-pub use changes::Changes;
+pub use changes::VolumeChanges;
 pub use error::{NodeError, Result};
 pub use import::Import;
 pub use snapshot::NamedSnapshot;
@@ -330,6 +330,30 @@ impl Exports for Node {
         let name = ExportName::from_str(name).map_err(|_| nothing())?;
         match self.export(&name) {
             Ok(export) => Ok(export),
+            Err(NodeError::Store(error)) => Err(error),
+            Err(_) => Err(nothing()),
+        }
+    }
+
+    fn snapshots(&self, name: &str) -> Vec<String> {
+        let catalog = self.catalog.read();
+        let Ok(name) = ExportName::from_str(name) else { return Vec::new() };
+        let (Ok(volume), Ok(id)) = (ready(&catalog, name.volume()), readable(&catalog, &name)) else {
+            return Vec::new();
+        };
+        let is_before = |(_, snapshot): &(&VolumeName, VolumeId)| id == volume.id || *snapshot < id;
+        let mut snapshots: Vec<_> = catalog.snapshots(volume.id).filter(is_before).collect();
+        snapshots.sort_by_key(|(_, id)| std::cmp::Reverse(*id));
+        snapshots.into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn changes_since(&self, name: &str, snapshot: &str) -> lsm_store::Result<Arc<dyn Changes>> {
+        let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
+        let to = ExportName::from_str(name).map_err(|_| nothing())?;
+        let snapshot = VolumeName::from_str(snapshot).map_err(|_| nothing())?;
+        let from = SnapshotName { volume: to.volume().clone(), snapshot };
+        match self.changes(&from.into(), &to) {
+            Ok(changes) => Ok(Arc::new(changes)),
             Err(NodeError::Store(error)) => Err(error),
             Err(_) => Err(nothing()),
         }

@@ -8,10 +8,11 @@ use lsm_store::store::Volume;
 use lsm_store::{Error, Result as StoreResult};
 
 use super::{Node, NodeError, Result, VolumeExport, readable};
+use crate::export::Changes;
 use crate::name::ExportName;
 
 /// Where one volume or snapshot differs from an earlier one, which stays until this is dropped.
-pub struct Changes {
+pub struct VolumeChanges {
     from: Arc<VolumeExport>,
     to: Volume,
 }
@@ -22,7 +23,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::NoSuchVolume`], [`NodeError::NoSuchSnapshot`]; [`NodeError::Unrelated`].
-    pub fn changes(&self, from: &ExportName, to: &ExportName) -> Result<Changes> {
+    pub fn changes(&self, from: &ExportName, to: &ExportName) -> Result<VolumeChanges> {
         let catalog = self.catalog.read();
         let (from_id, to_id) = (readable(&catalog, from)?, readable(&catalog, to)?);
         let (before, after) = (self.store.volume(from_id)?, self.store.volume(to_id)?);
@@ -31,11 +32,11 @@ impl Node {
             return Err(NodeError::Unrelated { from: from.clone(), to: to.clone() });
         }
         let from = Arc::new(VolumeExport::new(before, self.open_count(from_id)));
-        Ok(Changes { from, to: after })
+        Ok(VolumeChanges { from, to: after })
     }
 }
 
-impl Changes {
+impl VolumeChanges {
     /// Id and size in bytes of the earlier one.
     #[must_use]
     pub fn from(&self) -> (VolumeId, u64) {
@@ -48,14 +49,10 @@ impl Changes {
     pub fn to(&self) -> (VolumeId, u64) {
         (self.to.id(), self.to.size_bytes())
     }
+}
 
-    /// What differs in `[offset, offset + len)`, which ends at the larger size at most: at least one extent, at most
-    /// `extents_max`, covering the range from its start and perhaps not to its end. What only one of the two has room for
-    /// counts as changed. Costs what the two do not share.
-    ///
-    /// # Errors
-    /// As [`Volume::changes_since`]; `NotFound` if the later one has been removed.
-    pub fn extents(&self, offset: u64, len: u64, extents_max: usize) -> StoreResult<Vec<ChangedExtent>> {
+impl Changes for VolumeChanges {
+    fn extents(&self, offset: u64, len: u64, extents_max: usize) -> StoreResult<Vec<ChangedExtent>> {
         let (from_bytes, to_bytes) = (self.from().1, self.to().1);
         let size = from_bytes.max(to_bytes);
         let Some(end) = offset.checked_add(len).filter(|end| *end <= size) else {

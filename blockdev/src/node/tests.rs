@@ -146,7 +146,7 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     assert_eq!(message("nothing"), message("half"));
 }
 
-/// What `Changes` says of a range, as (offset, length) of what changed.
+/// What `VolumeChanges` says of a range, as (offset, length) of what changed.
 fn changed(node: &Node, from: &str, to: &str, extents_max: usize) -> Vec<(u64, u64)> {
     let changes = node.changes(&export_name(from), &export_name(to)).unwrap();
     let end = changes.from().1.max(changes.to().1);
@@ -198,6 +198,15 @@ fn changes_are_told_of_what_shares_a_past() {
     assert_eq!(changes.extents(u64::MAX, 2, 1).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
     drop(changes);
+    node.snapshot(&[snapshot_name("demo@a")]).unwrap();
+    let snapshots = |of: &str| Exports::snapshots(&*node, of);
+    assert_eq!((snapshots("demo"), snapshots("demo@a")), (vec!["a".to_owned(), "s".to_owned()], vec!["s".to_owned()]));
+    assert!(["demo@s", "copy", "demo@t", "nobody", "?"].iter().all(|of| snapshots(of).is_empty()));
+    let changes = node.changes_since("demo", "s").unwrap();
+    assert_eq!(changes.extents(0, 8192, 9).unwrap().len(), 2);
+    assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    drop(changes);
+    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot).is_err()));
     node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap();
     assert_eq!(changed(&node, "demo@s", "demo", 9), [(4096, (1 << 20) - 4096)]);
 

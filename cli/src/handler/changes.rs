@@ -1,6 +1,7 @@
 //! Where two volumes or snapshots differ, a page at a time.
 
 use siltstone::control::{ChangedRange, Changes, Failure, Response};
+use siltstone::export::Changes as _;
 
 use super::{NodeHandler, failure, name};
 

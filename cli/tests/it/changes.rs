@@ -1,6 +1,14 @@
-//! What changed between volumes and snapshots, by `silt diff`.
+//! What changed between volumes and snapshots, by `silt diff` and by NBD.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
+use siltstone::frontend::nbd::wire::negotiation::{
+    ContextRequest, Greeting, InfoRequest, OptionHeader, OptionReplyHeader,
+};
+use siltstone::frontend::nbd::wire::transmission::{ChunkHeader, Reply, Request, decode_status};
+use siltstone::frontend::nbd::wire::{Command, CommandFlags, Cookie, OptionCode};
 use siltstone::store::clock::{Clock, SystemClock};
 
 use crate::daemon::Daemon;
@@ -118,4 +126,66 @@ fn many_changes_come_in_pages() {
     assert!(took.as_secs() < 20, "{took:?} for 10,000 blocks of 1 PiB");
     daemon.stop().expect(0);
     assert!(ranges(&silt.json(&["diff", "demo@empty", "demo"])) == expected);
+}
+
+/// A peer past the handshake of `export`, with `context` chosen.
+fn enter(silt: &Silt, export: &str, context: &str) -> UnixStream {
+    let mut peer = UnixStream::connect(silt.data().join("nbd.sock")).unwrap();
+    peer.read_exact(&mut [0; Greeting::BYTES]).unwrap();
+    peer.write_all(&3_u32.to_be_bytes()).unwrap();
+    let contexts = ContextRequest { name: export, queries: vec![context] }.encode();
+    let go = InfoRequest { name: export, wants: Vec::new() }.encode();
+    let options: [(_, &[u8], usize); 3] = [
+        (OptionCode::STRUCTURED_REPLY, &[], 1),
+        (OptionCode::SET_META_CONTEXT, &contexts, 2),
+        (OptionCode::GO, &go, 2),
+    ];
+    for (option, data, replies) in options {
+        peer.write_all(&OptionHeader::encode_with(option, data)).unwrap();
+        for _ in 0..replies {
+            let mut head = [0; OptionReplyHeader::BYTES];
+            peer.read_exact(&mut head).unwrap();
+            let header = OptionReplyHeader::decode(&head).unwrap().unwrap();
+            assert!(!header.reply.is_error(), "{option:?}: {:?}", header.reply);
+            peer.read_exact(&mut vec![0; header.len as usize]).unwrap();
+        }
+    }
+    peer
+}
+
+/// Asks for the status of the first block; the flags of its first extent.
+fn first_flags(peer: &mut UnixStream) -> u32 {
+    let command = Command::BLOCK_STATUS;
+    let request = Request { flags: CommandFlags::REQ_ONE, command, cookie: Cookie(1), offset: 0, len: 4096 };
+    peer.write_all(&request.encode()).unwrap();
+    let mut head = [0; ChunkHeader::BYTES];
+    peer.read_exact(&mut head).unwrap();
+    let Some((Reply::Chunk(header), _)) = Reply::decode(&head).unwrap() else { panic!("no chunk") };
+    assert!(!header.kind.is_error());
+    let mut payload = vec![0; header.len as usize];
+    peer.read_exact(&mut payload).unwrap();
+    decode_status(&payload).unwrap().1[0].flags
+}
+
+#[test]
+fn a_snapshot_stays_while_a_client_asks_what_changed_since() {
+    let scratch = Scratch::new("changes-nbd");
+    let silt = Silt::new(&scratch.join("data"));
+    let daemon = Daemon::start(&silt, &["--create", "demo=1M"]);
+    silt.run(&["snap", "create", "demo@s"]).expect(0);
+    let mut peer = enter(&silt, "demo", "qemu:dirty-bitmap:s");
+    assert_eq!(first_flags(&mut peer), 0);
+    connect(&silt, "demo").write(0, &[1; BLOCK_BYTES], false).unwrap();
+    assert_eq!(first_flags(&mut peer), 1);
+    for verb in [&["snap", "rm", "demo@s"][..], &["snap", "rename", "demo@s", "t"]] {
+        let refused = silt.run(verb).expect(11);
+        assert!(refused.stderr.contains("snapshot demo@s is in use by 1 connections"), "{}", refused.stderr);
+    }
+    assert_eq!(first_flags(&mut peer), 1);
+    drop(peer);
+    while silt.json(&["info", "demo@s"])["connections"] != 0 {
+        std::thread::yield_now();
+    }
+    silt.run(&["snap", "rm", "demo@s"]).expect(0);
+    daemon.stop().expect(0);
 }
