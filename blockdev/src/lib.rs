@@ -6,5 +6,6 @@ pub mod export;
 pub mod frontend;
 pub mod name;
 pub mod node;
+pub mod span;
 
 pub use {lsm_store, net};

@@ -2,14 +2,16 @@
 //!
 //! Invariants: the catalog in memory is what the store committed; a volume with clients is neither removed nor cut nor
 //! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
-//! volume that has one.
+//! volume that has one, or that is in the trash.
 
 mod changes;
+mod duties;
 mod error;
 mod import;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod trash;
 mod volume_export;
 
 use std::collections::HashMap;
@@ -24,9 +26,11 @@ use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 pub use changes::VolumeChanges;
+pub use duties::Duties;
 pub use error::{NodeError, Result};
 pub use import::Import;
 pub use snapshot::NamedSnapshot;
+pub use trash::{Purge, TrashName, TrashedVolume};
 use volume_export::OpenCount;
 pub use volume_export::VolumeExport;
 
@@ -215,7 +219,7 @@ impl Node {
         self.volume(name)
     }
 
-    /// Removes a volume and its content. Clones of it stay as they are.
+    /// Removes a volume and its content for good; [`Node::discard`] does not. Clones of it stay as they are.
     ///
     /// # Errors
     /// [`NodeError::InUse`] if a client has it, or a snapshot that would go too, open; [`NodeError::HasSnapshots`] if it
@@ -224,7 +228,8 @@ impl Node {
         let mut catalog = self.catalog.write();
         let entry = ready(&catalog, name)?;
         self.check_unused(&name.clone().into(), entry.id)?;
-        self.remove_snapshots_of(&mut catalog, name, entry.id, loss)?;
+        self.check_snapshots_may_go(&catalog, name, entry.id, loss)?;
+        self.drop_snapshots(&mut catalog, entry.id)?;
         self.store.delete_volume(entry.id, vec![catalog::removal(name)])?;
         catalog.remove(name);
         self.open.lock().remove(&entry.id);
@@ -241,6 +246,10 @@ impl Node {
         let id = readable(&catalog, name)?;
         let volume = self.store.volume(id)?;
         Ok(Arc::new(VolumeExport::new(volume, self.open_count(id))))
+    }
+
+    fn wall_ms(&self) -> u64 {
+        u64::try_from(self.store.clock().wall().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn open_count(&self, id: VolumeId) -> Arc<OpenCount> {

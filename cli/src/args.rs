@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Info(command::info::Info),
     Resize(command::resize::Resize),
     Rm(command::rm::Rm),
+    Trash(command::trash::Trash),
     Snap(command::snap::Snap),
     Clone(command::clone::Clone),
     Children(command::children::Children),

@@ -22,9 +22,11 @@ pub(crate) mod rm;
 pub(crate) mod serve;
 pub(crate) mod snap;
 pub(crate) mod status;
+pub(crate) mod trash;
 pub(crate) mod uri;
 
 use siltstone::name::{ExportName, InvalidName, SnapshotName, VolumeName};
+use siltstone::span::{InvalidSpan, Span};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Info(info) => info.run(global),
         Command::Resize(resize) => resize.run(global),
         Command::Rm(rm) => rm.run(global),
+        Command::Trash(trash) => trash.run(global),
         Command::Snap(snap) => snap.run(global),
         Command::Clone(clone) => clone.run(global),
         Command::Children(children) => children.run(global),
@@ -71,6 +74,11 @@ fn snapshot_name(text: &str) -> Result<SnapshotName, InvalidName> {
 
 /// The name of a volume or snapshot on the command line.
 fn export_name(text: &str) -> Result<ExportName, InvalidName> {
+    text.parse()
+}
+
+/// A span of time on the command line.
+fn span(text: &str) -> Result<Span, InvalidSpan> {
     text.parse()
 }
 

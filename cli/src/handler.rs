@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod snapshot;
 mod status;
+mod trash;
 mod usage;
 
 use std::collections::HashMap;
@@ -160,6 +161,10 @@ impl Handler for NodeHandler {
                 self.node.remove(&name(text)?, loss).map_err(failure)?;
                 Ok(Response::Done)
             }
+            Request::Discard { name, snapshots, keep_s } => self.discard(name, *snapshots, *keep_s),
+            Request::ListTrash => Ok(trash::answer(&self.node.trash())),
+            Request::Restore { name, id, to } => self.restore(name, *id, to.as_deref()),
+            Request::Purge(purge) => self.purge(purge),
             Request::Snapshot { names } => self.snapshot(names),
             Request::ListSnapshots { volume } => self.list_snapshots(volume.as_deref()),
             Request::RemoveSnapshot { name: text } => {
@@ -197,6 +202,7 @@ fn failure(error: NodeError) -> Failure {
     failure.message.push_str(match error {
         NodeError::WouldShrink { .. } => " (--allow-shrink permits it)",
         NodeError::InUse { .. } => ": disconnect or detach its clients first",
+        NodeError::SeveralInTrash { .. } => " (--id says which)",
         NodeError::HasSnapshots { .. } => ": remove them first, or use --snapshots",
         _ => "",
     });

@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lsm_store::ErrorKind;
-use lsm_store::clock::SystemClock;
+use lsm_store::clock::{Clock, SystemClock};
 use lsm_store::codec::Codec;
 use lsm_store::device::AccessMode;
 use lsm_store::device::directory::DirectoryDevice;
@@ -11,6 +13,7 @@ use lsm_store::rng::SystemRng;
 use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings};
 
 use super::*;
+use crate::span::Span;
 
 /// A store in a directory of its own, which goes at the end.
 struct Scratch(PathBuf);
@@ -29,6 +32,15 @@ impl Scratch {
         Environment { device: Arc::new(device), clock: Arc::new(SystemClock::new()), rng: Arc::new(SystemRng) }
     }
 
+    /// A node whose calendar the test sets.
+    fn node_at(&self, calendar: &Arc<Calendar>) -> Arc<Node> {
+        let environment = self.environment(AccessMode::ReadWrite);
+        let environment = Environment { clock: Arc::clone(calendar) as Arc<dyn Clock>, ..environment };
+        let budget = Budget::new(128 << 20).unwrap();
+        let options = Options { budget, background: BackgroundMode::Threads, read_only: false };
+        Node::open(Store::open(environment, options).unwrap(), false).unwrap()
+    }
+
     fn node(&self, read_only: bool) -> Result<Arc<Node>> {
         let budget = Budget::new(128 << 20).unwrap();
         let options = Options { budget, background: BackgroundMode::Threads, read_only };
@@ -40,6 +52,36 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The machine's clock, with a date of its own.
+struct Calendar {
+    system: SystemClock,
+    wall_ms: AtomicU64,
+}
+
+impl Calendar {
+    fn new(wall_ms: u64) -> Arc<Self> {
+        Arc::new(Self { system: SystemClock::new(), wall_ms: wall_ms.into() })
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.wall_ms.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Calendar {
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic()
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_ms.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.system.sleep(duration);
     }
 }
 
@@ -336,4 +378,96 @@ fn a_clone_knows_its_origin_by_id() {
         node.volume(&name("of-now")).unwrap().origin.unwrap().ids,
         Origin { volume: demo.info.id, snapshot: None }
     );
+}
+
+/// The names in the trash.
+fn in_trash(node: &Node) -> Vec<String> {
+    node.trash().iter().map(|volume| volume.trashed.name.to_string()).collect()
+}
+
+#[test]
+fn what_is_in_the_trash_comes_back_until_its_time_is_over() {
+    const DAY: u64 = 86_400;
+    let scratch = Scratch::new("trash");
+    let calendar = Calendar::new(1_800_000_000_000);
+    let node = scratch.node_at(&calendar);
+    let keep = |days| Span::from_seconds(days * DAY).unwrap();
+    for (volume, byte) in [("a", 1), ("b", 2)] {
+        node.create(&name(volume), SPEC).unwrap();
+        fill(&node, volume, byte);
+        node.snapshot(&[format!("{volume}@s").parse().unwrap()]).unwrap();
+    }
+    let client = node.export(&export_name("a@s")).unwrap();
+    assert_eq!(kind(node.discard(&name("a"), SnapshotLoss::Refused, keep(1))), ErrorKind::Invalid);
+    assert_eq!(kind(node.discard(&name("a"), SnapshotLoss::Allowed, keep(1))), ErrorKind::Busy);
+    drop(client);
+    let a = node.discard(&name("a"), SnapshotLoss::Allowed, keep(1)).unwrap();
+    assert_eq!((a.snapshots, a.trashed.expires_ms - a.trashed.removed_ms), (1, DAY * 1000));
+    calendar.advance(1);
+    node.discard(&name("b"), SnapshotLoss::Allowed, keep(2)).unwrap();
+    assert_eq!((in_trash(&node), node.names()), (vec!["a".into(), "b".into()], vec![]));
+    calendar.advance(DAY - 2);
+    node.tend().unwrap();
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!(in_trash(&node), ["a", "b"]);
+    calendar.advance(1);
+    node.tend().unwrap();
+    assert_eq!(in_trash(&node), ["b"]);
+    assert_eq!(node.store().volumes().len(), 2, "with its snapshot");
+    let named = |text: &str, id| TrashName { name: name(text), id };
+    assert_eq!(kind(node.restore(&named("a", None), None)), ErrorKind::NotFound);
+    node.create(&name("b"), SPEC).unwrap();
+    assert_eq!(kind(node.restore(&named("b", None), None)), ErrorKind::Exists);
+    node.discard(&name("b"), SnapshotLoss::Refused, keep(1)).unwrap();
+    let several = node.restore(&named("b", None), None).unwrap_err();
+    let NodeError::SeveralInTrash { ids, .. } = several else { panic!("{several}") };
+    assert_eq!(kind(node.restore(&named("b", Some(a.info.id)), None)), ErrorKind::NotFound);
+    assert_eq!(kind(node.restore(&named("a", Some(ids[0])), None)), ErrorKind::NotFound);
+    assert_eq!(node.restore(&named("b", Some(ids[0])), Some(&name("back"))).unwrap().snapshots, 1);
+    assert_eq!((first_byte(&node, "back"), first_byte(&node, "back@s")), (2, 2));
+    node.purge(&Purge::All).unwrap();
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!((node.trash().len(), node.names()), (0, vec!["back".to_owned(), "back@s".to_owned()]));
+    assert_eq!(node.store().volumes().len(), 2);
+}
+
+/// A crash between the removal of a snapshot and that of its volume leaves the rest in the trash.
+#[test]
+fn a_purge_that_was_cut_short_goes_on() {
+    let scratch = Scratch::new("purge");
+    let node = scratch.node(false).unwrap();
+    let id = node.create(&name("demo"), SPEC).unwrap().info.id;
+    for snapshot in ["demo@a", "demo@b"] {
+        node.snapshot(&[snapshot_name(snapshot)]).unwrap();
+    }
+    node.discard(&name("demo"), SnapshotLoss::Allowed, Span::from_seconds(9).unwrap()).unwrap();
+    let gone = node.catalog.read().snapshot(id, &name("a")).unwrap();
+    node.drop_snapshot(&mut node.catalog.write(), id, &name("a"), gone).unwrap();
+    drop(node);
+
+    let node = scratch.node(false).unwrap();
+    assert_eq!(node.trash()[0].snapshots, 1);
+    let demo = TrashName { name: name("demo"), id: Some(id) };
+    assert_eq!(node.purge(&Purge::One(demo)).unwrap()[0].snapshots, 1);
+    assert!(node.store().volumes().is_empty());
+}
+
+#[test]
+fn the_thread_of_duties_tends_the_node() {
+    let scratch = Scratch::new("duties");
+    let calendar = Calendar::new(1_800_000_000_000);
+    let node = scratch.node_at(&calendar);
+    node.create(&name("demo"), SPEC).unwrap();
+    node.discard(&name("demo"), SnapshotLoss::Refused, Span::from_seconds(60).unwrap()).unwrap();
+    calendar.advance(60);
+    let duties = Duties::start(Arc::clone(&node)).unwrap();
+    while !node.trash().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(duties);
+    assert_eq!(Arc::strong_count(&node), 1);
 }

@@ -12,4 +12,5 @@ mod load;
 mod scratch;
 mod silt;
 mod snapshots;
+mod trash;
 mod volumes;

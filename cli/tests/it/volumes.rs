@@ -149,7 +149,7 @@ fn looking_at_a_stopped_store_changes_nothing() {
     silt.run_with_input(&["import", "-", "demo"], &[7; 300_000]).expect(0);
     silt.run(&["snap", "create", "demo@s"]).expect(0);
     let before = snapshot(&silt);
-    for verb in [&["ls"][..], &["status"], &["du"], &["snap", "ls"]] {
+    for verb in [&["ls"][..], &["status"], &["du"], &["snap", "ls"], &["trash", "ls"]] {
         silt.run(verb).expect(0);
     }
     for name in ["demo", "demo@s"] {
@@ -269,7 +269,7 @@ fn every_command_prints_json() {
     let file = scratch.join("disk.img");
     let file = file.to_str().unwrap();
     fs::write(file, vec![7; 300_000]).unwrap();
-    let both: [&[&str]; 13] = [
+    let both: [&[&str]; 14] = [
         &["snap", "create", "other@a"],
         &["ls"],
         &["info", "other"],
@@ -279,6 +279,7 @@ fn every_command_prints_json() {
         &["uri", "other@a"],
         &["snap", "ls"],
         &["children", "other"],
+        &["trash", "ls"],
         &["diff", "other@a", "other"],
         &["snap", "rename", "other@a", "b"],
         &["snap", "rollback", "other@b"],

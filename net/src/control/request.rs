@@ -20,7 +20,7 @@ pub enum Request {
     Create(CreateVolume),
     /// Changes a volume's size. Answer: `Volume`.
     Resize(ResizeVolume),
-    /// Removes a volume and its content. Answer: `Done`.
+    /// Removes a volume and its content for good. Answer: `Done`.
     Remove {
         /// The volume.
         name: String,
@@ -28,6 +28,31 @@ pub enum Request {
         #[serde(default)]
         snapshots: bool,
     },
+    /// Moves a volume and its snapshots to the trash. Answer: `Trash`, with this one.
+    Discard {
+        /// The volume.
+        name: String,
+        /// Its snapshots may go too; without this a volume with snapshots stays.
+        #[serde(default)]
+        snapshots: bool,
+        /// How long it is kept, in seconds.
+        keep_s: u64,
+    },
+    /// The volumes in the trash. Answer: `Trash`, from the one removed first.
+    ListTrash,
+    /// Takes a volume and its snapshots out of the trash. Answer: `Volume`.
+    Restore {
+        /// The name it had.
+        name: String,
+        /// Its id; needed if several in the trash had this name.
+        #[serde(default)]
+        id: Option<u64>,
+        /// Its new name; the one it had if absent.
+        #[serde(default)]
+        to: Option<String>,
+    },
+    /// Removes volumes in the trash for good. Answer: `Trash`, with what they were.
+    Purge(Purge),
     /// Freezes what volumes hold, all at the same moment. Answer: `Snapshots`, in the order of the names.
     Snapshot {
         /// The snapshots to make, as `VOLUME@NAME`; each of another volume.
@@ -114,6 +139,23 @@ impl Request {
     pub fn uploads(&self) -> bool {
         matches!(self, Self::Import(_))
     }
+}
+
+/// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Purge {
+    /// The one that had this name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// With `name`: its id; needed if several in the trash had this name.
+    #[serde(default)]
+    pub id: Option<u64>,
+    /// Those whose time is over.
+    #[serde(default)]
+    pub expired: bool,
+    /// All.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// A volume to make.

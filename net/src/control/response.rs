@@ -27,6 +27,11 @@ pub enum Response {
         /// The snapshots.
         snapshots: Vec<SnapshotDescription>,
     },
+    /// Volumes in the trash.
+    Trash {
+        /// The volumes.
+        volumes: Vec<TrashDescription>,
+    },
     /// Health, space and memory.
     Status(Box<NodeStatus>),
     /// Space by volume.
@@ -102,6 +107,23 @@ pub struct SnapshotDescription {
     pub connections: u64,
 }
 
+/// A volume in the trash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrashDescription {
+    /// The name it had.
+    pub name: String,
+    /// Its id.
+    pub id: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its snapshots, which are in the trash with it.
+    pub snapshots: u64,
+    /// When it was removed, RFC 3339.
+    pub removed: String,
+    /// When it goes for good, RFC 3339.
+    pub expires: String,
+}
+
 /// A node's health, space and memory.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -124,6 +146,12 @@ pub struct NodeStatus {
     pub snapshots: u64,
     /// Sum of the volumes' sizes in bytes.
     pub size_bytes: u64,
+    /// Volumes in the trash.
+    #[serde(default)]
+    pub trash: u64,
+    /// Sum of their sizes in bytes.
+    #[serde(default)]
+    pub trash_size_bytes: u64,
     /// Clients of all volumes and snapshots now.
     pub connections: u64,
     /// The store below.
