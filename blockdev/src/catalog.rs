@@ -2,9 +2,11 @@
 //! changes in the same commit, so a name without a volume or a volume without a name is damage, not a crash.
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
-//! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name. `docs/disk-format.md`, "Catalog", has the values. Keys of
+//! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
+//! schedule has `schedule/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
 //! other kinds are left alone.
 
+mod schedule;
 mod trash;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::Record;
 
 use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::schedule::Schedule;
+pub use schedule::{schedule_record, schedule_removal};
 pub use trash::{Trashed, trash_record, trash_removal};
 
 const VOLUME_PREFIX: &[u8] = b"volume/";
@@ -79,6 +83,7 @@ pub struct Catalog {
     /// By the volume they are of, then by their own name.
     snapshots: BTreeMap<VolumeId, BTreeMap<VolumeName, VolumeId>>,
     trash: BTreeMap<VolumeId, Trashed>,
+    schedules: BTreeMap<VolumeId, Schedule>,
 }
 
 impl Catalog {
@@ -98,6 +103,9 @@ impl Catalog {
             } else if let Some(key) = key.strip_prefix(trash::PREFIX) {
                 let (id, trashed) = trash::decode(key, value)?;
                 catalog.insert_trashed(id, trashed);
+            } else if let Some(key) = key.strip_prefix(schedule::PREFIX) {
+                let (id, schedule) = schedule::decode(key, value)?;
+                catalog.set_schedule(id, Some(schedule));
             }
         }
         Ok(catalog)
@@ -155,6 +163,20 @@ impl Catalog {
     /// Takes a volume out of the trash, once the removal is committed.
     pub fn remove_trashed(&mut self, id: VolumeId) {
         self.trash.remove(&id);
+    }
+
+    /// The schedule of a volume, in the trash or not.
+    #[must_use]
+    pub fn schedule(&self, volume: VolumeId) -> Option<&Schedule> {
+        self.schedules.get(&volume)
+    }
+
+    /// Gives a volume a schedule or takes it away, once that is committed.
+    pub fn set_schedule(&mut self, volume: VolumeId, schedule: Option<Schedule>) {
+        match schedule {
+            Some(schedule) => self.schedules.insert(volume, schedule),
+            None => self.schedules.remove(&volume),
+        };
     }
 
     /// Gives `name` a meaning, once the record is committed.

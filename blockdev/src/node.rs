@@ -8,6 +8,7 @@ mod changes;
 mod duties;
 mod error;
 mod import;
+mod schedule;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -19,16 +20,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::{Store, VolumeInfo, VolumeSpec};
+use lsm_store::store::{Record, Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::schedule::Schedule;
 pub use changes::VolumeChanges;
 pub use duties::Duties;
 pub use error::{NodeError, Result};
 pub use import::Import;
+pub use schedule::Rewound;
 pub use snapshot::NamedSnapshot;
 pub use trash::{Purge, TrashName, TrashedVolume};
 use volume_export::OpenCount;
@@ -49,6 +52,8 @@ pub struct NamedVolume {
     pub snapshots: u64,
     /// What it was cloned from, if it was.
     pub origin: Option<NamedOrigin>,
+    /// How it is snapshot by itself, if it is.
+    pub schedule: Option<Schedule>,
 }
 
 /// What a clone was made from, by the names these have now.
@@ -86,6 +91,8 @@ pub struct Node {
     /// Held for writing over every commit that changes it, and over the check that nobody has the volume open.
     catalog: RwLock<Catalog>,
     open: Mutex<HashMap<VolumeId, Arc<OpenCount>>>,
+    /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
+    looked_at: Mutex<HashMap<VolumeId, u64>>,
 }
 
 impl Node {
@@ -95,7 +102,7 @@ impl Node {
     /// [`NodeError::Catalog`] if the catalog's records are not what this version wrote.
     pub fn open(store: Arc<Store>, read_only: bool) -> Result<Arc<Self>> {
         let catalog = Catalog::decode(&store.records())?;
-        let node = Self { store, catalog: RwLock::new(catalog), open: Mutex::default() };
+        let node = Self { store, catalog: RwLock::new(catalog), open: Mutex::default(), looked_at: Mutex::default() };
         if !read_only {
             node.drop_broken_imports()?;
         }
@@ -195,6 +202,7 @@ impl Node {
             connections: self.open_count(entry.id).count(),
             snapshots: catalog.snapshots(entry.id).count() as u64,
             origin: entry.origin.map(|origin| names.origin(origin)),
+            schedule: catalog.schedule(entry.id).cloned(),
         }
     }
 
@@ -230,9 +238,8 @@ impl Node {
         self.check_unused(&name.clone().into(), entry.id)?;
         self.check_snapshots_may_go(&catalog, name, entry.id, loss)?;
         self.drop_snapshots(&mut catalog, entry.id)?;
-        self.store.delete_volume(entry.id, vec![catalog::removal(name)])?;
+        self.delete_volume(&mut catalog, entry.id, catalog::removal(name))?;
         catalog.remove(name);
-        self.open.lock().remove(&entry.id);
         Ok(())
     }
 
@@ -246,6 +253,17 @@ impl Node {
         let id = readable(&catalog, name)?;
         let volume = self.store.volume(id)?;
         Ok(Arc::new(VolumeExport::new(volume, self.open_count(id))))
+    }
+
+    /// Removes a volume with all that is kept of it beside `record`, which it has in the catalog.
+    fn delete_volume(&self, catalog: &mut Catalog, id: VolumeId, record: Record) -> Result<()> {
+        let mut records = vec![record];
+        records.extend(catalog.schedule(id).map(|_| catalog::schedule_removal(id)));
+        self.store.delete_volume(id, records)?;
+        catalog.set_schedule(id, None);
+        self.looked_at.lock().remove(&id);
+        self.open.lock().remove(&id);
+        Ok(())
     }
 
     fn wall_ms(&self) -> u64 {

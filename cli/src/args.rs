@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Rm(command::rm::Rm),
     Trash(command::trash::Trash),
     Snap(command::snap::Snap),
+    Set(command::set::Set),
+    Rewind(command::rewind::Rewind),
     Clone(command::clone::Clone),
     Children(command::children::Children),
     Diff(command::diff::Diff),

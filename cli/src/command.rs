@@ -18,8 +18,10 @@ pub(crate) mod info;
 pub(crate) mod iostat;
 pub(crate) mod ls;
 pub(crate) mod resize;
+pub(crate) mod rewind;
 pub(crate) mod rm;
 pub(crate) mod serve;
+pub(crate) mod set;
 pub(crate) mod snap;
 pub(crate) mod status;
 pub(crate) mod trash;
@@ -43,6 +45,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Rm(rm) => rm.run(global),
         Command::Trash(trash) => trash.run(global),
         Command::Snap(snap) => snap.run(global),
+        Command::Set(set) => set.run(global),
+        Command::Rewind(rewind) => rewind.run(global),
         Command::Clone(clone) => clone.run(global),
         Command::Children(children) => children.run(global),
         Command::Diff(diff) => diff.run(global),

@@ -5,6 +5,7 @@ mod describe;
 pub(crate) mod endpoint;
 mod export;
 mod import;
+mod schedule;
 mod snapshot;
 mod status;
 mod trash;
@@ -175,6 +176,8 @@ impl Handler for NodeHandler {
             Request::RollBack { name: text } => {
                 Ok(describe::answer(&self.node.roll_back(&name(text)?).map_err(failure)?))
             }
+            Request::Rewind(rewind) => self.rewind(rewind),
+            Request::Set(settings) => self.set(settings),
             Request::Clone { of, name } => self.clone_volume(of, name),
             Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),

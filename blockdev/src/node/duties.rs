@@ -69,7 +69,7 @@ fn tend_all(node: &Node, shared: &Shared) {
 }
 
 impl Node {
-    /// Does what is due by the clock's time: volumes in the trash go whose time is over.
+    /// Does what is due by the clock's time: volumes in the trash go whose time is over, and schedules are followed.
     ///
     /// # Errors
     /// Those of the store. What is still to do is due at the next call.
@@ -77,6 +77,6 @@ impl Node {
         for volume in self.purge(&Purge::Expired)? {
             tracing::info!(volume = %volume.trashed.name, id = volume.info.id.0, "removed a volume from the trash");
         }
-        Ok(())
+        self.follow_schedules()
     }
 }

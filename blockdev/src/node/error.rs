@@ -68,6 +68,9 @@ pub enum NodeError {
         /// Their ids.
         ids: Vec<VolumeId>,
     },
+    /// The volume has no snapshot from the time asked for, nor from before.
+    #[error("volume {0} has no snapshot from that time or before")]
+    NoneSoOld(VolumeName),
     /// The two have no common past, so nothing can be said of changes between them.
     #[error("{from} and {to} share no past: neither is a snapshot or clone of the other, nor both of a third")]
     Unrelated {
@@ -92,7 +95,9 @@ impl NodeError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) | Self::NotInTrash(_) => ErrorKind::NotFound,
+            Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) | Self::NotInTrash(_) | Self::NoneSoOld(_) => {
+                ErrorKind::NotFound
+            }
             Self::NameTaken(_) | Self::SnapshotNameTaken(_) => ErrorKind::Exists,
             Self::InvalidName(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => ErrorKind::Invalid,
             Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,

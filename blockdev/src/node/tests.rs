@@ -13,6 +13,7 @@ use lsm_store::rng::SystemRng;
 use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings};
 
 use super::*;
+use crate::schedule::Schedule;
 use crate::span::Span;
 
 /// A store in a directory of its own, which goes at the end.
@@ -470,4 +471,99 @@ fn the_thread_of_duties_tends_the_node() {
     }
     drop(duties);
     assert_eq!(Arc::strong_count(&node), 1);
+}
+
+/// Makes a node tend for so many seconds, second by second, with a write to `demo` each second if `writing`.
+fn tend_for(node: &Node, calendar: &Calendar, seconds: u64, writing: bool) {
+    for second in 0..seconds {
+        calendar.advance(1);
+        if writing {
+            fill(node, "demo", second as u8);
+        }
+        node.tend().unwrap();
+    }
+}
+
+/// The names of the snapshots of `demo`, without it.
+fn snapshot_names(node: &Node) -> Vec<String> {
+    node.snapshots(&name("demo")).unwrap().iter().map(|one| one.name.snapshot.to_string()).collect()
+}
+
+#[test]
+fn schedules_are_followed_also_after_a_restart() {
+    let scratch = Scratch::new("schedules");
+    // 2026-11-26 07:15:00.
+    let calendar = Calendar::new(1_795_677_300_000);
+    let node = scratch.node_at(&calendar);
+    node.create(&name("demo"), SPEC).unwrap();
+    node.snapshot(&[snapshot_name("demo@mine")]).unwrap();
+    let schedule = Schedule::parse("10s", "10s:30s,1m:3m").unwrap();
+    assert_eq!(node.set_schedule(&name("demo"), Some(schedule.clone())).unwrap().schedule, Some(schedule.clone()));
+    tend_for(&node, &calendar, 25, true);
+    let first = ["mine", "auto-20261126t071501z", "auto-20261126t071510z", "auto-20261126t071520z"];
+    assert_eq!(snapshot_names(&node), first);
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!(node.volume(&name("demo")).unwrap().schedule, Some(schedule));
+    tend_for(&node, &calendar, 4, true);
+    assert_eq!(snapshot_names(&node), first, "this step has its own");
+    tend_for(&node, &calendar, 271, true);
+    let times = ["071700", "071800", "071900", "071930", "071940", "071950", "072000"];
+    let thinned = times.map(|time| format!("auto-20261126t{time}z"));
+    assert_eq!(snapshot_names(&node), [&["mine".to_owned()], &thinned[..]].concat());
+
+    // Nothing is written: nothing is made, and what is too old goes.
+    tend_for(&node, &calendar, 600, false);
+    assert_eq!(snapshot_names(&node), ["mine", "auto-20261126t072000z"]);
+    let client = node.export(&export_name("demo@auto-20261126t072000z")).unwrap();
+    tend_for(&node, &calendar, 70, true);
+    assert!(snapshot_names(&node).contains(&"auto-20261126t072000z".to_owned()), "somebody reads it");
+    drop(client);
+    tend_for(&node, &calendar, 10, true);
+    assert!(!snapshot_names(&node).contains(&"auto-20261126t072000z".to_owned()));
+
+    // A volume in the trash keeps its schedule, and one that is removed leaves none.
+    let before = snapshot_names(&node);
+    node.discard(&name("demo"), SnapshotLoss::Allowed, Span::from_seconds(9999).unwrap()).unwrap();
+    calendar.advance(60);
+    node.tend().unwrap();
+    node.restore(&TrashName { name: name("demo"), id: None }, None).unwrap();
+    assert_eq!(snapshot_names(&node), before);
+    assert!(node.volume(&name("demo")).unwrap().schedule.is_some());
+    node.set_schedule(&name("demo"), None).unwrap();
+    tend_for(&node, &calendar, 60, true);
+    assert_eq!(snapshot_names(&node), before, "no schedule, no change");
+    node.set_schedule(&name("demo"), Some(Schedule::parse("1h", "1h:1d").unwrap())).unwrap();
+    node.remove(&name("demo"), SnapshotLoss::Allowed).unwrap();
+    assert_eq!(node.store().records(), []);
+}
+
+#[test]
+fn a_volume_goes_back_to_a_time() {
+    let scratch = Scratch::new("rewind");
+    let calendar = Calendar::new(1_795_677_300_000);
+    let node = scratch.node_at(&calendar);
+    let start_ms = node.wall_ms();
+    node.create(&name("demo"), SPEC).unwrap();
+    for byte in [1, 2, 3] {
+        fill(&node, "demo", byte);
+        node.snapshot(&[format!("demo@s{byte}").parse().unwrap()]).unwrap();
+        calendar.advance(10);
+    }
+    fill(&node, "demo", 4);
+    assert_eq!(kind(node.rewind(&name("demo"), start_ms - 1)), ErrorKind::NotFound);
+    let client = node.export(&export_name("demo")).unwrap();
+    assert_eq!(kind(node.rewind(&name("demo"), start_ms)), ErrorKind::Busy);
+    let copy = node.clone_from_time(&name("demo"), start_ms + 9_999, &name("copy")).unwrap();
+    assert_eq!((copy.to.to_string(), first_byte(&node, "copy")), ("demo@s1".into(), 1));
+    drop(client);
+    assert_eq!(node.snapshots(&name("demo")).unwrap().len(), 3, "a refused rewind leaves no snapshot");
+    for (at, to, byte) in [(10_000, "demo@s2", 2), (25_000, "demo@s3", 3)] {
+        let rewound = node.rewind(&name("demo"), start_ms + at).unwrap();
+        assert_eq!((rewound.to.to_string(), first_byte(&node, "demo")), (to.into(), byte));
+    }
+    let before = ["rewind-20261126t071530z", "rewind-20261126t071530z-2"];
+    assert_eq!(snapshot_names(&node)[3..], before);
+    assert_eq!(before.map(|snapshot| first_byte(&node, &format!("demo@{snapshot}"))), [4, 2]);
 }

@@ -121,9 +121,8 @@ impl Node {
         let purged = self.trashed(catalog, id)?;
         // The volume last: until then the next attempt finds what is left.
         self.drop_snapshots(catalog, id)?;
-        self.store.delete_volume(id, vec![catalog::trash_removal(id)])?;
+        self.delete_volume(catalog, id, catalog::trash_removal(id))?;
         catalog.remove_trashed(id);
-        self.open.lock().remove(&id);
         Ok(purged)
     }
 }

@@ -9,6 +9,7 @@ mod control_socket;
 mod daemon;
 mod images;
 mod load;
+mod schedule;
 mod scratch;
 mod silt;
 mod snapshots;

@@ -269,7 +269,7 @@ fn every_command_prints_json() {
     let file = scratch.join("disk.img");
     let file = file.to_str().unwrap();
     fs::write(file, vec![7; 300_000]).unwrap();
-    let both: [&[&str]; 14] = [
+    let both: [&[&str]; 16] = [
         &["snap", "create", "other@a"],
         &["ls"],
         &["info", "other"],
@@ -280,6 +280,8 @@ fn every_command_prints_json() {
         &["snap", "ls"],
         &["children", "other"],
         &["trash", "ls"],
+        &["set", "other", "snap-every=1h", "keep=1h:1d"],
+        &["rewind", "other", "--to", "2100-01-01T00:00:00Z"],
         &["diff", "other@a", "other"],
         &["snap", "rename", "other@a", "b"],
         &["snap", "rollback", "other@b"],

@@ -81,6 +81,11 @@ pub enum Request {
         /// The snapshot, as `VOLUME@NAME`.
         name: String,
     },
+    /// Puts a volume back to its newest snapshot from a time or before, after a snapshot of what it holds now; or makes a
+    /// clone of that snapshot. Answer: `Rewound`.
+    Rewind(Rewind),
+    /// Changes how a volume is snapshot by itself. Answer: `Volume`.
+    Set(SetVolume),
     /// Makes a volume that holds what another volume or a snapshot holds. Answer: `Volume`.
     Clone {
         /// The volume, or the snapshot as `VOLUME@NAME`.
@@ -139,6 +144,35 @@ impl Request {
     pub fn uploads(&self) -> bool {
         matches!(self, Self::Import(_))
     }
+}
+
+/// A time for a volume to go back to: exactly one of `ago_s` and `at` is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rewind {
+    /// The volume.
+    pub name: String,
+    /// Seconds before now.
+    #[serde(default)]
+    pub ago_s: Option<u64>,
+    /// The time, RFC 3339.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// The clone to make; the volume itself goes back if absent.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// Settings of a volume; what is absent stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SetVolume {
+    /// The volume.
+    pub name: String,
+    /// How often it is snapshot: a span like `10s`, or `off`.
+    #[serde(default)]
+    pub snap_every: Option<String>,
+    /// Which of these snapshots stay: rules `STEP:REACH`, joined by commas.
+    #[serde(default)]
+    pub keep: Option<String>,
 }
 
 /// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.

@@ -27,6 +27,8 @@ pub enum Response {
         /// The snapshots.
         snapshots: Vec<SnapshotDescription>,
     },
+    /// A volume went back to a time, or was cloned from one.
+    Rewound(Box<Rewound>),
     /// Volumes in the trash.
     Trash {
         /// The volumes.
@@ -72,6 +74,30 @@ pub struct VolumeDescription {
     /// What it was cloned from, if it was.
     #[serde(default)]
     pub origin: Option<OriginDescription>,
+    /// How it is snapshot by itself, if it is.
+    #[serde(default)]
+    pub schedule: Option<ScheduleDescription>,
+}
+
+/// How a volume is snapshot by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScheduleDescription {
+    /// How often: a span like `10s`.
+    pub every: String,
+    /// What stays: rules `STEP:REACH`, joined by commas.
+    pub keep: String,
+}
+
+/// A volume that went back to a time, or was cloned from one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rewound {
+    /// The volume, or the clone.
+    pub volume: VolumeDescription,
+    /// The snapshot it holds now.
+    pub to: String,
+    /// The snapshot of what the volume held before; absent for a clone.
+    #[serde(default)]
+    pub before: Option<String>,
 }
 
 /// What a clone was made from.
