@@ -44,6 +44,8 @@ impl Node {
         };
         self.store.put_records(vec![record])?;
         catalog.set_schedule(id, schedule);
+        // So that it is followed at once.
+        self.looked_at.lock().remove(&id);
         drop(catalog);
         self.volume(name)
     }

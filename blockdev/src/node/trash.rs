@@ -105,16 +105,24 @@ impl Node {
     /// # Errors
     /// [`NodeError::NotInTrash`], [`NodeError::SeveralInTrash`].
     pub fn purge(&self, which: &Purge) -> Result<Vec<TrashedVolume>> {
-        let mut catalog = self.catalog.write();
         let now_ms = self.wall_ms();
+        let is_meant = |trashed: &Trashed| *which != Purge::Expired || trashed.expires_ms <= now_ms;
         let ids: Vec<_> = match which {
-            Purge::One(which) => vec![find(&catalog, which)?],
-            Purge::All => catalog.trash().map(|(id, _)| id).collect(),
-            Purge::Expired => {
-                catalog.trash().filter(|(_, trashed)| trashed.expires_ms <= now_ms).map(|(id, _)| id).collect()
+            Purge::One(which) => vec![find(&self.catalog.read(), which)?],
+            Purge::Expired | Purge::All => {
+                let catalog = self.catalog.read();
+                catalog.trash().filter(|(_, trashed)| is_meant(trashed)).map(|(id, _)| id).collect()
             }
         };
-        ids.into_iter().map(|id| self.purge_one(&mut catalog, id)).collect()
+        let mut purged = Vec::new();
+        for id in ids {
+            // One at a time, so that others get their turn; meanwhile it may have been taken out.
+            let mut catalog = self.catalog.write();
+            if catalog.trashed(id).is_some_and(is_meant) {
+                purged.push(self.purge_one(&mut catalog, id)?);
+            }
+        }
+        Ok(purged)
     }
 
     fn purge_one(&self, catalog: &mut Catalog, id: VolumeId) -> Result<TrashedVolume> {

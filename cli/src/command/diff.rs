@@ -114,7 +114,8 @@ impl<'a> Listing<'a> {
         if self.json {
             writeln!(self.out, r#"],"changed_bytes":{bytes}}}"#)?;
         } else {
-            writeln!(self.out, "{} ({bytes} bytes) in {count} ranges", size::human(bytes))?;
+            let ranges = if count == 1 { "range" } else { "ranges" };
+            writeln!(self.out, "{} ({bytes} bytes) in {count} {ranges}", size::human(bytes))?;
         }
         self.out.flush()
     }

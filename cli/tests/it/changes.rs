@@ -69,7 +69,7 @@ fn live(silt: &Silt) {
     assert_leads(silt, ("demo", &demo), ("copy", &copy), CHANGE_BYTES);
 
     let text = silt.run(&["diff", "demo@later", "demo"]).expect(0).text();
-    assert!(text.trim_start().starts_with("OFFSET") && text.contains(" bytes) in 3 ranges"), "{text}");
+    assert!(text.trim_start().starts_with("OFFSET") && text.contains(" bytes) in 3 ranges\n"), "{text}");
     silt.run(&["resize", "demo", "--size", "1T"]).expect(0);
     let document = silt.json(&["diff", "demo@later", "demo"]);
     assert_eq!(ranges(&document).last().map(|(offset, len)| offset + len), Some(1 << 40));
