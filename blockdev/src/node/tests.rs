@@ -228,8 +228,11 @@ fn changes_are_told_of_what_shares_a_past() {
     assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Allowed)), ErrorKind::Busy);
     drop(export);
 
-    // What only one of them has room for.
+    // What only one of them has room for, also where the map has nothing of it any more.
     node.resize(&name("demo"), 2 << 20, Shrink::Refused).unwrap();
+    node.store().close().unwrap();
+    drop(node);
+    let node = scratch.node(false).unwrap();
     for (from, to) in [("demo@s", "demo"), ("demo", "demo@s")] {
         for extents_max in [1, 4, 9] {
             let grown = [both[0], both[1], (1 << 20, 1 << 20)];
