@@ -2,8 +2,12 @@
 //! changes in the same commit, so a name without a volume or a volume without a name is damage, not a crash.
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
-//! comes to mean another volume takes no snapshots with it. `docs/disk-format.md`, "Catalog", has the values. Keys of
+//! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
+//! schedule has `schedule/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
 //! other kinds are left alone.
+
+mod schedule;
+mod trash;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,9 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::Record;
 
 use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::schedule::Schedule;
+pub use schedule::{schedule_record, schedule_removal};
+pub use trash::{Trashed, trash_record, trash_removal};
 
 const VOLUME_PREFIX: &[u8] = b"volume/";
 const SNAPSHOT_PREFIX: &[u8] = b"snapshot/";
@@ -64,6 +71,9 @@ pub enum InvalidRecord {
     /// The value is not one.
     #[error("the record of {0} is not one")]
     Value(VolumeName),
+    /// The same, of a record that is kept by the volume's id.
+    #[error("a record of volume {0} is not one")]
+    OfVolume(VolumeId),
 }
 
 /// All names.
@@ -72,6 +82,8 @@ pub struct Catalog {
     volumes: BTreeMap<VolumeName, Entry>,
     /// By the volume they are of, then by their own name.
     snapshots: BTreeMap<VolumeId, BTreeMap<VolumeName, VolumeId>>,
+    trash: BTreeMap<VolumeId, Trashed>,
+    schedules: BTreeMap<VolumeId, Schedule>,
 }
 
 impl Catalog {
@@ -88,6 +100,12 @@ impl Catalog {
                 let (volume, name) = decode_snapshot_key(key)?;
                 let id = decode_snapshot(&name, value)?;
                 catalog.insert_snapshot(volume, name, id);
+            } else if let Some(key) = key.strip_prefix(trash::PREFIX) {
+                let (id, trashed) = trash::decode(key, value)?;
+                catalog.insert_trashed(id, trashed);
+            } else if let Some(key) = key.strip_prefix(schedule::PREFIX) {
+                let (id, schedule) = schedule::decode(key, value)?;
+                catalog.set_schedule(id, Some(schedule));
             }
         }
         Ok(catalog)
@@ -126,6 +144,41 @@ impl Catalog {
         })
     }
 
+    /// The volumes in the trash, by id.
+    pub fn trash(&self) -> impl Iterator<Item = (VolumeId, &Trashed)> {
+        self.trash.iter().map(|(id, trashed)| (*id, trashed))
+    }
+
+    /// A volume in the trash.
+    #[must_use]
+    pub fn trashed(&self, id: VolumeId) -> Option<&Trashed> {
+        self.trash.get(&id)
+    }
+
+    /// Puts a volume into the trash, once the record is committed.
+    pub fn insert_trashed(&mut self, id: VolumeId, trashed: Trashed) {
+        self.trash.insert(id, trashed);
+    }
+
+    /// Takes a volume out of the trash, once the removal is committed.
+    pub fn remove_trashed(&mut self, id: VolumeId) {
+        self.trash.remove(&id);
+    }
+
+    /// The schedule of a volume, in the trash or not.
+    #[must_use]
+    pub fn schedule(&self, volume: VolumeId) -> Option<&Schedule> {
+        self.schedules.get(&volume)
+    }
+
+    /// Gives a volume a schedule or takes it away, once that is committed.
+    pub fn set_schedule(&mut self, volume: VolumeId, schedule: Option<Schedule>) {
+        match schedule {
+            Some(schedule) => self.schedules.insert(volume, schedule),
+            None => self.schedules.remove(&volume),
+        };
+    }
+
     /// Gives `name` a meaning, once the record is committed.
     pub fn insert(&mut self, name: VolumeName, entry: Entry) {
         self.volumes.insert(name, entry);
@@ -159,11 +212,17 @@ fn decode_name(bytes: &[u8]) -> Result<VolumeName, InvalidRecord> {
 /// Takes `ID/NAME` apart. Only the one spelling that is written is read: two keys must not mean the same.
 fn decode_snapshot_key(key: &[u8]) -> Result<(VolumeId, VolumeName), InvalidRecord> {
     let (id, name) = key.split_at_checked(16).ok_or(InvalidRecord::Name)?;
-    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-    let id = std::str::from_utf8(id).ok().filter(|id| id.bytes().all(|byte| is_digit(&byte)));
-    let id = id.and_then(|id| u64::from_str_radix(id, 16).ok()).ok_or(InvalidRecord::Name)?;
+    let id = decode_id(id).ok_or(InvalidRecord::Name)?;
     let name = name.strip_prefix(b"/").ok_or(InvalidRecord::Name)?;
-    Ok((VolumeId(id), decode_name(name)?))
+    Ok((id, decode_name(name)?))
+}
+
+/// An id as 16 hexadecimal digits.
+fn decode_id(bytes: &[u8]) -> Option<VolumeId> {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let digits =
+        std::str::from_utf8(bytes).ok().filter(|text| text.len() == 16 && text.as_bytes().iter().all(is_digit));
+    u64::from_str_radix(digits?, 16).ok().map(VolumeId)
 }
 
 fn decode_entry(name: &VolumeName, value: &[u8]) -> Result<Entry, InvalidRecord> {

@@ -8,10 +8,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsm_store::Result;
 use lsm_store::device::Wake;
+use lsm_store::id::VolumeId;
 use lsm_store::read::ReadData;
-pub use lsm_store::request::{BlockState, StatusExtent, Write, Zeroing};
+pub use lsm_store::request::{BlockState, ChangedExtent, StatusExtent, Write, Zeroing};
+use lsm_store::{Error, Result};
 
 /// A block device to serve. All methods may be called from many threads at once.
 pub trait Export: Send + Sync + 'static {
@@ -59,6 +60,18 @@ pub trait Reads: Send {
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake>;
 }
 
+/// Where an export differs from a snapshot, which stays until this is dropped.
+pub trait Changes: Send + Sync {
+    /// What differs in `[offset, offset + len)`, which ends at the larger size of the two at most: at least one extent, at most
+    /// `extents_max`, covering the range from its start and perhaps not to its end. Adjacent extents differ in `changed`.
+    /// What only one of the two has room for counts as changed. Reads no data; costs what the two do not share.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the end or for an empty range; `NotFound` if the export has been removed; `Io` and `Corrupt` if
+    /// it cannot be told.
+    fn extents(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<ChangedExtent>>;
+}
+
 /// The exports of a server, by name.
 pub trait Exports: Send + Sync + 'static {
     /// Names for LIST, sorted; only those the client may see.
@@ -66,4 +79,15 @@ pub trait Exports: Send + Sync + 'static {
 
     /// Opens an export; an unknown name and a forbidden one give the same error.
     fn open(&self, name: &str) -> Result<Arc<dyn Export>>;
+
+    /// The snapshots since which [`Exports::changes_since`] can tell what changed in an export, from the newest; none of an
+    /// unknown name.
+    fn snapshots(&self, _name: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What changed in an export since `snapshot`, one of [`Exports::snapshots`].
+    fn changes_since(&self, _name: &str, _snapshot: &str) -> Result<Arc<dyn Changes>> {
+        Err(Error::NoSuchVolume(VolumeId::default()))
+    }
 }

@@ -6,5 +6,7 @@ pub mod export;
 pub mod frontend;
 pub mod name;
 pub mod node;
+pub mod schedule;
+pub mod span;
 
 pub use {lsm_store, net};

@@ -2,13 +2,17 @@
 //!
 //! Invariants: the catalog in memory is what the store committed; a volume with clients is neither removed nor cut nor
 //! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
-//! volume that has one.
+//! volume that has one, or that is in the trash.
 
+mod changes;
+mod duties;
 mod error;
 mod import;
+mod schedule;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod trash;
 mod volume_export;
 
 use std::collections::HashMap;
@@ -16,15 +20,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::{Store, VolumeInfo, VolumeSpec};
+use lsm_store::store::{Record, Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{self, Catalog, Entry, Origin, State};
-use crate::export::{Export, Exports};
+use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::schedule::Schedule;
+pub use changes::VolumeChanges;
+pub use duties::Duties;
 pub use error::{NodeError, Result};
 pub use import::Import;
+pub use schedule::Rewound;
 pub use snapshot::NamedSnapshot;
+pub use trash::{Purge, TrashName, TrashedVolume};
 use volume_export::OpenCount;
 pub use volume_export::VolumeExport;
 
@@ -43,6 +52,8 @@ pub struct NamedVolume {
     pub snapshots: u64,
     /// What it was cloned from, if it was.
     pub origin: Option<NamedOrigin>,
+    /// How it is snapshot by itself, if it is.
+    pub schedule: Option<Schedule>,
 }
 
 /// What a clone was made from, by the names these have now.
@@ -80,6 +91,8 @@ pub struct Node {
     /// Held for writing over every commit that changes it, and over the check that nobody has the volume open.
     catalog: RwLock<Catalog>,
     open: Mutex<HashMap<VolumeId, Arc<OpenCount>>>,
+    /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
+    looked_at: Mutex<HashMap<VolumeId, u64>>,
 }
 
 impl Node {
@@ -89,7 +102,7 @@ impl Node {
     /// [`NodeError::Catalog`] if the catalog's records are not what this version wrote.
     pub fn open(store: Arc<Store>, read_only: bool) -> Result<Arc<Self>> {
         let catalog = Catalog::decode(&store.records())?;
-        let node = Self { store, catalog: RwLock::new(catalog), open: Mutex::default() };
+        let node = Self { store, catalog: RwLock::new(catalog), open: Mutex::default(), looked_at: Mutex::default() };
         if !read_only {
             node.drop_broken_imports()?;
         }
@@ -189,6 +202,7 @@ impl Node {
             connections: self.open_count(entry.id).count(),
             snapshots: catalog.snapshots(entry.id).count() as u64,
             origin: entry.origin.map(|origin| names.origin(origin)),
+            schedule: catalog.schedule(entry.id).cloned(),
         }
     }
 
@@ -213,7 +227,7 @@ impl Node {
         self.volume(name)
     }
 
-    /// Removes a volume and its content. Clones of it stay as they are.
+    /// Removes a volume and its content for good; [`Node::discard`] does not. Clones of it stay as they are.
     ///
     /// # Errors
     /// [`NodeError::InUse`] if a client has it, or a snapshot that would go too, open; [`NodeError::HasSnapshots`] if it
@@ -222,10 +236,10 @@ impl Node {
         let mut catalog = self.catalog.write();
         let entry = ready(&catalog, name)?;
         self.check_unused(&name.clone().into(), entry.id)?;
-        self.remove_snapshots_of(&mut catalog, name, entry.id, loss)?;
-        self.store.delete_volume(entry.id, vec![catalog::removal(name)])?;
+        self.check_snapshots_may_go(&catalog, name, entry.id, loss)?;
+        self.drop_snapshots(&mut catalog, entry.id)?;
+        self.delete_volume(&mut catalog, entry.id, catalog::removal(name))?;
         catalog.remove(name);
-        self.open.lock().remove(&entry.id);
         Ok(())
     }
 
@@ -239,6 +253,21 @@ impl Node {
         let id = readable(&catalog, name)?;
         let volume = self.store.volume(id)?;
         Ok(Arc::new(VolumeExport::new(volume, self.open_count(id))))
+    }
+
+    /// Removes a volume with all that is kept of it beside `record`, which it has in the catalog.
+    fn delete_volume(&self, catalog: &mut Catalog, id: VolumeId, record: Record) -> Result<()> {
+        let mut records = vec![record];
+        records.extend(catalog.schedule(id).map(|_| catalog::schedule_removal(id)));
+        self.store.delete_volume(id, records)?;
+        catalog.set_schedule(id, None);
+        self.looked_at.lock().remove(&id);
+        self.open.lock().remove(&id);
+        Ok(())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        u64::try_from(self.store.clock().wall().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn open_count(&self, id: VolumeId) -> Arc<OpenCount> {
@@ -328,6 +357,30 @@ impl Exports for Node {
         let name = ExportName::from_str(name).map_err(|_| nothing())?;
         match self.export(&name) {
             Ok(export) => Ok(export),
+            Err(NodeError::Store(error)) => Err(error),
+            Err(_) => Err(nothing()),
+        }
+    }
+
+    fn snapshots(&self, name: &str) -> Vec<String> {
+        let catalog = self.catalog.read();
+        let Ok(name) = ExportName::from_str(name) else { return Vec::new() };
+        let (Ok(volume), Ok(id)) = (ready(&catalog, name.volume()), readable(&catalog, &name)) else {
+            return Vec::new();
+        };
+        let is_before = |(_, snapshot): &(&VolumeName, VolumeId)| id == volume.id || *snapshot < id;
+        let mut snapshots: Vec<_> = catalog.snapshots(volume.id).filter(is_before).collect();
+        snapshots.sort_by_key(|(_, id)| std::cmp::Reverse(*id));
+        snapshots.into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn changes_since(&self, name: &str, snapshot: &str) -> lsm_store::Result<Arc<dyn Changes>> {
+        let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
+        let to = ExportName::from_str(name).map_err(|_| nothing())?;
+        let snapshot = VolumeName::from_str(snapshot).map_err(|_| nothing())?;
+        let from = SnapshotName { volume: to.volume().clone(), snapshot };
+        match self.changes(&from.into(), &to) {
+            Ok(changes) => Ok(Arc::new(changes)),
             Err(NodeError::Store(error)) => Err(error),
             Err(_) => Err(nothing()),
         }

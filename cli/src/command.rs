@@ -10,6 +10,7 @@ pub(crate) mod clone;
 pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod detach;
+pub(crate) mod diff;
 pub(crate) mod du;
 pub(crate) mod export;
 pub(crate) mod gc;
@@ -18,13 +19,17 @@ pub(crate) mod info;
 pub(crate) mod iostat;
 pub(crate) mod ls;
 pub(crate) mod resize;
+pub(crate) mod rewind;
 pub(crate) mod rm;
 pub(crate) mod serve;
+pub(crate) mod set;
 pub(crate) mod snap;
 pub(crate) mod status;
+pub(crate) mod trash;
 pub(crate) mod uri;
 
 use siltstone::name::{ExportName, InvalidName, SnapshotName, VolumeName};
+use siltstone::span::{InvalidSpan, Span};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -39,9 +44,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Info(info) => info.run(global),
         Command::Resize(resize) => resize.run(global),
         Command::Rm(rm) => rm.run(global),
+        Command::Trash(trash) => trash.run(global),
         Command::Snap(snap) => snap.run(global),
+        Command::Set(set) => set.run(global),
+        Command::Rewind(rewind) => rewind.run(global),
         Command::Clone(clone) => clone.run(global),
         Command::Children(children) => children.run(global),
+        Command::Diff(diff) => diff.run(global),
         Command::Du(du) => du.run(global),
         Command::Status(status) => status.run(global),
         Command::Capacity(capacity) => capacity.run(global),
@@ -71,6 +80,11 @@ fn snapshot_name(text: &str) -> Result<SnapshotName, InvalidName> {
 
 /// The name of a volume or snapshot on the command line.
 fn export_name(text: &str) -> Result<ExportName, InvalidName> {
+    text.parse()
+}
+
+/// A span of time on the command line.
+fn span(text: &str) -> Result<Span, InvalidSpan> {
     text.parse()
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use siltstone::control::Kind;
-use siltstone::node::Node;
+use siltstone::node::{Duties, Node};
 use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::store::codec::Codec;
 use siltstone::store::store::Store;
@@ -40,6 +40,7 @@ pub(crate) struct Daemon {
     handler: Arc<NodeHandler>,
     control: ControlServer,
     frontends: Frontends,
+    duties: Duties,
     endpoints: Vec<Endpoint>,
     warnings: Vec<String>,
 }
@@ -62,10 +63,11 @@ impl Daemon {
         let (endpoints, warnings) = listen(dir, options.listen, &frontends)?;
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let serving = Serving { started_ms, clock, counters: frontends.counters() };
+        let duties = Duties::start(Arc::clone(&node)).context("starting a thread")?;
         let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
         // Last, since commands take a daemon that answers for one that is ready.
         let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
-        Ok(Self { handler, control, frontends, endpoints, warnings })
+        Ok(Self { handler, control, frontends, duties, endpoints, warnings })
     }
 
     /// Where NBD clients reach it.
@@ -85,6 +87,7 @@ impl Daemon {
 
     /// Takes no more requests, ends the connections, and closes the store.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
+        drop(self.duties);
         self.control.stop();
         self.frontends.stop();
         for endpoint in &self.endpoints {

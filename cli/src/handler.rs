@@ -1,12 +1,15 @@
 //! Executes control requests on a node: in the daemon, and in a command that has opened a stopped store itself.
 
+mod changes;
 mod collect;
 mod describe;
 pub(crate) mod endpoint;
 mod export;
 mod import;
+mod schedule;
 mod snapshot;
 mod status;
+mod trash;
 mod usage;
 
 use std::collections::HashMap;
@@ -160,6 +163,10 @@ impl Handler for NodeHandler {
                 self.node.remove(&name(text)?, loss).map_err(failure)?;
                 Ok(Response::Done)
             }
+            Request::Discard { name, snapshots, keep_s } => self.discard(name, *snapshots, *keep_s),
+            Request::ListTrash => Ok(trash::answer(&self.node.trash())),
+            Request::Restore { name, id, to } => self.restore(name, *id, to.as_deref()),
+            Request::Purge(purge) => self.purge(purge),
             Request::Snapshot { names } => self.snapshot(names),
             Request::ListSnapshots { volume } => self.list_snapshots(volume.as_deref()),
             Request::RemoveSnapshot { name: text } => {
@@ -170,9 +177,12 @@ impl Handler for NodeHandler {
             Request::RollBack { name: text } => {
                 Ok(describe::answer(&self.node.roll_back(&name(text)?).map_err(failure)?))
             }
+            Request::Rewind(rewind) => self.rewind(rewind),
+            Request::Set(settings) => self.set(settings),
             Request::Clone { of, name } => self.clone_volume(of, name),
             Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),
+            Request::Changes { from, to, offset } => self.changes(from, to, *offset),
             Request::Uris { name } => self.uris(name),
             Request::Counters => self.counters(),
             Request::SetCapacity { capacity_bytes } => {
@@ -197,6 +207,7 @@ fn failure(error: NodeError) -> Failure {
     failure.message.push_str(match error {
         NodeError::WouldShrink { .. } => " (--allow-shrink permits it)",
         NodeError::InUse { .. } => ": disconnect or detach its clients first",
+        NodeError::SeveralInTrash { .. } => " (--id says which)",
         NodeError::HasSnapshots { .. } => ": remove them first, or use --snapshots",
         _ => "",
     });

@@ -7,7 +7,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed moment; never runs backwards.
     fn monotonic(&self) -> Duration;
 
-    /// Time since the Unix epoch. For people to read: nothing is ever decided by it.
+    /// Time since the Unix epoch. For people to read, and for the layer above, which keeps their retentions by it; the
+    /// store decides nothing by it.
     fn wall(&self) -> Duration;
 
     /// Blocks the calling thread for `duration`.

@@ -345,6 +345,12 @@ impl Store {
         self.inner.commit(&mut meta, edits)
     }
 
+    /// The clock it was opened with.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
     /// The volumes and snapshots, by id.
     #[must_use]
     pub fn volumes(&self) -> Vec<VolumeInfo> {

@@ -1,6 +1,7 @@
 //! What can go wrong with named volumes.
 
 use lsm_store::ErrorKind;
+use lsm_store::id::VolumeId;
 
 use crate::catalog::InvalidRecord;
 use crate::name::{ExportName, InvalidName, SnapshotName, VolumeName};
@@ -56,6 +57,28 @@ pub enum NodeError {
         /// The size asked for.
         to_bytes: u64,
     },
+    /// Nothing of this name is in the trash.
+    #[error("no volume in the trash was named {0}")]
+    NotInTrash(VolumeName),
+    /// The name does not say which volume in the trash is meant.
+    #[error("{} volumes in the trash were named {name}: those with the ids {}", .ids.len(), list(.ids))]
+    SeveralInTrash {
+        /// Their name.
+        name: VolumeName,
+        /// Their ids.
+        ids: Vec<VolumeId>,
+    },
+    /// The volume has no snapshot from the time asked for, nor from before.
+    #[error("volume {0} has no snapshot from that time or before")]
+    NoneSoOld(VolumeName),
+    /// The two have no common past, so nothing can be said of changes between them.
+    #[error("{from} and {to} share no past: neither is a snapshot or clone of the other, nor both of a third")]
+    Unrelated {
+        /// The earlier one.
+        from: ExportName,
+        /// The later one.
+        to: ExportName,
+    },
     /// The catalog's records are not what was written.
     #[error("the catalog is damaged")]
     Catalog(#[from] InvalidRecord),
@@ -72,14 +95,20 @@ impl NodeError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) => ErrorKind::NotFound,
+            Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) | Self::NotInTrash(_) | Self::NoneSoOld(_) => {
+                ErrorKind::NotFound
+            }
             Self::NameTaken(_) | Self::SnapshotNameTaken(_) => ErrorKind::Exists,
-            Self::InvalidName(_) | Self::NamedTwice(_) => ErrorKind::Invalid,
-            Self::WouldShrink { .. } | Self::HasSnapshots { .. } => ErrorKind::Invalid,
+            Self::InvalidName(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => ErrorKind::Invalid,
+            Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,
             Self::Importing(_) | Self::InUse { .. } => ErrorKind::Busy,
             Self::Catalog(InvalidRecord::Version(_)) => ErrorKind::Unsupported,
             Self::Catalog(_) => ErrorKind::Corrupt,
             Self::Store(error) => error.kind(),
         }
     }
+}
+
+fn list(ids: &[VolumeId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -116,26 +116,38 @@ impl Node {
         self.drop_snapshot(&mut catalog, volume, &name.snapshot, id)
     }
 
-    /// Removes the snapshots of a volume that is about to go, all or none unless the store fails.
-    pub(super) fn remove_snapshots_of(
+    /// That a volume may go as far as its snapshots are concerned: they may go too, and nobody has one open.
+    pub(super) fn check_snapshots_may_go(
         &self,
-        catalog: &mut Catalog,
+        catalog: &Catalog,
         name: &VolumeName,
         volume: VolumeId,
         loss: SnapshotLoss,
     ) -> Result<()> {
-        let snapshots: Vec<_> = catalog.snapshots(volume).map(|(snapshot, id)| (snapshot.clone(), id)).collect();
-        if !snapshots.is_empty() && loss == SnapshotLoss::Refused {
-            return Err(NodeError::HasSnapshots { name: name.clone(), count: snapshots.len() as u64 });
+        let count = catalog.snapshots(volume).count() as u64;
+        if count > 0 && loss == SnapshotLoss::Refused {
+            return Err(NodeError::HasSnapshots { name: name.clone(), count });
         }
-        for (snapshot, id) in &snapshots {
+        for (snapshot, id) in catalog.snapshots(volume) {
             let name = SnapshotName { volume: name.clone(), snapshot: snapshot.clone() };
-            self.check_unused(&name.into(), *id)?;
+            self.check_unused(&name.into(), id)?;
         }
+        Ok(())
+    }
+
+    /// Removes all snapshots of a volume.
+    pub(super) fn drop_snapshots(&self, catalog: &mut Catalog, volume: VolumeId) -> Result<()> {
+        let snapshots: Vec<_> = catalog.snapshots(volume).map(|(snapshot, id)| (snapshot.clone(), id)).collect();
         snapshots.iter().try_for_each(|(snapshot, id)| self.drop_snapshot(catalog, volume, snapshot, *id))
     }
 
-    fn drop_snapshot(&self, catalog: &mut Catalog, volume: VolumeId, name: &VolumeName, id: VolumeId) -> Result<()> {
+    pub(super) fn drop_snapshot(
+        &self,
+        catalog: &mut Catalog,
+        volume: VolumeId,
+        name: &VolumeName,
+        id: VolumeId,
+    ) -> Result<()> {
         self.store.delete_volume(id, vec![catalog::snapshot_removal(volume, name)])?;
         catalog.remove_snapshot(volume, name);
         self.open.lock().remove(&id);

@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lsm_store::ErrorKind;
-use lsm_store::clock::SystemClock;
+use lsm_store::clock::{Clock, SystemClock};
 use lsm_store::codec::Codec;
 use lsm_store::device::AccessMode;
 use lsm_store::device::directory::DirectoryDevice;
@@ -11,6 +13,8 @@ use lsm_store::rng::SystemRng;
 use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings};
 
 use super::*;
+use crate::schedule::Schedule;
+use crate::span::Span;
 
 /// A store in a directory of its own, which goes at the end.
 struct Scratch(PathBuf);
@@ -29,6 +33,15 @@ impl Scratch {
         Environment { device: Arc::new(device), clock: Arc::new(SystemClock::new()), rng: Arc::new(SystemRng) }
     }
 
+    /// A node whose calendar the test sets.
+    fn node_at(&self, calendar: &Arc<Calendar>) -> Arc<Node> {
+        let environment = self.environment(AccessMode::ReadWrite);
+        let environment = Environment { clock: Arc::clone(calendar) as Arc<dyn Clock>, ..environment };
+        let budget = Budget::new(128 << 20).unwrap();
+        let options = Options { budget, background: BackgroundMode::Threads, read_only: false };
+        Node::open(Store::open(environment, options).unwrap(), false).unwrap()
+    }
+
     fn node(&self, read_only: bool) -> Result<Arc<Node>> {
         let budget = Budget::new(128 << 20).unwrap();
         let options = Options { budget, background: BackgroundMode::Threads, read_only };
@@ -40,6 +53,36 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The machine's clock, with a date of its own.
+struct Calendar {
+    system: SystemClock,
+    wall_ms: AtomicU64,
+}
+
+impl Calendar {
+    fn new(wall_ms: u64) -> Arc<Self> {
+        Arc::new(Self { system: SystemClock::new(), wall_ms: wall_ms.into() })
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.wall_ms.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Calendar {
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic()
+    }
+
+    fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_ms.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.system.sleep(duration);
     }
 }
 
@@ -144,6 +187,81 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     let message = |text: &str| Exports::open(&*node, text).err().unwrap().to_string();
     assert_eq!(message("nothing"), message("../../etc"));
     assert_eq!(message("nothing"), message("half"));
+}
+
+/// What `VolumeChanges` says of a range, as (offset, length) of what changed.
+fn changed(node: &Node, from: &str, to: &str, extents_max: usize) -> Vec<(u64, u64)> {
+    let changes = node.changes(&export_name(from), &export_name(to)).unwrap();
+    let end = changes.from().1.max(changes.to().1);
+    let (mut at, mut found) = (0, Vec::new());
+    while at < end {
+        let extents = changes.extents(at, end - at, extents_max).unwrap();
+        assert!(!extents.is_empty() && extents.len() <= extents_max);
+        for extent in extents {
+            found.extend(extent.changed.then_some((at, extent.len)));
+            at += extent.len;
+        }
+    }
+    assert_eq!(at, end);
+    found
+}
+
+#[test]
+fn changes_are_told_of_what_shares_a_past() {
+    let scratch = Scratch::new("changes");
+    let node = scratch.node(false).unwrap();
+    node.create(&name("demo"), SPEC).unwrap();
+    fill(&node, "demo", 1);
+    node.snapshot(&[snapshot_name("demo@s")]).unwrap();
+    node.clone_volume(&export_name("demo@s"), &name("copy")).unwrap();
+    assert_eq!(changed(&node, "demo@s", "demo", 9), []);
+    let export = node.export(&export_name("demo")).unwrap();
+    for offset in [4096, 65536] {
+        export.write(&[Write { offset, data: &[2; 4096] }]).unwrap();
+    }
+    let both = [(4096, 4096), (65536, 4096)];
+    for (from, to) in [("demo@s", "demo"), ("demo", "demo@s"), ("copy", "demo")] {
+        for extents_max in [1, 2, 3, 9] {
+            assert_eq!(changed(&node, from, to, extents_max), both, "{from} to {to}");
+        }
+    }
+    assert_eq!(kind(node.remove(&name("demo"), SnapshotLoss::Allowed)), ErrorKind::Busy);
+    drop(export);
+
+    // What only one of them has room for, also where the map has nothing of it any more.
+    node.resize(&name("demo"), 2 << 20, Shrink::Refused).unwrap();
+    node.store().close().unwrap();
+    drop(node);
+    let node = scratch.node(false).unwrap();
+    for (from, to) in [("demo@s", "demo"), ("demo", "demo@s")] {
+        for extents_max in [1, 4, 9] {
+            let grown = [both[0], both[1], (1 << 20, 1 << 20)];
+            assert_eq!(changed(&node, from, to, extents_max), grown, "{from} to {to}");
+        }
+    }
+    let changes = node.changes(&export_name("demo@s"), &export_name("demo")).unwrap();
+    assert_eq!(changes.extents(2 << 20, 1, 1).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(changes.extents(u64::MAX, 2, 1).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    drop(changes);
+    node.snapshot(&[snapshot_name("demo@a")]).unwrap();
+    let snapshots = |of: &str| Exports::snapshots(&*node, of);
+    assert_eq!((snapshots("demo"), snapshots("demo@a")), (vec!["a".to_owned(), "s".to_owned()], vec!["s".to_owned()]));
+    assert!(["demo@s", "copy", "demo@t", "nobody", "?"].iter().all(|of| snapshots(of).is_empty()));
+    let changes = node.changes_since("demo", "s").unwrap();
+    assert_eq!(changes.extents(0, 8192, 9).unwrap().len(), 2);
+    assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
+    drop(changes);
+    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot).is_err()));
+    node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap();
+    assert_eq!(changed(&node, "demo@s", "demo", 9), [(4096, (1 << 20) - 4096)]);
+
+    node.create(&name("stranger"), SPEC).unwrap();
+    assert!(matches!(
+        node.changes(&export_name("demo"), &export_name("stranger")).err(),
+        Some(NodeError::Unrelated { .. })
+    ));
+    assert_eq!(kind(node.changes(&export_name("demo@t"), &export_name("demo")).map(drop)), ErrorKind::NotFound);
 }
 
 /// Fills the beginning of a volume.
@@ -264,4 +382,191 @@ fn a_clone_knows_its_origin_by_id() {
         node.volume(&name("of-now")).unwrap().origin.unwrap().ids,
         Origin { volume: demo.info.id, snapshot: None }
     );
+}
+
+/// The names in the trash.
+fn in_trash(node: &Node) -> Vec<String> {
+    node.trash().iter().map(|volume| volume.trashed.name.to_string()).collect()
+}
+
+#[test]
+fn what_is_in_the_trash_comes_back_until_its_time_is_over() {
+    const DAY: u64 = 86_400;
+    let scratch = Scratch::new("trash");
+    let calendar = Calendar::new(1_800_000_000_000);
+    let node = scratch.node_at(&calendar);
+    let keep = |days| Span::from_seconds(days * DAY).unwrap();
+    for (volume, byte) in [("a", 1), ("b", 2)] {
+        node.create(&name(volume), SPEC).unwrap();
+        fill(&node, volume, byte);
+        node.snapshot(&[format!("{volume}@s").parse().unwrap()]).unwrap();
+    }
+    let client = node.export(&export_name("a@s")).unwrap();
+    assert_eq!(kind(node.discard(&name("a"), SnapshotLoss::Refused, keep(1))), ErrorKind::Invalid);
+    assert_eq!(kind(node.discard(&name("a"), SnapshotLoss::Allowed, keep(1))), ErrorKind::Busy);
+    drop(client);
+    let a = node.discard(&name("a"), SnapshotLoss::Allowed, keep(1)).unwrap();
+    assert_eq!((a.snapshots, a.trashed.expires_ms - a.trashed.removed_ms), (1, DAY * 1000));
+    calendar.advance(1);
+    node.discard(&name("b"), SnapshotLoss::Allowed, keep(2)).unwrap();
+    assert_eq!((in_trash(&node), node.names()), (vec!["a".into(), "b".into()], vec![]));
+    calendar.advance(DAY - 2);
+    node.tend().unwrap();
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!(in_trash(&node), ["a", "b"]);
+    calendar.advance(1);
+    node.tend().unwrap();
+    assert_eq!(in_trash(&node), ["b"]);
+    assert_eq!(node.store().volumes().len(), 2, "with its snapshot");
+    let named = |text: &str, id| TrashName { name: name(text), id };
+    assert_eq!(kind(node.restore(&named("a", None), None)), ErrorKind::NotFound);
+    node.create(&name("b"), SPEC).unwrap();
+    assert_eq!(kind(node.restore(&named("b", None), None)), ErrorKind::Exists);
+    node.discard(&name("b"), SnapshotLoss::Refused, keep(1)).unwrap();
+    let several = node.restore(&named("b", None), None).unwrap_err();
+    let NodeError::SeveralInTrash { ids, .. } = several else { panic!("{several}") };
+    assert_eq!(kind(node.restore(&named("b", Some(a.info.id)), None)), ErrorKind::NotFound);
+    assert_eq!(kind(node.restore(&named("a", Some(ids[0])), None)), ErrorKind::NotFound);
+    assert_eq!(node.restore(&named("b", Some(ids[0])), Some(&name("back"))).unwrap().snapshots, 1);
+    assert_eq!((first_byte(&node, "back"), first_byte(&node, "back@s")), (2, 2));
+    node.purge(&Purge::All).unwrap();
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!((node.trash().len(), node.names()), (0, vec!["back".to_owned(), "back@s".to_owned()]));
+    assert_eq!(node.store().volumes().len(), 2);
+}
+
+/// A crash between the removal of a snapshot and that of its volume leaves the rest in the trash.
+#[test]
+fn a_purge_that_was_cut_short_goes_on() {
+    let scratch = Scratch::new("purge");
+    let node = scratch.node(false).unwrap();
+    let id = node.create(&name("demo"), SPEC).unwrap().info.id;
+    for snapshot in ["demo@a", "demo@b"] {
+        node.snapshot(&[snapshot_name(snapshot)]).unwrap();
+    }
+    node.discard(&name("demo"), SnapshotLoss::Allowed, Span::from_seconds(9).unwrap()).unwrap();
+    let gone = node.catalog.read().snapshot(id, &name("a")).unwrap();
+    node.drop_snapshot(&mut node.catalog.write(), id, &name("a"), gone).unwrap();
+    drop(node);
+
+    let node = scratch.node(false).unwrap();
+    assert_eq!(node.trash()[0].snapshots, 1);
+    let demo = TrashName { name: name("demo"), id: Some(id) };
+    assert_eq!(node.purge(&Purge::One(demo)).unwrap()[0].snapshots, 1);
+    assert!(node.store().volumes().is_empty());
+}
+
+#[test]
+fn the_thread_of_duties_tends_the_node() {
+    let scratch = Scratch::new("duties");
+    let calendar = Calendar::new(1_800_000_000_000);
+    let node = scratch.node_at(&calendar);
+    node.create(&name("demo"), SPEC).unwrap();
+    node.discard(&name("demo"), SnapshotLoss::Refused, Span::from_seconds(60).unwrap()).unwrap();
+    calendar.advance(60);
+    let duties = Duties::start(Arc::clone(&node)).unwrap();
+    while !node.trash().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(duties);
+    assert_eq!(Arc::strong_count(&node), 1);
+}
+
+/// Makes a node tend for so many seconds, second by second, with a write to `demo` each second if `writing`.
+fn tend_for(node: &Node, calendar: &Calendar, seconds: u64, writing: bool) {
+    for second in 0..seconds {
+        calendar.advance(1);
+        if writing {
+            fill(node, "demo", second as u8);
+        }
+        node.tend().unwrap();
+    }
+}
+
+/// The names of the snapshots of `demo`, without it.
+fn snapshot_names(node: &Node) -> Vec<String> {
+    node.snapshots(&name("demo")).unwrap().iter().map(|one| one.name.snapshot.to_string()).collect()
+}
+
+#[test]
+fn schedules_are_followed_also_after_a_restart() {
+    let scratch = Scratch::new("schedules");
+    // 2026-11-26 07:15:00.
+    let calendar = Calendar::new(1_795_677_300_000);
+    let node = scratch.node_at(&calendar);
+    node.create(&name("demo"), SPEC).unwrap();
+    node.snapshot(&[snapshot_name("demo@mine")]).unwrap();
+    let schedule = Schedule::parse("10s", "10s:30s,1m:3m").unwrap();
+    assert_eq!(node.set_schedule(&name("demo"), Some(schedule.clone())).unwrap().schedule, Some(schedule.clone()));
+    tend_for(&node, &calendar, 25, true);
+    let first = ["mine", "auto-20261126t071501z", "auto-20261126t071510z", "auto-20261126t071520z"];
+    assert_eq!(snapshot_names(&node), first);
+    drop(node);
+
+    let node = scratch.node_at(&calendar);
+    assert_eq!(node.volume(&name("demo")).unwrap().schedule, Some(schedule));
+    tend_for(&node, &calendar, 4, true);
+    assert_eq!(snapshot_names(&node), first, "this step has its own");
+    tend_for(&node, &calendar, 271, true);
+    let times = ["071700", "071800", "071900", "071930", "071940", "071950", "072000"];
+    let thinned = times.map(|time| format!("auto-20261126t{time}z"));
+    assert_eq!(snapshot_names(&node), [&["mine".to_owned()], &thinned[..]].concat());
+
+    // Nothing is written: nothing is made, and what is too old goes.
+    tend_for(&node, &calendar, 600, false);
+    assert_eq!(snapshot_names(&node), ["mine", "auto-20261126t072000z"]);
+    let client = node.export(&export_name("demo@auto-20261126t072000z")).unwrap();
+    tend_for(&node, &calendar, 70, true);
+    assert!(snapshot_names(&node).contains(&"auto-20261126t072000z".to_owned()), "somebody reads it");
+    drop(client);
+    tend_for(&node, &calendar, 10, true);
+    assert!(!snapshot_names(&node).contains(&"auto-20261126t072000z".to_owned()));
+
+    // A volume in the trash keeps its schedule, and one that is removed leaves none.
+    let before = snapshot_names(&node);
+    node.discard(&name("demo"), SnapshotLoss::Allowed, Span::from_seconds(9999).unwrap()).unwrap();
+    calendar.advance(60);
+    node.tend().unwrap();
+    node.restore(&TrashName { name: name("demo"), id: None }, None).unwrap();
+    assert_eq!(snapshot_names(&node), before);
+    assert!(node.volume(&name("demo")).unwrap().schedule.is_some());
+    node.set_schedule(&name("demo"), None).unwrap();
+    tend_for(&node, &calendar, 60, true);
+    assert_eq!(snapshot_names(&node), before, "no schedule, no change");
+    node.set_schedule(&name("demo"), Some(Schedule::parse("1h", "1h:1d").unwrap())).unwrap();
+    node.remove(&name("demo"), SnapshotLoss::Allowed).unwrap();
+    assert_eq!(node.store().records(), []);
+}
+
+#[test]
+fn a_volume_goes_back_to_a_time() {
+    let scratch = Scratch::new("rewind");
+    let calendar = Calendar::new(1_795_677_300_000);
+    let node = scratch.node_at(&calendar);
+    let start_ms = node.wall_ms();
+    node.create(&name("demo"), SPEC).unwrap();
+    for byte in [1, 2, 3] {
+        fill(&node, "demo", byte);
+        node.snapshot(&[format!("demo@s{byte}").parse().unwrap()]).unwrap();
+        calendar.advance(10);
+    }
+    fill(&node, "demo", 4);
+    assert_eq!(kind(node.rewind(&name("demo"), start_ms - 1)), ErrorKind::NotFound);
+    let client = node.export(&export_name("demo")).unwrap();
+    assert_eq!(kind(node.rewind(&name("demo"), start_ms)), ErrorKind::Busy);
+    let copy = node.clone_from_time(&name("demo"), start_ms + 9_999, &name("copy")).unwrap();
+    assert_eq!((copy.to.to_string(), first_byte(&node, "copy")), ("demo@s1".into(), 1));
+    drop(client);
+    assert_eq!(node.snapshots(&name("demo")).unwrap().len(), 3, "a refused rewind leaves no snapshot");
+    for (at, to, byte) in [(10_000, "demo@s2", 2), (25_000, "demo@s3", 3)] {
+        let rewound = node.rewind(&name("demo"), start_ms + at).unwrap();
+        assert_eq!((rewound.to.to_string(), first_byte(&node, "demo")), (to.into(), byte));
+    }
+    let before = ["rewind-20261126t071530z", "rewind-20261126t071530z-2"];
+    assert_eq!(snapshot_names(&node)[3..], before);
+    assert_eq!(before.map(|snapshot| first_byte(&node, &format!("demo@{snapshot}"))), [4, 2]);
 }

@@ -33,6 +33,10 @@ impl VolumeExport {
         open.0.fetch_add(1, Ordering::AcqRel);
         Self { volume, open }
     }
+
+    pub(super) fn volume(&self) -> &Volume {
+        &self.volume
+    }
 }
 
 impl Drop for VolumeExport {

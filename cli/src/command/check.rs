@@ -86,7 +86,8 @@ fn document(dir: &DataDir, report: &CheckReport) -> Document {
 fn names(dir: &DataDir) -> HashMap<VolumeId, String> {
     let opened = dir.open_store(Access::Read, 128 << 20, None);
     let catalog = opened.ok().and_then(|store| Catalog::decode(&store.records()).ok()).unwrap_or_default();
-    catalog.exports().map(|(name, id)| (id, name.to_string())).collect()
+    let trash = catalog.trash().map(|(id, trashed)| (id, format!("{} in the trash", trashed.name)));
+    catalog.exports().map(|(name, id)| (id, name.to_string())).chain(trash).collect()
 }
 
 fn text(document: &Document) -> String {

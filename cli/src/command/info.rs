@@ -1,6 +1,8 @@
 //! `silt info`
 
-use siltstone::control::{OriginDescription, Request, Response, SnapshotDescription, VolumeDescription};
+use siltstone::control::{
+    OriginDescription, Request, Response, ScheduleDescription, SnapshotDescription, VolumeDescription,
+};
 use siltstone::name::ExportName;
 
 use crate::args::Global;
@@ -45,6 +47,8 @@ fn text(volume: &VolumeDescription) -> String {
         ("clients", volume.connections.to_string()),
         ("snapshots", volume.snapshots.to_string()),
     ];
+    let schedule = |schedule: &ScheduleDescription| format!("every {}, kept {}", schedule.every, schedule.keep);
+    rows.extend(volume.schedule.as_ref().map(|described| ("schedule", schedule(described))));
     rows.extend(volume.origin.as_ref().map(|origin| ("clone of", origin_text(origin))));
     fields(&rows)
 }

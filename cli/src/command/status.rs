@@ -37,6 +37,7 @@ fn text(status: &NodeStatus) -> String {
         ("store", health),
         ("volumes", format!("{}, {} together", status.volumes, size::human(status.size_bytes))),
         ("snapshots", status.snapshots.to_string()),
+        ("trash", format!("{}, {} together", status.trash, size::human(status.trash_size_bytes))),
         ("clients", status.connections.to_string()),
     ];
     rows.extend(status.endpoints.iter().map(|endpoint| ("nbd", endpoint.clone())));

@@ -1,8 +1,9 @@
 //! Volumes and snapshots as answers show them.
 
 use siltstone::catalog::State;
-use siltstone::control::{OriginDescription, Response, SnapshotDescription, VolumeDescription};
+use siltstone::control::{OriginDescription, Response, ScheduleDescription, SnapshotDescription, VolumeDescription};
 use siltstone::node::{NamedOrigin, NamedSnapshot, NamedVolume};
+use siltstone::schedule::{Schedule, rules_text};
 
 use crate::output::rfc3339;
 
@@ -21,7 +22,12 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
         .into(),
         snapshots: volume.snapshots,
         origin: volume.origin.as_ref().map(origin),
+        schedule: volume.schedule.as_ref().map(schedule),
     }
+}
+
+fn schedule(schedule: &Schedule) -> ScheduleDescription {
+    ScheduleDescription { every: schedule.every().to_string(), keep: rules_text(schedule.keep()) }
 }
 
 fn origin(origin: &NamedOrigin) -> OriginDescription {

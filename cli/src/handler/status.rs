@@ -13,6 +13,7 @@ impl NodeHandler {
     pub(super) fn status(&self) -> Response {
         let volumes = self.node.volumes();
         let snapshots = self.node.all_snapshots();
+        let trash = self.node.trash();
         let connections = volumes.iter().map(|volume| volume.connections);
         let connections = connections.chain(snapshots.iter().map(|snapshot| snapshot.connections)).sum();
         Response::Status(Box::new(NodeStatus {
@@ -25,6 +26,8 @@ impl NodeHandler {
             volumes: volumes.len() as u64,
             snapshots: snapshots.len() as u64,
             size_bytes: volumes.iter().map(|volume| volume.info.size_bytes).sum(),
+            trash: trash.len() as u64,
+            trash_size_bytes: trash.iter().map(|volume| volume.info.size_bytes).sum(),
             connections,
             store: self.store_status(),
         }))

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod attach;
+mod changes;
 mod check;
 mod control_socket;
 mod daemon;
 mod images;
 mod load;
+mod schedule;
 mod scratch;
 mod silt;
 mod snapshots;
+mod trash;
 mod volumes;

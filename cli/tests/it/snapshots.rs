@@ -14,16 +14,16 @@ use crate::load::random_bytes;
 use crate::scratch::Scratch;
 use crate::silt::Silt;
 
-const BLOCK_BYTES: usize = 4096;
+pub(crate) const BLOCK_BYTES: usize = 4096;
 /// A volume's size: more than a flush job's worth of blocks, and not a whole number of them.
-const VOLUME_BYTES: usize = (3 << 20) + 777;
+pub(crate) const VOLUME_BYTES: usize = (3 << 20) + 777;
 
-fn uri(silt: &Silt, name: &str) -> NbdUri {
+pub(crate) fn uri(silt: &Silt, name: &str) -> NbdUri {
     silt.json(&["uri", name])["uris"][0].as_str().unwrap().parse().unwrap()
 }
 
 #[track_caller]
-fn connect(silt: &Silt, name: &str) -> Client {
+pub(crate) fn connect(silt: &Silt, name: &str) -> Client {
     Client::connect(&uri(silt, name), ClientOptions::default()).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn is_running(silt: &Silt) -> bool {
 }
 
 /// Makes a volume of random content and returns that.
-fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
+pub(crate) fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
     let content = random_bytes(seed, VOLUME_BYTES);
     silt.run_with_input(&["import", "-", name], &content).expect(0);
     content
@@ -40,7 +40,7 @@ fn make(silt: &Silt, name: &str, seed: u64) -> Vec<u8> {
 
 /// Changes a volume by NBD: a few blocks, a part of one, and a hole. If no daemon runs, one is started for it.
 #[track_caller]
-fn change(silt: &Silt, name: &str, content: &mut [u8], seed: u64) {
+pub(crate) fn change(silt: &Silt, name: &str, content: &mut [u8], seed: u64) {
     let daemon = (!is_running(silt)).then(|| Daemon::start(silt, &[]));
     let client = connect(silt, name);
     let new = random_bytes(seed, 10 * BLOCK_BYTES);
@@ -64,7 +64,7 @@ fn change(silt: &Silt, name: &str, content: &mut [u8], seed: u64) {
 
 /// That volume or snapshot `name` holds `content`, by `silt export` and, if a daemon runs, by NBD.
 #[track_caller]
-fn assert_holds(silt: &Silt, name: &str, content: &[u8]) {
+pub(crate) fn assert_holds(silt: &Silt, name: &str, content: &[u8]) {
     assert!(silt.run(&["export", name, "-"]).expect(0).stdout == content, "{name} was exported");
     if is_running(silt) {
         let client = connect(silt, name);
@@ -73,7 +73,7 @@ fn assert_holds(silt: &Silt, name: &str, content: &[u8]) {
     }
 }
 
-fn names(list: &Value) -> Vec<&str> {
+pub(crate) fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
 }
 
@@ -138,7 +138,7 @@ fn live(silt: &Silt) {
     for (name, content) in [("copy", &copy), ("copy@own", &copy), ("now", &now)] {
         assert_holds(silt, name, content);
     }
-    silt.run(&["rm", "copy", "now", "--snapshots"]).expect(0);
+    silt.run(&["rm", "copy", "now", "--snapshots", "--now"]).expect(0);
     assert_eq!(silt.json(&["ls"]), json!({ "volumes": [] }));
     assert_eq!(silt.json(&["snap", "ls"]), json!({ "snapshots": [] }));
 }
@@ -281,7 +281,7 @@ fn clones_outlive_what_they_were_made_from() {
             if seed % 20 == 0 && name != "c" {
                 silt.run(&["snap", "rm", &format!("{name}@s")]).expect(0);
             }
-            silt.run(&["rm", name, "--snapshots"]).expect(0);
+            silt.run(&["rm", name, "--snapshots", "--now"]).expect(0);
             left.retain(|(one, _)| one != name && *one != format!("{name}@s"));
             for (name, content) in &left {
                 assert_holds(&silt, name, content);

@@ -150,7 +150,7 @@ fn looking_at_a_stopped_store_changes_nothing() {
     silt.run_with_input(&["import", "-", "demo"], &[7; 300_000]).expect(0);
     silt.run(&["snap", "create", "demo@s"]).expect(0);
     let before = snapshot(&silt);
-    for verb in [&["ls"][..], &["status"], &["du"], &["snap", "ls"]] {
+    for verb in [&["ls"][..], &["status"], &["du"], &["snap", "ls"], &["trash", "ls"]] {
         silt.run(verb).expect(0);
     }
     for name in ["demo", "demo@s"] {
@@ -256,14 +256,14 @@ fn space_of_removed_volumes_comes_back_while_the_daemon_runs_and_when_it_does_no
         silt.run_with_input(&["import", "-", "kept"], &content[..512 << 10]).expect(0);
         silt.run_with_input(&["import", "-", "gone"], &content[512 << 10..]).expect(0);
         let daemon = serve.then(|| Daemon::start(&silt, &[]));
-        silt.run(&["rm", "gone"]).expect(0);
+        silt.run(&["rm", "--now", "gone"]).expect(0);
         let plan = silt.json(&["gc", "--now", "--dry-run"]);
         assert_eq!((&plan["segments"], number("segment_count")), (&json!(1), 2), "{plan}");
         assert_eq!(silt.json(&["gc", "--now"]), plan);
         assert_eq!(number("segment_count"), 1);
         assert!(silt.run(&["gc"]).expect(0).text().contains("nothing"));
         assert!(silt.run(&["export", "kept", "-"]).expect(0).stdout == content[..512 << 10]);
-        silt.run(&["rm", "kept"]).expect(0);
+        silt.run(&["rm", "--now", "kept"]).expect(0);
         assert!(silt.run(&["gc"]).expect(0).text().contains("1 segments"));
         daemon.into_iter().for_each(|daemon| drop(daemon.stop().expect(0)));
         assert_eq!(silt.json(&["check"])["damaged"], false);
@@ -294,7 +294,7 @@ fn every_command_prints_json() {
     let file = scratch.join("disk.img");
     let file = file.to_str().unwrap();
     fs::write(file, vec![7; 300_000]).unwrap();
-    let both: [&[&str]; 12] = [
+    let both: [&[&str]; 16] = [
         &["snap", "create", "other@a"],
         &["ls"],
         &["info", "other"],
@@ -304,6 +304,10 @@ fn every_command_prints_json() {
         &["uri", "other@a"],
         &["snap", "ls"],
         &["children", "other"],
+        &["trash", "ls"],
+        &["set", "other", "snap-every=1h", "keep=1h:1d"],
+        &["rewind", "other", "--to", "2100-01-01T00:00:00Z"],
+        &["diff", "other@a", "other"],
         &["snap", "rename", "other@a", "b"],
         &["snap", "rollback", "other@b"],
         &["snap", "rm", "other@b"],

@@ -20,7 +20,7 @@ pub enum Request {
     Create(CreateVolume),
     /// Changes a volume's size. Answer: `Volume`.
     Resize(ResizeVolume),
-    /// Removes a volume and its content. Answer: `Done`.
+    /// Removes a volume and its content for good. Answer: `Done`.
     Remove {
         /// The volume.
         name: String,
@@ -28,6 +28,31 @@ pub enum Request {
         #[serde(default)]
         snapshots: bool,
     },
+    /// Moves a volume and its snapshots to the trash. Answer: `Trash`, with this one.
+    Discard {
+        /// The volume.
+        name: String,
+        /// Its snapshots may go too; without this a volume with snapshots stays.
+        #[serde(default)]
+        snapshots: bool,
+        /// How long it is kept, in seconds.
+        keep_s: u64,
+    },
+    /// The volumes in the trash. Answer: `Trash`, from the one removed first.
+    ListTrash,
+    /// Takes a volume and its snapshots out of the trash. Answer: `Volume`.
+    Restore {
+        /// The name it had.
+        name: String,
+        /// Its id; needed if several in the trash had this name.
+        #[serde(default)]
+        id: Option<u64>,
+        /// Its new name; the one it had if absent.
+        #[serde(default)]
+        to: Option<String>,
+    },
+    /// Removes volumes in the trash for good. Answer: `Trash`, with what they were.
+    Purge(Purge),
     /// Freezes what volumes hold, all at the same moment. Answer: `Snapshots`, in the order of the names.
     Snapshot {
         /// The snapshots to make, as `VOLUME@NAME`; each of another volume.
@@ -56,6 +81,11 @@ pub enum Request {
         /// The snapshot, as `VOLUME@NAME`.
         name: String,
     },
+    /// Puts a volume back to its newest snapshot from a time or before, after a snapshot of what it holds now; or makes a
+    /// clone of that snapshot. Answer: `Rewound`.
+    Rewind(Rewind),
+    /// Changes how a volume is snapshot by itself. Answer: `Volume`.
+    Set(SetVolume),
     /// Makes a volume that holds what another volume or a snapshot holds. Answer: `Volume`.
     Clone {
         /// The volume, or the snapshot as `VOLUME@NAME`.
@@ -73,6 +103,16 @@ pub enum Request {
         /// The volumes, and snapshots as `VOLUME@NAME`, to report; all if empty.
         #[serde(default)]
         names: Vec<String>,
+    },
+    /// Where `to` differs from `from`, from an offset on. Answer: `Changes`, one page of it.
+    Changes {
+        /// The earlier one: a volume, or a snapshot as `VOLUME@NAME`.
+        from: String,
+        /// The later one, of the same family.
+        to: String,
+        /// Where to begin: 0, then `next_offset` of the answer before.
+        #[serde(default)]
+        offset: u64,
     },
     /// Where a volume or snapshot can be reached by NBD. Answer: `Uris`.
     Uris {
@@ -106,6 +146,52 @@ impl Request {
     pub fn uploads(&self) -> bool {
         matches!(self, Self::Import(_))
     }
+}
+
+/// A time for a volume to go back to: exactly one of `ago_s` and `at` is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rewind {
+    /// The volume.
+    pub name: String,
+    /// Seconds before now.
+    #[serde(default)]
+    pub ago_s: Option<u64>,
+    /// The time, RFC 3339.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// The clone to make; the volume itself goes back if absent.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// Settings of a volume; what is absent stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SetVolume {
+    /// The volume.
+    pub name: String,
+    /// How often it is snapshot: a span like `10s`, or `off`.
+    #[serde(default)]
+    pub snap_every: Option<String>,
+    /// Which of these snapshots stay: rules `STEP:REACH`, joined by commas.
+    #[serde(default)]
+    pub keep: Option<String>,
+}
+
+/// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Purge {
+    /// The one that had this name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// With `name`: its id; needed if several in the trash had this name.
+    #[serde(default)]
+    pub id: Option<u64>,
+    /// Those whose time is over.
+    #[serde(default)]
+    pub expired: bool,
+    /// All.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// A volume to make.

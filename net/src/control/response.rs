@@ -27,10 +27,19 @@ pub enum Response {
         /// The snapshots.
         snapshots: Vec<SnapshotDescription>,
     },
+    /// A volume went back to a time, or was cloned from one.
+    Rewound(Box<Rewound>),
+    /// Volumes in the trash.
+    Trash {
+        /// The volumes.
+        volumes: Vec<TrashDescription>,
+    },
     /// Health, space and memory.
     Status(Box<NodeStatus>),
     /// Space by volume.
     Usage(Usage),
+    /// Where two volumes or snapshots differ.
+    Changes(Changes),
     /// Where a volume can be reached.
     Uris(Uris),
     /// I/O counters.
@@ -67,6 +76,30 @@ pub struct VolumeDescription {
     /// What it was cloned from, if it was.
     #[serde(default)]
     pub origin: Option<OriginDescription>,
+    /// How it is snapshot by itself, if it is.
+    #[serde(default)]
+    pub schedule: Option<ScheduleDescription>,
+}
+
+/// How a volume is snapshot by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScheduleDescription {
+    /// How often: a span like `10s`.
+    pub every: String,
+    /// What stays: rules `STEP:REACH`, joined by commas.
+    pub keep: String,
+}
+
+/// A volume that went back to a time, or was cloned from one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rewound {
+    /// The volume, or the clone.
+    pub volume: VolumeDescription,
+    /// The snapshot it holds now.
+    pub to: String,
+    /// The snapshot of what the volume held before; absent for a clone.
+    #[serde(default)]
+    pub before: Option<String>,
 }
 
 /// What a clone was made from.
@@ -102,6 +135,23 @@ pub struct SnapshotDescription {
     pub connections: u64,
 }
 
+/// A volume in the trash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrashDescription {
+    /// The name it had.
+    pub name: String,
+    /// Its id.
+    pub id: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its snapshots, which are in the trash with it.
+    pub snapshots: u64,
+    /// When it was removed, RFC 3339.
+    pub removed: String,
+    /// When it goes for good, RFC 3339.
+    pub expires: String,
+}
+
 /// A node's health, space and memory.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -124,6 +174,12 @@ pub struct NodeStatus {
     pub snapshots: u64,
     /// Sum of the volumes' sizes in bytes.
     pub size_bytes: u64,
+    /// Volumes in the trash.
+    #[serde(default)]
+    pub trash: u64,
+    /// Sum of their sizes in bytes.
+    #[serde(default)]
+    pub trash_size_bytes: u64,
     /// Clients of all volumes and snapshots now.
     pub connections: u64,
     /// The store below.
@@ -199,6 +255,33 @@ pub struct NodeUsage {
     pub dedupe_ratio: f64,
     /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
     pub compression_ratio: f64,
+}
+
+/// One page of where two volumes or snapshots differ.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Changes {
+    /// The earlier one's id. If it is another than on the page before, the name has come to mean something else.
+    pub from_id: u64,
+    /// The later one's id.
+    pub to_id: u64,
+    /// The earlier one's size.
+    pub from_size_bytes: u64,
+    /// The later one's size.
+    pub to_size_bytes: u64,
+    /// What differs, by offset; what only one of the two has room for does.
+    pub extents: Vec<ChangedRange>,
+    /// Where the next page begins; absent on the last.
+    #[serde(default)]
+    pub next_offset: Option<u64>,
+}
+
+/// A range in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangedRange {
+    /// Its first byte.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
 }
 
 /// Where a volume or snapshot can be reached by NBD.

@@ -301,6 +301,31 @@ fn messages_have_this_json() {
         (Request::RollBack { name: "a@s".into() }, r#"{"verb":"roll_back","name":"a@s"}"#),
         (Request::Clone { of: "a@s".into(), name: "b".into() }, r#"{"verb":"clone","of":"a@s","name":"b"}"#),
         (Request::Children { name: "a".into() }, r#"{"verb":"children","name":"a"}"#),
+        (
+            Request::Changes { from: "a@s".into(), to: "a".into(), offset: 7 },
+            r#"{"verb":"changes","from":"a@s","to":"a","offset":7}"#,
+        ),
+        (
+            Request::Discard { name: "a".into(), snapshots: true, keep_s: 60 },
+            r#"{"verb":"discard","name":"a","snapshots":true,"keep_s":60}"#,
+        ),
+        (Request::ListTrash, r#"{"verb":"list_trash"}"#),
+        (
+            Request::Restore { name: "a".into(), id: Some(3), to: None },
+            r#"{"verb":"restore","name":"a","id":3,"to":null}"#,
+        ),
+        (
+            Request::Purge(Purge { expired: true, ..Purge::default() }),
+            r#"{"verb":"purge","name":null,"id":null,"expired":true,"all":false}"#,
+        ),
+        (
+            Request::Set(SetVolume { name: "a".into(), snap_every: Some("off".into()), keep: None }),
+            r#"{"verb":"set","name":"a","snap_every":"off","keep":null}"#,
+        ),
+        (
+            Request::Rewind(Rewind { name: "a".into(), ago_s: Some(5), ..Rewind::default() }),
+            r#"{"verb":"rewind","name":"a","ago_s":5,"at":null,"to":null}"#,
+        ),
     ];
     for (request, expected) in requests {
         assert_eq!(json(&request), expected);
@@ -318,6 +343,18 @@ fn messages_have_this_json() {
         serde_json::to_string(&Response::Snapshot(snapshot)).unwrap(),
         r#"{"answer":"snapshot","name":"a@s","volume":"a","id":2,"size_bytes":5,"created":"2026-11-26T00:00:00Z","connections":0}"#
     );
+    let page = Changes {
+        from_id: 1,
+        to_id: 2,
+        from_size_bytes: 9,
+        to_size_bytes: 8,
+        extents: vec![ChangedRange { offset: 0, length: 4 }],
+        next_offset: None,
+    };
+    assert_eq!(
+        serde_json::to_string(&Response::Changes(page)).unwrap(),
+        r#"{"answer":"changes","from_id":1,"to_id":2,"from_size_bytes":9,"to_size_bytes":8,"extents":[{"offset":0,"length":4}],"next_offset":null}"#
+    );
     let failure: Failure = serde_json::from_str(r#"{"kind":"on_fire","message":"m"}"#).unwrap();
     assert_eq!(failure.kind, Kind::Other);
 }
@@ -329,7 +366,7 @@ fn messages_without_snapshots_are_still_read() {
     assert_eq!(remove, Request::Remove { name: "a".into(), snapshots: false });
     let volume = r#"{"answer":"volume","name":"a","id":1,"size_bytes":5,"codec":"lz4","created":"","connections":0,"state":"ready"}"#;
     let Response::Volume(volume) = serde_json::from_str(volume).unwrap() else { panic!("it is a volume") };
-    assert_eq!((volume.snapshots, volume.origin), (0, None));
+    assert_eq!((volume.snapshots, volume.origin, volume.schedule), (0, None, None));
 }
 
 #[test]

@@ -10,12 +10,9 @@ use lsm_store::ErrorKind;
 use super::handshake::{Agreement, Context, Demand, Description, Handshake, Refusal, Violation};
 use super::inbox::Inbox;
 use super::socket::{Patience, Received};
-use super::transmission::{Surroundings, Transmission};
+use super::transmission::{Reporter, Surroundings, Transmission};
 use super::wire::BadMagic;
 use crate::export::{Export, Exports};
-
-/// Contexts of every export.
-const CONTEXTS: &[Context] = &[Context::Allocation];
 
 /// How long a send waits for a peer that does not read before the connection turns to other things. Short, because
 /// the peer may be waiting for us to read.
@@ -57,7 +54,9 @@ pub(super) fn serve(
     let Some(session) = negotiation.run()? else { return Ok(()) };
     opened(&session.name);
     around.socket.set_timeouts(Some(around.limits.idle_after), Some(SEND_PATIENCE))?;
-    Transmission::new(around, session.export, session.agreement, session.inbox).run()
+    let Agreement { structured, contexts } = &session.agreement;
+    let reporters = contexts.iter().map(|chosen| Reporter::new(chosen, exports, &session.name)).collect();
+    Transmission::new(around, session.export, *structured, reporters, session.inbox).run()
 }
 
 /// What the handshake came to.
@@ -108,7 +107,7 @@ impl Negotiation<'_> {
                         return Ok(Some(Opened { name, export, agreement, inbox: self.inbox }));
                     }
                 }
-                Demand::Contexts(_) => self.handshake.give_contexts(CONTEXTS),
+                Demand::Contexts(name) => self.handshake.give_contexts(&self.contexts(&name)),
                 Demand::Close => {
                     self.send()?;
                     return Ok(None);
@@ -123,6 +122,13 @@ impl Negotiation<'_> {
         } else {
             (!self.admitted).then_some(Refusal::Full)
         }
+    }
+
+    /// Contexts of an export: that of every one, and two for each snapshot. From the newest, since not all may be listed.
+    fn contexts(&self, name: &str) -> Vec<Context> {
+        let snapshots = if self.refusal().is_some() { Vec::new() } else { self.exports.snapshots(name) };
+        let of_snapshot = |name: String| [Context::DirtyBitmap(name.clone()), Context::Changed(name)];
+        std::iter::once(Context::Allocation).chain(snapshots.into_iter().flat_map(of_snapshot)).collect()
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn Export>, Refusal> {

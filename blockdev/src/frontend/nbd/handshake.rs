@@ -4,6 +4,8 @@
 //! is asked for only when the peer names one in INFO, GO or EXPORT_NAME; at most [`OPTIONS_MAX`] options are answered;
 //! an option that is unknown, refused or malformed changes nothing, and the next one is understood.
 
+use std::collections::HashSet;
+
 use super::wire::negotiation::{
     BadOption, BlockSizes, ContextRequest, ExportFacts, Greeting, InfoRequest, OptionHeader, OptionReplyHeader,
     decode_client_flags, decode_string,
@@ -29,30 +31,39 @@ const BLOCK_SIZES: BlockSizes =
 /// Zeros that follow an answer to EXPORT_NAME unless the client waived them.
 const EXPORT_NAME_PADDING: [u8; 124] = [0; 124];
 
+/// Contexts that wildcards list at most.
+pub const CONTEXTS_LISTED_MAX: usize = 256;
+
+/// Contexts that a client may choose at once: each is asked for every BLOCK_STATUS.
+pub const CONTEXTS_CHOSEN_MAX: usize = 16;
+
 /// A kind of block status that a client can choose by name.
-///
-/// Further kinds (`qemu:dirty-bitmap:NAME`, `x-siltstone:...`) become variants here, a name below, and an arm
-/// where transmission answers BLOCK_STATUS; the handshake itself only matches names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Context {
     /// `base:allocation`: data, zeros, holes.
     Allocation,
+    /// `qemu:dirty-bitmap:SNAPSHOT`: what changed since, as qemu's clients ask for it.
+    DirtyBitmap(String),
+    /// `x-siltstone:changed:SNAPSHOT`: the same.
+    Changed(String),
 }
 
 impl Context {
     /// The name on the wire.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> String {
         match self {
-            Self::Allocation => "base:allocation",
+            Self::Allocation => "base:allocation".into(),
+            Self::DirtyBitmap(snapshot) => format!("qemu:dirty-bitmap:{snapshot}"),
+            Self::Changed(snapshot) => format!("x-siltstone:changed:{snapshot}"),
         }
     }
+}
 
-    /// True if `query` chooses this context: by its name, or by a prefix that ends in a colon where `wildcards` count.
-    fn is_chosen_by(&self, query: &str, wildcards: bool) -> bool {
-        query == self.name() || (wildcards && query.ends_with(':') && self.name().starts_with(query))
-    }
+/// The wildcards that stand for a name among others: its beginnings that end in a colon.
+fn wildcards(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices(':').map(|(at, _)| &name[..=at])
 }
 
 /// A context that a client chose, with the id that stands for it in replies.
@@ -406,7 +417,8 @@ impl Handshake {
         self.reply(option, OptionReply::ACK, &[]);
     }
 
-    /// Answers [`Demand::Contexts`] with all contexts that the export has; ids are their places in it, from 1.
+    /// Answers [`Demand::Contexts`] with all contexts that the export has; ids are their places in it, from 1. Of those
+    /// that wildcards ask for, the first [`CONTEXTS_LISTED_MAX`] are listed.
     ///
     /// # Panics
     /// If that was not demanded.
@@ -415,17 +427,28 @@ impl Handshake {
             panic!("contexts were not asked for")
         };
         let listing = option == OptionCode::LIST_META_CONTEXT;
-        let mut chosen = Vec::new();
+        let queries: HashSet<&str> = queries.iter().map(String::as_str).collect();
+        let is_wanted = |name: &str, count: usize| {
+            let by_wildcard = || queries.is_empty() || wildcards(name).any(|wildcard| queries.contains(wildcard));
+            queries.contains(name) || (listing && count < CONTEXTS_LISTED_MAX && by_wildcard())
+        };
+        let mut chosen: Vec<(String, ChosenContext)> = Vec::new();
         for (id, context) in (1_u32..).zip(available) {
-            let all = listing && queries.is_empty();
-            if all || queries.iter().any(|query| context.is_chosen_by(query, listing)) {
-                let id_on_wire = if listing { 0 } else { id };
-                self.reply(option, OptionReply::META_CONTEXT, &[&id_on_wire.to_be_bytes(), context.name().as_bytes()]);
-                chosen.push(ChosenContext { id, context: context.clone() });
+            let name = context.name();
+            if is_wanted(&name, chosen.len()) {
+                chosen.push((name, ChosenContext { id, context: context.clone() }));
             }
         }
+        if !listing && chosen.len() > CONTEXTS_CHOSEN_MAX {
+            self.reply_error(option, OptionReply::ERR_TOO_BIG, "more contexts than can be chosen at once");
+            return;
+        }
+        for (name, ChosenContext { id, .. }) in &chosen {
+            let id_on_wire = if listing { 0 } else { *id };
+            self.reply(option, OptionReply::META_CONTEXT, &[&id_on_wire.to_be_bytes(), name.as_bytes()]);
+        }
         if !listing {
-            self.choices.contexts = chosen;
+            self.choices.contexts = chosen.into_iter().map(|(_, chosen)| chosen).collect();
             self.choices.contexts_of = name;
         }
         self.reply(option, OptionReply::ACK, &[]);

@@ -18,7 +18,7 @@ use super::wire::negotiation::{ContextRequest, InfoRequest, OptionHeader, Option
 use super::wire::transmission::{ChunkHeader, Reply, Request};
 use super::wire::{ChunkFlags, Command, CommandFlags, Cookie, OptionCode, OptionReply};
 use super::{Limits, Server, socket};
-use crate::export::{Export, Exports, Reads, StatusExtent, Write, Zeroing};
+use crate::export::{ChangedExtent, Changes, Export, Exports, Reads, StatusExtent, Write, Zeroing};
 use crate::frontend::memory::{MemoryExport, MemoryExports};
 
 type WriteHook = dyn Fn(&[Write<'_>]) -> Result<()> + Send + Sync;
@@ -56,6 +56,33 @@ impl Exports for Bent {
             "vol" => Ok(Arc::new(self.clone())),
             _ => MemoryExports::default().open(name),
         }
+    }
+
+    fn snapshots(&self, _name: &str) -> Vec<String> {
+        vec!["gone".into(), "stripes".into()]
+    }
+
+    fn changes_since(&self, name: &str, snapshot: &str) -> Result<Arc<dyn Changes>> {
+        match snapshot {
+            "stripes" => Ok(Arc::new(Stripes)),
+            _ => MemoryExports::default().changes_since(name, snapshot),
+        }
+    }
+}
+
+/// Every other block has changed, from the first on.
+struct Stripes;
+
+impl Changes for Stripes {
+    fn extents(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<ChangedExtent>> {
+        let end = offset + len;
+        let starts = std::iter::successors(Some(offset), |at| Some((at / 4096 + 1) * 4096));
+        let within = starts.take_while(|at| *at < end).take(extents_max);
+        let extent = |at: u64| ChangedExtent {
+            len: ((at / 4096 + 1) * 4096).min(end) - at,
+            changed: (at / 4096).is_multiple_of(2),
+        };
+        Ok(within.map(extent).collect())
     }
 }
 

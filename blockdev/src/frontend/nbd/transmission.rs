@@ -10,6 +10,7 @@
 
 mod reads;
 mod request;
+mod status;
 mod writes;
 
 use std::sync::Arc;
@@ -23,15 +24,15 @@ use lsm_store::request::Zeroing;
 use super::Limits;
 use super::connection::Ended;
 use super::counters::{Counters, Finished, Kind};
-use super::handshake::{Agreement, Context};
 use super::inbox::Inbox;
 use super::outbox::{Outbox, ReadStyle};
 use super::socket::{Patience, Received, Socket};
-use super::wire::transmission::{Request, StatusDescriptor, encode_status};
-use super::wire::{AllocationFlags, Command, CommandFlags, Cookie, Errno};
-use crate::export::{BlockState, Export, StatusExtent};
+use super::wire::transmission::Request;
+use super::wire::{Command, CommandFlags, Cookie, Errno};
+use crate::export::Export;
 use reads::ReadTable;
 use request::{Operation, Terms, check, errno};
+pub(super) use status::Reporter;
 use writes::{Upload, WriteQueue};
 
 #[cfg(test)]
@@ -83,7 +84,8 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Transmission<'a> {
     around: Surroundings<'a>,
     export: Arc<dyn Export>,
-    agreement: Agreement,
+    /// What BLOCK_STATUS tells.
+    reporters: Vec<Reporter>,
     terms: Terms,
     inbox: Inbox,
     outbox: Outbox,
@@ -106,17 +108,23 @@ pub(super) struct Transmission<'a> {
 
 impl<'a> Transmission<'a> {
     /// `inbox` may already hold requests that came with the end of the handshake.
-    pub(super) fn new(around: Surroundings<'a>, export: Arc<dyn Export>, agreement: Agreement, inbox: Inbox) -> Self {
+    pub(super) fn new(
+        around: Surroundings<'a>,
+        export: Arc<dyn Export>,
+        structured: bool,
+        reporters: Vec<Reporter>,
+        inbox: Inbox,
+    ) -> Self {
         let terms = Terms {
             size_bytes: export.size_bytes(),
             read_only: export.is_read_only(),
-            structured: agreement.structured,
-            contexts: !agreement.contexts.is_empty(),
+            structured,
+            contexts: !reporters.is_empty(),
         };
         Self {
             around,
             export,
-            agreement,
+            reporters,
             terms,
             inbox,
             outbox: Outbox::default(),
@@ -289,7 +297,7 @@ impl<'a> Transmission<'a> {
         if request.command == Command::WRITE && request.len > 0 {
             self.upload = Some(Upload::refused(self.answer_for(request, Kind::Write), Failure { error, offset: None }));
         } else {
-            self.outbox.push_error(request.cookie, error, None, self.agreement.structured);
+            self.outbox.push_error(request.cookie, error, None, self.terms.structured);
         }
     }
 
@@ -410,7 +418,7 @@ impl<'a> Transmission<'a> {
     }
 
     fn reply_read(&mut self, answer: Answer, one_chunk: bool, data: &ReadData) {
-        let style = match (self.agreement.structured, one_chunk) {
+        let style = match (self.terms.structured, one_chunk) {
             (false, _) => ReadStyle::Simple,
             (true, false) => ReadStyle::Chunks,
             (true, true) => ReadStyle::OneChunk,
@@ -422,12 +430,9 @@ impl<'a> Transmission<'a> {
     fn tell_status(&mut self, request: &Request, one_extent: bool) {
         let answer = self.answer_for(request, Kind::Status);
         let extents_max = if one_extent { 1 } else { self.around.limits.status_extents_max };
-        let mut payloads = Vec::with_capacity(self.agreement.contexts.len());
-        for chosen in &self.agreement.contexts {
-            let extents = match chosen.context {
-                Context::Allocation => self.export.block_status(answer.offset, u64::from(answer.len), extents_max),
-            };
-            match extents.map(|extents| status_payload(chosen.id, &extents, answer.len, extents_max)) {
+        let mut payloads = Vec::with_capacity(self.reporters.len());
+        for reporter in &self.reporters {
+            match reporter.payload(&*self.export, answer.offset, answer.len, extents_max) {
                 Ok(Some(payload)) => payloads.push(payload),
                 Ok(None) => return self.reply(answer, Err(Failure { error: Errno::IO, offset: None })),
                 Err(error) => return self.settle(answer, Err(error)),
@@ -444,7 +449,7 @@ impl<'a> Transmission<'a> {
         match result {
             Ok(()) => self.outbox.push_done(answer.cookie),
             Err(Failure { error, offset }) => {
-                self.outbox.push_error(answer.cookie, error, offset, self.agreement.structured);
+                self.outbox.push_error(answer.cookie, error, offset, self.terms.structured);
             }
         }
         self.note_finished(answer, result.is_err());
@@ -470,32 +475,5 @@ impl<'a> Transmission<'a> {
             self.blocked_since = Some(self.around.clock.monotonic());
         }
         Ok(())
-    }
-}
-
-/// The payload of a status chunk for the first `len` bytes of `extents`; `None` if there is not one byte of extent.
-///
-/// Lengths are 64-bit up to here and cut to the request, so no sum of extents can leave 32 bits (CVE-2025-47711, -47712).
-fn status_payload(context: u32, extents: &[StatusExtent], len: u32, extents_max: usize) -> Option<Vec<u8>> {
-    let mut left = len;
-    let mut descriptors = Vec::with_capacity(extents.len().min(extents_max));
-    for extent in extents.iter().filter(|extent| extent.len > 0).take(extents_max) {
-        let len = u32::try_from(extent.len).unwrap_or(u32::MAX).min(left);
-        if len == 0 {
-            break;
-        }
-        descriptors.push(StatusDescriptor { len, flags: allocation_flags(extent.state).0 });
-        left -= len;
-    }
-    let mut payload = Vec::new();
-    encode_status(context, &descriptors, &mut payload);
-    (!descriptors.is_empty()).then_some(payload)
-}
-
-fn allocation_flags(state: BlockState) -> AllocationFlags {
-    match state {
-        BlockState::Data => AllocationFlags::NONE,
-        BlockState::Zero => AllocationFlags::ZERO,
-        BlockState::Hole => AllocationFlags::HOLE | AllocationFlags::ZERO,
     }
 }

@@ -179,6 +179,14 @@ flags! {
     }
 }
 
+flags! {
+    /// State of an extent in the contexts of changes, `qemu:dirty-bitmap:` and `x-siltstone:changed:`.
+    ChangedFlags(u32) {
+        /// It may have changed (qemu's `NBD_STATE_DIRTY`).
+        CHANGED = 0,
+    }
+}
+
 codes! {
     /// "Option types": what a client asks for in the handshake.
     OptionCode(u32) {

@@ -146,13 +146,13 @@ impl<'a> Haggling<'a> {
     }
 
     fn ask_context(&mut self, export: &str) -> Result<Option<u32>, Loss> {
-        let name = Context::Allocation;
-        let request = ContextRequest { name: export, queries: vec![name.name()] };
+        let name = Context::Allocation.name();
+        let request = ContextRequest { name: export, queries: vec![&name] };
         self.send(OptionCode::SET_META_CONTEXT, &request.encode())?;
         let mut id = None;
         let last = self.receive_all(OptionCode::SET_META_CONTEXT, |answer| {
             let context = decode_context_reply(&answer.data).map_err(|_| Loss::Protocol("a malformed context"))?;
-            id = id.or((context.1 == name.name()).then_some(context.0));
+            id = id.or((context.1 == name).then_some(context.0));
             Ok(())
         })?;
         Ok(id.filter(|_| last.reply == OptionReply::ACK))

@@ -225,6 +225,61 @@ fn contexts_are_chosen_by_name_and_listed_by_wildcard() {
     assert_eq!(decode_context_reply(&replies[0].1), Ok((1, "base:allocation")));
 }
 
+/// What a handshake answers to one request for contexts of an export with so many snapshots: the last reply, and the
+/// contexts before it.
+fn ask_contexts(code: OptionCode, snapshots: usize, queries: &[&str]) -> (OptionReply, Vec<(u32, String)>) {
+    let mut handshake = started();
+    handshake.choices.structured = true;
+    let of_snapshot = |n| [Context::DirtyBitmap(format!("s{n}")), Context::Changed(format!("s{n}"))];
+    let available: Vec<_> = [Context::Allocation].into_iter().chain((0..snapshots).flat_map(of_snapshot)).collect();
+    handshake.handle_input(&contexts(code, "vol", queries)).unwrap();
+    handshake.give_contexts(&available);
+    let mut replies = replies(&mut handshake);
+    let (last, _) = replies.pop().unwrap();
+    let decode = |(_, data): &(OptionReply, Vec<u8>)| {
+        let (id, name) = decode_context_reply(data).unwrap();
+        (id, name.to_owned())
+    };
+    (last, replies.iter().map(decode).collect())
+}
+
+#[test]
+fn snapshots_give_contexts_to_list_and_to_choose() {
+    let (list, set) = (OptionCode::LIST_META_CONTEXT, OptionCode::SET_META_CONTEXT);
+    let listed = |queries: &[&str]| {
+        let (last, contexts) = ask_contexts(list, 2, queries);
+        assert_eq!(last, OptionReply::ACK);
+        contexts.into_iter().map(|(id, name)| (id == 0).then_some(name).unwrap()).collect::<Vec<_>>()
+    };
+    let qemu = ["qemu:dirty-bitmap:s0", "qemu:dirty-bitmap:s1"];
+    let own = ["x-siltstone:changed:s0", "x-siltstone:changed:s1"];
+    assert_eq!(listed(&["qemu:"]), qemu);
+    assert_eq!(listed(&["qemu:dirty-bitmap:"]), qemu);
+    assert_eq!(listed(&["x-siltstone:"]), own);
+    assert_eq!(listed(&["x-siltstone:changed:"]), own);
+    assert_eq!(listed(&["qemu:dirty-bitmap:s1", "base:"]), ["base:allocation", qemu[1]]);
+    assert_eq!(listed(&["qemu:dirty", "qemu:allocation-depth", "x-siltstone:changed:s", ":", ""]), [""; 0]);
+    assert_eq!(listed(&[]).len(), 5);
+
+    let (last, contexts) = ask_contexts(set, 2, &["x-siltstone:changed:s1", "qemu:", "base:allocation", own[1]]);
+    assert_eq!(last, OptionReply::ACK);
+    assert_eq!(contexts, [(1, "base:allocation".to_owned()), (5, own[1].to_owned())]);
+}
+
+#[test]
+fn lists_and_choices_of_contexts_are_bounded() {
+    let (list, set) = (OptionCode::LIST_META_CONTEXT, OptionCode::SET_META_CONTEXT);
+    for queries in [&[][..], &["qemu:", "x-siltstone:"]] {
+        assert_eq!(ask_contexts(list, 1000, queries).1.len(), CONTEXTS_LISTED_MAX);
+    }
+    let (_, contexts) = ask_contexts(list, 1000, &["qemu:", "x-siltstone:changed:s999"]);
+    assert_eq!(contexts.last().unwrap().1, "x-siltstone:changed:s999", "one that is named is found");
+    let names: Vec<_> = (0..=CONTEXTS_CHOSEN_MAX).map(|n| format!("qemu:dirty-bitmap:s{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert_eq!(ask_contexts(set, 1000, &names[1..]).1.len(), CONTEXTS_CHOSEN_MAX);
+    assert_eq!(ask_contexts(set, 1000, &names), (OptionReply::ERR_TOO_BIG, Vec::new()));
+}
+
 #[test]
 fn contexts_count_only_for_the_export_they_were_chosen_for() {
     for (chosen_for, count) in [("vol", 1), ("other", 0)] {

@@ -9,7 +9,8 @@ use lsm_store::clock::SystemClock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frontend::nbd::handshake::ChosenContext;
+use crate::export::{BlockState, StatusExtent};
+use crate::frontend::nbd::handshake::{ChosenContext, Context};
 use crate::frontend::nbd::testing::{Bent, Raw, request};
 
 /// What is left of a connection after its peer said `bytes` and no more.
@@ -46,16 +47,26 @@ fn run(export: &Bent, structured: bool, bytes: &[u8]) -> After {
 }
 
 fn transmit(export: &Bent, structured: bool, socket: UnixStream) -> (usize, Result<(), Ended>) {
+    let contexts = if structured { vec![Context::Allocation] } else { Vec::new() };
+    transmit_contexts(export, structured, contexts, socket)
+}
+
+fn transmit_contexts(
+    export: &Bent,
+    structured: bool,
+    contexts: Vec<Context>,
+    socket: UnixStream,
+) -> (usize, Result<(), Ended>) {
     let socket = Socket::new(socket.into());
     socket.set_timeouts(None, Some(Duration::from_millis(20))).unwrap();
     let (counters, clock, stopping) = (Counters::default(), SystemClock::new(), AtomicBool::new(false));
     let limits = Limits::default();
     let around =
         Surroundings { socket: &socket, limits: &limits, clock: &clock, counters: &counters, stopping: &stopping };
-    let contexts = vec![ChosenContext { id: 1, context: Context::Allocation }];
-    let agreement = Agreement { structured, contexts: if structured { contexts } else { Vec::new() } };
+    let chosen = (1..).zip(contexts).map(|(id, context)| ChosenContext { id, context });
+    let reporters = chosen.map(|chosen| Reporter::new(&chosen, export, "vol")).collect();
     let inbox = Inbox::new(limits.receive_buffer_bytes);
-    let mut transmission = Transmission::new(around, Arc::new(export.clone()), agreement, inbox);
+    let mut transmission = Transmission::new(around, Arc::new(export.clone()), structured, reporters, inbox);
     let result = transmission.run();
     let inbox_bytes = transmission.inbox.storage_bytes();
     drop(transmission);
@@ -234,4 +245,36 @@ fn an_empty_or_failed_block_status_is_an_error() {
         let (_, payload) = reply.chunk.unwrap();
         assert!(!String::from_utf8_lossy(&payload).contains("secret"), "file names are not for tenants");
     }
+}
+
+#[test]
+fn each_context_is_answered_and_one_without_its_snapshot_fails_the_request() {
+    let status = |flags, len| request(Command::BLOCK_STATUS, flags, 1, 8192, len);
+    let transmit = |contexts: &[Context], request: &[u8]| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut peer = Raw { stream: ours };
+        let disconnect = super::super::testing::request(Command::DISC, CommandFlags::NONE, 2, 0, 0);
+        peer.send(&[request, &disconnect].concat());
+        transmit_contexts(&Bent::new(1 << 20), true, contexts.to_vec(), theirs).1.unwrap();
+        peer
+    };
+    let stripes = Context::DirtyBitmap("stripes".into());
+    let gone = Context::Changed("gone".into());
+    let mut peer = transmit(&[Context::Allocation, stripes.clone()], &status(CommandFlags::NONE, 10_000));
+    let replies = [peer.receive(), peer.receive()];
+    let decoded = replies.each_ref().map(|reply| {
+        let payload = &reply.chunk.as_ref().unwrap().1;
+        let (id, extents) = super::super::wire::transmission::decode_status(payload).unwrap();
+        (id, extents.iter().map(|extent| (extent.len, extent.flags)).collect::<Vec<_>>())
+    });
+    assert_eq!(decoded, [(1, vec![(10_000, 3)]), (2, vec![(4096, 1), (4096, 0), (1808, 1)])]);
+    assert!(!replies[0].is_last() && replies[1].is_last());
+
+    let mut peer = transmit(std::slice::from_ref(&stripes), &status(CommandFlags::REQ_ONE, 10_000));
+    let (_, payload) = peer.receive().chunk.unwrap();
+    assert_eq!(payload.len(), 12);
+
+    let mut peer = transmit(&[stripes, gone], &status(CommandFlags::NONE, 4096));
+    let reply = peer.receive();
+    assert_eq!((reply.error, reply.is_last()), (Errno::IO.0, true));
 }

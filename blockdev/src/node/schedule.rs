@@ -1,0 +1,174 @@
+//! Snapshots that the node makes and thins by itself, and going back to them by time.
+
+use std::cmp::Reverse;
+
+use lsm_store::id::VolumeId;
+
+use super::{NamedSnapshot, NamedVolume, Node, NodeError, Result, ready};
+use crate::catalog::{self, Catalog, State};
+use crate::export::Changes;
+use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::schedule::{Schedule, automatic_name, is_automatic, stamped};
+
+/// What going back to a time did.
+#[derive(Clone, Debug)]
+pub struct Rewound {
+    /// The volume that was put back, or the clone.
+    pub volume: NamedVolume,
+    /// The snapshot it holds.
+    pub to: SnapshotName,
+    /// What the volume held before, unless it was cloned.
+    pub before: Option<NamedSnapshot>,
+}
+
+/// A volume whose schedule says that a snapshot is due.
+struct Due {
+    name: VolumeName,
+    id: VolumeId,
+    schedule: Schedule,
+    /// The snapshots that the node made of it, with their times in milliseconds, from the oldest.
+    made: Vec<(SnapshotName, u64)>,
+}
+
+impl Node {
+    /// Gives a volume a schedule, or takes it away. Snapshots that it made stay, and without a schedule nobody thins them.
+    ///
+    /// # Errors
+    /// [`NodeError::NoSuchVolume`].
+    pub fn set_schedule(&self, name: &VolumeName, schedule: Option<Schedule>) -> Result<NamedVolume> {
+        let mut catalog = self.catalog.write();
+        let id = ready(&catalog, name)?.id;
+        let record = match &schedule {
+            Some(schedule) => catalog::schedule_record(id, schedule),
+            None => catalog::schedule_removal(id),
+        };
+        self.store.put_records(vec![record])?;
+        catalog.set_schedule(id, schedule);
+        // So that it is followed at once.
+        self.looked_at.lock().remove(&id);
+        drop(catalog);
+        self.volume(name)
+    }
+
+    /// Makes the snapshots that are due, of volumes that changed since the last one, and removes those that no rule keeps.
+    /// A failure with one volume does not keep the others from their turn; the first is returned.
+    pub(super) fn follow_schedules(&self) -> Result<()> {
+        let now_ms = self.wall_ms();
+        let follow = |due: &mut Due| {
+            self.follow_schedule(due, now_ms)?;
+            self.looked_at.lock().insert(due.id, now_ms);
+            Ok(())
+        };
+        let failures: Vec<NodeError> = self.due(now_ms).iter_mut().filter_map(|due| follow(due).err()).collect();
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn due(&self, now_ms: u64) -> Vec<Due> {
+        let catalog = self.catalog.read();
+        let looked_at = self.looked_at.lock();
+        let is_due = |id: VolumeId, schedule: &Schedule| schedule.is_due(looked_at.get(&id).copied(), now_ms);
+        let scheduled = catalog.iter().filter(|(_, entry)| entry.state == State::Ready);
+        let scheduled = scheduled.filter_map(|(name, entry)| Some((name, entry.id, catalog.schedule(entry.id)?)));
+        let due: Vec<_> = scheduled.filter(|(_, id, schedule)| is_due(*id, schedule)).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let infos = self.infos();
+        let made = |name: &VolumeName, id| {
+            let automatic = catalog.snapshots(id).filter(|(snapshot, _)| is_automatic(snapshot));
+            let mut made: Vec<_> = automatic.filter_map(|(snapshot, id)| Some((snapshot, infos.get(&id)?))).collect();
+            made.sort_by_key(|(_, info)| info.id);
+            let named = |snapshot: &VolumeName| SnapshotName { volume: name.clone(), snapshot: snapshot.clone() };
+            made.into_iter().map(|(snapshot, info)| (named(snapshot), info.created_ms)).collect()
+        };
+        let described = |(name, id, schedule): (&VolumeName, VolumeId, &Schedule)| Due {
+            name: name.clone(),
+            id,
+            schedule: schedule.clone(),
+            made: made(name, id),
+        };
+        due.into_iter().map(described).collect()
+    }
+
+    fn follow_schedule(&self, due: &mut Due, now_ms: u64) -> Result<()> {
+        let newest = due.made.last();
+        // After a start only the snapshots tell when the last was made.
+        if due.schedule.is_due(newest.map(|(_, time_ms)| *time_ms), now_ms)
+            && self.has_changed(&due.name, newest.map(|(snapshot, _)| snapshot))?
+        {
+            let name = SnapshotName { volume: due.name.clone(), snapshot: automatic_name(now_ms) };
+            match self.snapshot(&[name]) {
+                Ok(made) => due.made.extend(made.into_iter().map(|one| (one.name, one.info.created_ms))),
+                // The clock was set back to a time that has one.
+                Err(NodeError::SnapshotNameTaken(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let times: Vec<u64> = due.made.iter().map(|(_, time_ms)| *time_ms).collect();
+        for index in due.schedule.thin(&times, now_ms) {
+            match self.remove_snapshot(&due.made[index].0) {
+                // Its turn comes when it is free; or somebody else has removed it.
+                Ok(()) | Err(NodeError::InUse { .. } | NodeError::NoSuchSnapshot(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_changed(&self, name: &VolumeName, since: Option<&SnapshotName>) -> Result<bool> {
+        let Some(since) = since else { return Ok(true) };
+        let changes = self.changes(&since.clone().into(), &name.clone().into())?;
+        let size_bytes = changes.from().1.max(changes.to().1);
+        let extents = changes.extents(0, size_bytes, 1)?;
+        Ok(extents.iter().any(|extent| extent.changed || extent.len < size_bytes))
+    }
+
+    /// Puts a volume back to its newest snapshot from `time_ms` or before, after a snapshot of what it holds now.
+    ///
+    /// # Errors
+    /// [`NodeError::NoneSoOld`]; [`NodeError::InUse`] if a client has the volume open, and then nothing was done.
+    pub fn rewind(&self, name: &VolumeName, time_ms: u64) -> Result<Rewound> {
+        // Held for writing, so that nobody opens the volume meanwhile.
+        let mut catalog = self.catalog.write();
+        let volume = ready(&catalog, name)?.id;
+        self.check_unused(&name.clone().into(), volume)?;
+        let (to, id) = self.newest_until(&catalog, name, time_ms)?;
+        let before = free_name(&catalog, volume, &stamped("rewind-", self.wall_ms()));
+        let record = |ids: &[VolumeId]| vec![catalog::snapshot_record(volume, &before, ids[0])];
+        let made = self.store.snapshot_volumes(&[volume], record)?;
+        catalog.insert_snapshot(volume, before.clone(), made[0]);
+        self.store.roll_back_volume(volume, id)?;
+        drop(catalog);
+        let before = self.find_snapshot(&SnapshotName { volume: name.clone(), snapshot: before })?;
+        Ok(Rewound { volume: self.volume(name)?, to, before: Some(before) })
+    }
+
+    /// Makes a volume called `new` that holds what the newest snapshot from `time_ms` or before does.
+    ///
+    /// # Errors
+    /// [`NodeError::NoneSoOld`]; as [`Node::clone_volume`].
+    pub fn clone_from_time(&self, name: &VolumeName, time_ms: u64, new: &VolumeName) -> Result<Rewound> {
+        let (to, _) = self.newest_until(&self.catalog.read(), name, time_ms)?;
+        let volume = self.clone_volume(&ExportName::Snapshot(to.clone()), new)?;
+        Ok(Rewound { volume, to, before: None })
+    }
+
+    fn newest_until(&self, catalog: &Catalog, name: &VolumeName, time_ms: u64) -> Result<(SnapshotName, VolumeId)> {
+        let volume = ready(catalog, name)?.id;
+        let infos = self.infos();
+        let snapshots = catalog.snapshots(volume).filter_map(|(snapshot, id)| Some((snapshot, infos.get(&id)?)));
+        let newest = snapshots
+            .filter(|(_, info)| info.created_ms <= time_ms)
+            .min_by_key(|(_, info)| Reverse((info.created_ms, info.id)));
+        let (snapshot, info) = newest.ok_or_else(|| NodeError::NoneSoOld(name.clone()))?;
+        let name = SnapshotName { volume: name.clone(), snapshot: snapshot.clone() };
+        Ok((name, info.id))
+    }
+}
+
+/// `name`, or if it is taken, the first free one of `name-2`, `name-3`, ...
+fn free_name(catalog: &Catalog, volume: VolumeId, name: &VolumeName) -> VolumeName {
+    let numbered = (2_u32..).map(|number| format!("{name}-{number}").parse().expect("it is short"));
+    let mut names = std::iter::once(name.clone()).chain(numbered);
+    names.find(|name| catalog.snapshot(volume, name).is_none()).expect("not all numbers are taken")
+}
