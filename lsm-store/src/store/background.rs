@@ -17,6 +17,11 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long a writer waits for memory before it asks again whether there is still space for what it brings.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a write that finds no room waits for a collection that is due, at a time and how often: who writes over what is
+/// there should be slowed down, not refused.
+const COLLECTION_WAIT: Duration = Duration::from_millis(10);
+const COLLECTION_WAITS_MAX: u32 = 1000;
+
 /// How long a flush job waits for space before it looks again.
 const SPACE_WAIT: Duration = Duration::from_millis(250);
 
@@ -178,10 +183,18 @@ impl Inner {
             self.pace.hold(bytes);
             return Ok(());
         }
+        let mut waits = 0;
         loop {
             let held = self.pace.held() + bytes;
             match self.space.admit(&*self.device, bytes, held, || self.generations.missing_bytes(held)) {
                 Err(Error::OutOfSpace) if self.give_up_surplus()? => continue,
+                Err(Error::OutOfSpace) if waits < COLLECTION_WAITS_MAX && self.awaits_collection() => {
+                    waits += 1;
+                    self.background.wake();
+                    self.clock.sleep(COLLECTION_WAIT);
+                    self.refuse_if_poisoned()?;
+                    continue;
+                }
                 admitted => admitted?,
             }
             if self.pace.try_hold(bytes) {

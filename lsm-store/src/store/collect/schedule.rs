@@ -125,6 +125,19 @@ fn is_due(changed: u64, used: u64, short: bool) -> bool {
 }
 
 impl Inner {
+    /// True if the store's thread has a collection to do that may give room back soon.
+    pub(in crate::store) fn awaits_collection(&self) -> bool {
+        let schedule = &self.collector.schedule;
+        if self.background.mode != BackgroundMode::Threads
+            || schedule.stopped.load(Ordering::Relaxed)
+            || self.clock.monotonic() < *schedule.not_before.lock()
+        {
+            return false;
+        }
+        let used = self.used_segment_bytes();
+        is_due(schedule.changed_bytes(self.segment_bytes_written(), used), used, true)
+    }
+
     /// One batch of collection, if one is due; `false` if none is.
     pub(in crate::store) fn step_collect(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
