@@ -289,8 +289,8 @@ impl Store {
         };
         let changed = hidden.and_then(|()| {
             let mut meta = self.inner.meta.lock();
-            let known = *meta.state.volumes.get(&id).expect("a volume is in the manifest");
-            self.inner.commit(&mut meta, vec![Edit::SetVolume(id, VolumeRecord { size_bytes, ..known })])
+            let record = VolumeRecord { size_bytes, ..meta.known_volume(id) };
+            self.inner.commit(&mut meta, vec![Edit::SetVolume(id, record)])
         });
         if changed.is_ok() && size_bytes < before {
             // Gives the space back sooner; that it is gone does not depend on it.

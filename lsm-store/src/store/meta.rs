@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, RunId, SegmentId, StoreId, VolumeId};
 use crate::layers::{Lineage, Visibility};
-use crate::manifest::{Edit, Manifest, State};
+use crate::manifest::{Edit, Manifest, State, VolumeRecord};
 use crate::superblock::{self, Superblock};
 
 /// Ids are reserved this many ahead of their use, so that an id given to a file that never got into the manifest is
@@ -195,6 +195,21 @@ impl Meta {
         let id = self.next_layer;
         self.next_layer = id.next();
         id
+    }
+
+    /// What the manifest knows of a volume.
+    ///
+    /// # Panics
+    /// If it knows none of this id: volumes are in memory only as long as they are in the manifest.
+    pub(super) fn known_volume(&self, id: VolumeId) -> VolumeRecord {
+        *self.state.volumes.get(&id).expect("a volume is in the manifest")
+    }
+
+    /// What puts a volume into the newest layer of `lineage`.
+    pub(super) fn move_edits(&self, id: VolumeId, lineage: &Lineage) -> Vec<Edit> {
+        let mut edits = self.missing_layers(lineage);
+        edits.push(Edit::SetVolume(id, VolumeRecord { layer: lineage.newest(), ..self.known_volume(id) }));
+        edits
     }
 
     /// What the manifest has still to be told so that the volume's record may name the layer it is in.

@@ -47,10 +47,7 @@ impl Inner {
         let ids: Vec<_> = cuts.iter().map(|_| meta.new_volume_id()).collect();
         let mut edits = Vec::new();
         for (cut, id) in cuts.iter().zip(&ids) {
-            let head = cut.volume.lineage()?;
-            let known = *meta.state.volumes.get(&cut.volume.id()).expect("a volume is in the manifest");
-            edits.extend(meta.missing_layers(&head));
-            edits.push(Edit::SetVolume(cut.volume.id(), VolumeRecord { layer: head.newest(), ..known }));
+            edits.extend(meta.move_edits(cut.volume.id(), &cut.volume.lineage()?));
             edits.push(Edit::SetVolume(*id, cut.snapshot()));
         }
         edits.extend(records(&ids).into_iter().map(Record::into_edit));
@@ -81,10 +78,7 @@ impl Inner {
         let record = VolumeRecord { layer: lineage.newest(), created_ms: self.wall_ms(), snapshot_of: None, ..record };
         let mut edits = Vec::new();
         if origin.snapshot_of().is_none() {
-            let head = origin.lineage()?;
-            let known = *meta.state.volumes.get(&of).expect("a volume is in the manifest");
-            edits.extend(meta.missing_layers(&head));
-            edits.push(Edit::SetVolume(of, VolumeRecord { layer: head.newest(), ..known }));
+            edits.extend(meta.move_edits(of, &origin.lineage()?));
         }
         edits.push(Edit::AddLayer(lineage.newest(), Some(below.newest())));
         edits.push(Edit::SetVolume(id, record));
@@ -112,8 +106,8 @@ impl Inner {
         let mut meta = self.meta.lock();
         let below = self.layers.lock().lineage_of(snapshot.layer()).ok_or(Error::NoSuchVolume(to))?;
         let lineage = below.pushed(meta.new_layer_id());
-        let known = *meta.state.volumes.get(&id).expect("a volume is in the manifest");
-        let record = VolumeRecord { layer: lineage.newest(), size_bytes: snapshot.size_bytes(), ..known };
+        let record =
+            VolumeRecord { layer: lineage.newest(), size_bytes: snapshot.size_bytes(), ..meta.known_volume(id) };
         let mut edits = meta.missing_layers(&lineage);
         edits.push(Edit::SetVolume(id, record));
         self.commit(&mut meta, edits)?;

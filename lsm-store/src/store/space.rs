@@ -247,8 +247,11 @@ impl Inner {
 
     /// Removes journal files that are not needed now; true if there were any.
     pub(super) fn give_up_surplus(&self) -> Result<bool> {
-        let _lent = self.lend(0)?;
-        self.generations.give_up_surplus().map_err(|error| self.poison_unless_full(error))
+        let removed = self.generations.give_up_surplus().map_err(|error| self.poison_unless_full(error))?;
+        if removed {
+            self.refill_ballast();
+        }
+        Ok(removed)
     }
 
     /// Room for work that makes segments and runs, until what is returned is dropped.
