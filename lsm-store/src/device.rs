@@ -120,6 +120,10 @@ pub trait File: Send + Sync + 'static {
     /// Waits until everything written before the call is on stable storage, with the metadata needed to read it back.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Has the device begin to write `[offset, offset + len)`, so that a later [`File::sync_data`] has less to wait for. A hint:
+    /// nothing is on stable storage by it, and no failure is reported.
+    fn start_writeback(&self, _offset: u64, _len: u64) {}
+
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
 

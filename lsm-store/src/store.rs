@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod collect;
 mod decode;
+mod early;
 mod flush;
 mod front;
 mod inner;

@@ -166,6 +166,11 @@ impl GenerationFile {
         self.file.sync_data().map_err(|error| Error::io("syncing", path(self.generation), error))
     }
 
+    /// Has the device begin to write what was written there. A hint.
+    pub(crate) fn start_writeback(&self, offset: u64, len: u64) {
+        self.file.start_writeback(offset, len);
+    }
+
     /// Writes `parts` one after the other at `offset`.
     pub(crate) fn write(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<()> {
         self.file.write_at(parts, offset).map_err(|error| Error::io("writing", path(self.generation), error))

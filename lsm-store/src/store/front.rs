@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::early;
 use super::inner::{FrozenFile, Inner};
 use super::payload;
 use super::view::View;
@@ -50,6 +51,8 @@ pub(super) struct Front {
     pub(super) file: GenerationFile,
     seal: Seal,
     offset: u64,
+    /// Up to here the device was told to begin writing, or has not been told for want of anybody who syncs.
+    begun: u64,
     previous: u32,
     /// Sequence of the next record.
     pub(super) next: Sequence,
@@ -64,6 +67,8 @@ struct Placed {
     payload: Bytes,
     first: Sequence,
     last: Sequence,
+    /// What the device is to begin with when this batch has been written: offset and length.
+    begin: Option<(u64, u64)>,
 }
 
 impl Front {
@@ -78,6 +83,7 @@ impl Front {
             file,
             seal: inner_seal,
             offset: GENERATION_HEADER_BYTES as u64,
+            begun: 0,
             previous: header.previous,
             next: header.first,
             memtable,
@@ -91,7 +97,16 @@ impl Front {
         self.offset += batch::batch_bytes(records.len(), payload.len());
         self.next = Sequence(marks.first.0 + records.len() as u64);
         let last = Sequence(self.next.0 - 1);
-        Placed { file: self.file.clone(), offset, head, payload, first: marks.first, last }
+        Placed { file: self.file.clone(), offset, head, payload, first: marks.first, last, begin: None }
+    }
+
+    /// What was placed since the last time, if it is enough for the device to begin with.
+    fn take_piece(&mut self) -> Option<(u64, u64)> {
+        let (offset, len) = (self.begun, self.offset - self.begun);
+        (len >= early::PIECE_BYTES).then(|| {
+            self.begun = self.offset;
+            (offset, len)
+        })
     }
 
     /// A mark outside the chain. It must not be where the next batch would be, which does not name it.
@@ -99,7 +114,8 @@ impl Front {
         let mut head = Vec::with_capacity(batch::HEADER_BYTES);
         batch::encode(&self.seal, offset, self.previous, marks, &[], &mut head);
         let last = Sequence(marks.first.0 - 1);
-        Placed { file: self.file.clone(), offset, head, payload: Bytes::new(), first: marks.first, last }
+        let file = self.file.clone();
+        Placed { file, offset, head, payload: Bytes::new(), first: marks.first, last, begin: None }
     }
 
     /// Makes the records visible; those of packed blocks have `packed`.
@@ -199,7 +215,9 @@ impl Inner {
         let marks = self.marks(front.next);
         front.memtable.hold(held);
         front.insert(&records, |_| lineage.family(), marks.first, &payload, packed);
-        Ok(Some(front.place(&marks, &records, payload)))
+        let mut placed = front.place(&marks, &records, payload);
+        placed.begin = front.take_piece().filter(|_| self.early_writeback.is_wanted(self.clock.monotonic()));
+        Ok(Some(placed))
     }
 
     /// Submits records that recovery has replayed, as one batch.
@@ -249,6 +267,9 @@ impl Inner {
     fn write_placed(&self, placed: Placed) -> Result<()> {
         let parts = [IoSlice::new(&placed.head), IoSlice::new(&placed.payload)];
         placed.file.write(&parts, placed.offset).map_err(|error| self.poison(error))?;
+        if let Some((offset, len)) = placed.begin {
+            placed.file.start_writeback(offset, len);
+        }
         if self.written.complete_and_wait(placed.first, placed.last) { Ok(()) } else { Err(self.poisoned()) }
     }
 

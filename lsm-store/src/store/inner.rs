@@ -14,6 +14,7 @@ use super::budget::Budget;
 use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
+use super::early::EarlyWriteback;
 use super::front::Front;
 use super::meta::Meta;
 use super::pace::Pace;
@@ -53,6 +54,7 @@ pub(super) struct Inner {
     pub(super) synced: AtomicU64,
     /// Whoever holds this syncs, for all who wait for it.
     pub(super) sync_turn: Mutex<()>,
+    pub(super) early_writeback: EarlyWriteback,
     /// Generations with batches that may not be on stable storage, oldest first.
     pub(super) unsynced: Mutex<Vec<GenerationFile>>,
     /// The newest synced sequence that another batch names.

@@ -11,6 +11,7 @@ use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
+use super::early::EarlyWriteback;
 use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
@@ -276,6 +277,7 @@ fn assemble(
         written: Watermark::new(reached),
         synced: AtomicU64::new(reached.0),
         sync_turn: Mutex::new(()),
+        early_writeback: EarlyWriteback::default(),
         unsynced: Mutex::new(vec![file]),
         marked: AtomicU64::new(reached.0),
         marked_manifest: AtomicU64::new(0),

@@ -1,7 +1,7 @@
 //! An open file of a directory. Short transfers and signals are gone on with here, so callers see all or an error.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -99,6 +99,14 @@ impl File for DirectoryFile {
     fn sync_data(&self) -> io::Result<()> {
         self.check_writable()?;
         Ok(retry_on_intr(|| rustix::fs::fdatasync(&self.fd))?)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else { return };
+        // SAFETY: the call takes an open descriptor and numbers, and touches no memory of this process.
+        #[expect(unsafe_code, reason = "no safe wrapper of sync_file_range is in use here")]
+        // A failure is found by the sync that follows.
+        let _ = unsafe { libc::sync_file_range(self.fd.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -52,6 +52,28 @@ fn a_batch_that_reaches_its_file_after_the_next_generation_was_synced_is_synced_
 }
 
 #[test]
+fn the_device_begins_early_with_what_is_written_while_somebody_syncs() {
+    let device = SimDevice::new(13, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    let begun = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&begun);
+    let hook: Hook = Arc::new(move |path, len| {
+        if path.starts_with("begin:journal/") {
+            counted.fetch_add(len as u64, Ordering::Relaxed);
+        }
+    });
+    let store = Store::open(hooked(&device, hook), Options { budget: Budget::divide(128 << 20), ..options() }).unwrap();
+    let volume = new_volume(&store, 8 << 20);
+    let write_some = |seed| (0..48).for_each(|at| write(&volume, at << 16, &pattern(seed + at, 1 << 16)));
+    write_some(0);
+    assert_eq!(begun.load(Ordering::Relaxed), 0, "nobody has synced");
+    volume.flush().unwrap();
+    write_some(100);
+    let bytes = begun.load(Ordering::Relaxed);
+    assert!(((2 << 20)..(4 << 20)).contains(&bytes), "{bytes} of 3 MiB");
+}
+
+#[test]
 fn nothing_is_placed_behind_a_mark_that_is_not_written() {
     const MARK_BYTES: usize = 64;
     let device = SimDevice::new(12, Faults::none());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::SimDevice;
 use crate::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
 
-/// Hears the path and the length in bytes of every write, before it is made.
+/// Hears the path and the length in bytes of every write, before it is made; of what the device is to begin with, the path
+/// is preceded by `begin:`.
 pub(super) type Hook = Arc<dyn Fn(&str, usize) + Send + Sync>;
 
 pub(super) struct HookedDevice {
@@ -81,6 +82,11 @@ impl File for HookedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.below.sync_data()
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        (self.hook)(&format!("begin:{}", self.path), len as usize);
+        self.below.start_writeback(offset, len);
     }
 
     fn len(&self) -> io::Result<u64> {
