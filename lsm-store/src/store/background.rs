@@ -202,7 +202,7 @@ impl Inner {
             }
             self.relieve(bytes)?;
         }
-        if let Some(pause) = self.pace.pause(bytes)
+        if let Some(pause) = self.pace.pause(bytes, self.room_delay(bytes))
             && self.background.mode == BackgroundMode::Threads
         {
             self.clock.sleep(pause);

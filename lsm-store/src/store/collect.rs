@@ -132,9 +132,13 @@ impl Inner {
         self.collector.schedule.set_urgent(alone || eager);
         let condemned: Vec<_> = plan.dead.iter().chain(&plan.victims).copied().collect();
         self.collector.exits.condemn(condemned.iter().copied());
+        let (began, before) = (self.clock.monotonic(), *report);
         let collected = self.collect_condemned(turn, &condemned, alone, report);
         self.collector.exits.pardon(&condemned);
         report.batches += 1;
+        let gained = (report.bytes_reclaimed - before.bytes_reclaimed)
+            .saturating_sub(report.bytes_relocated - before.bytes_relocated);
+        self.collector.schedule.note_gain(gained, self.clock.monotonic().saturating_sub(began));
         self.bury_unread()?;
         self.background.wake();
         collected

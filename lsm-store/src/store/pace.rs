@@ -1,5 +1,5 @@
-//! Back-pressure: writers are slowed down early and smoothly by how much is waiting to be flushed, and stopped only at
-//! the very end, so that no write meets a wall.
+//! Back-pressure: writers are slowed down early and smoothly, by how much is waiting to be flushed and by how little room
+//! collection has left them, and stopped only at the very end, so that no write meets a wall.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +8,9 @@ use parking_lot::{Condvar, Mutex};
 
 /// Delay per byte written when the debt reaches its limit: 4 KiB at 40 MB/s.
 const DELAY_NS_PER_KIB_MAX: f64 = 25_000.0;
+
+/// Writers who have to wait for room get on at this part of twice the pace of collection at least.
+const ROOM_SHARE_MIN: f64 = 1.0 / 16.0;
 
 /// Owed delays are paid in sleeps of at least this much: shorter ones cost more than they say.
 const SLEEP_MIN: Duration = Duration::from_micros(300);
@@ -24,6 +27,16 @@ pub(super) fn delay(debt: u64, limit: u64, bytes: u64) -> Duration {
     }
     let share = ((debt - start) as f64 / (limit - start) as f64).min(1.0);
     Duration::from_nanos((share * share * DELAY_NS_PER_KIB_MAX * (bytes as f64 / 1024.0)) as u64)
+}
+
+/// How long a writer is delayed for `bytes` when `left` bytes of room are left and collection gives back `gain` bytes a
+/// second: nothing from `low` bytes up, below so that room and writers come to a balance halfway.
+pub(super) fn room_delay(left: u64, low: u64, gain: u64, bytes: u64) -> Duration {
+    if gain == 0 || left >= low {
+        return Duration::ZERO;
+    }
+    let share = (left as f64 / low as f64).max(ROOM_SHARE_MIN);
+    Duration::from_secs_f64(bytes as f64 / (2.0 * share * gain as f64))
 }
 
 /// What is waiting to be flushed, in bytes of memory.
@@ -81,10 +94,10 @@ impl Pace {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// How long a writer who now holds `bytes` more has to pause, if at all.
-    pub(super) fn pause(&self, bytes: u64) -> Option<Duration> {
+    /// How long a writer who now holds `bytes` more, and owes `more` for other reasons, has to pause, if at all.
+    pub(super) fn pause(&self, bytes: u64, more: Duration) -> Option<Duration> {
         let debt = self.held().saturating_sub(self.progress.load(Ordering::Relaxed));
-        let delay = delay(debt, self.limit, bytes);
+        let delay = delay(debt, self.limit, bytes) + more;
         if delay.is_zero() {
             return None;
         }
@@ -133,5 +146,20 @@ impl Pace {
         self.stopped.store(true, Ordering::Release);
         let _turn = self.turn.lock();
         self.released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_keep_pace_with_collection_at_half_of_the_low_mark() {
+        let gain = 100 << 20;
+        assert_eq!(room_delay(1000, 1000, gain, 4096), Duration::ZERO);
+        assert_eq!(room_delay(0, 1000, 0, 4096), Duration::ZERO, "collection would not help");
+        assert_eq!(room_delay(500, 1000, gain, gain), Duration::from_secs(1));
+        let (less, least) = (room_delay(250, 1000, gain, gain), room_delay(0, 1000, gain, gain));
+        assert_eq!((less, least), (Duration::from_secs(2), Duration::from_secs(8)));
     }
 }

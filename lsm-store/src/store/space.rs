@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -43,6 +43,8 @@ const WORST_CASE_64THS: u64 = 66;
 pub(super) struct SpaceLedger {
     /// Bytes that may be accepted before the device is asked again.
     granted: AtomicI64,
+    /// What was left when the device was asked last.
+    left: AtomicU64,
     ballast: Mutex<Ballast>,
 }
 
@@ -58,7 +60,7 @@ struct Ballast {
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
         let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, borrowers: 0 };
-        Self { granted: AtomicI64::new(0), ballast: Mutex::new(ballast) }
+        Self { granted: AtomicI64::new(0), left: AtomicU64::new(u64::MAX), ballast: Mutex::new(ballast) }
     }
 
     /// The capacity, if there is one.
@@ -80,6 +82,7 @@ impl SpaceLedger {
         }
         let room = self.room(device)?;
         let left = room.saturating_sub(worst_case(held) + journal());
+        self.left.store(left, Ordering::Relaxed);
         if left == 0 {
             self.granted.store(0, Ordering::Relaxed);
             return Err(Error::OutOfSpace);
@@ -88,6 +91,11 @@ impl SpaceLedger {
         let grant = if left > 8 * GRANT_BYTES as u64 { GRANT_BYTES } else { 0 };
         self.granted.store(grant, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Bytes that could still be accepted when a write asked last.
+    pub(super) fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Bytes for new data on the device now, without what is reserved.

@@ -10,6 +10,7 @@ use super::CollectReport;
 use crate::error::{Error, Result};
 use crate::store::BackgroundMode;
 use crate::store::inner::{Inner, chain};
+use crate::store::pace::room_delay;
 
 /// What may have died must be this part of what is stored, and this much.
 const CHANGED_PARTS: u64 = 8;
@@ -22,6 +23,13 @@ const CHANGED_BYTES_SHORT: u64 = 1 << 20;
 /// Room is short below this part of what is stored, or below this much.
 const SHORT_PARTS: u64 = 16;
 const SHORT_BYTES: u64 = 256 << 20;
+
+/// Writers are slowed down for want of room below this part of what is stored, or below this much.
+const LOW_PARTS: u64 = 32;
+const LOW_BYTES: u64 = 64 << 20;
+
+/// What collection is counted on to give back a second at least, as long as there is something to collect.
+const GAIN_MIN: u64 = 8 << 20;
 
 /// How long a collection pauses at a time while writers are being slowed down.
 pub(super) const GIVE_WAY: Duration = Duration::from_millis(5);
@@ -38,6 +46,10 @@ pub(in crate::store) struct Schedule {
     /// Bytes of segments written before the last look.
     settled_bytes: AtomicU64,
     live_permille: AtomicU64,
+    /// Bytes a second that the last batch gave back; 0 if there is nothing to collect.
+    gain: AtomicU64,
+    /// Writers are slowed down when less room than this is left.
+    low_bytes: AtomicU64,
     /// When to try again after there was no room, on the monotonic clock.
     not_before: Mutex<Duration>,
     /// Room is short: collection waits for nobody.
@@ -60,6 +72,8 @@ impl Schedule {
             freed_bytes: AtomicU64::new(used_bytes),
             settled_bytes: AtomicU64::new(0),
             live_permille: AtomicU64::new(UNKNOWN),
+            gain: AtomicU64::new(0),
+            low_bytes: AtomicU64::new(0),
             not_before: Mutex::default(),
             urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -81,6 +95,13 @@ impl Schedule {
     pub(super) fn settle(&self, seen: Seen) {
         self.freed_bytes.fetch_sub(seen.freed_bytes, Ordering::Relaxed);
         self.settled_bytes.store(seen.written_bytes, Ordering::Relaxed);
+        self.gain.store(0, Ordering::Relaxed);
+    }
+
+    /// A batch has given back `bytes` in `time`.
+    pub(super) fn note_gain(&self, bytes: u64, time: Duration) {
+        let gain = bytes as f64 / time.max(Duration::from_millis(1)).as_secs_f64();
+        self.gain.store((gain as u64).max(GAIN_MIN), Ordering::Relaxed);
     }
 
     pub(super) fn note_live(&self, live_bytes: u64, bytes: u64) {
@@ -125,6 +146,13 @@ fn is_due(changed: u64, used: u64, short: bool) -> bool {
 }
 
 impl Inner {
+    /// How long a writer of `bytes` is delayed because collection is behind.
+    pub(in crate::store) fn room_delay(&self, bytes: u64) -> Duration {
+        let schedule = &self.collector.schedule;
+        let (low, gain) = (schedule.low_bytes.load(Ordering::Relaxed), schedule.gain.load(Ordering::Relaxed));
+        room_delay(self.space.left(), low, gain, bytes)
+    }
+
     /// True if the store's thread has a collection to do that may give room back soon.
     pub(in crate::store) fn awaits_collection(&self) -> bool {
         let schedule = &self.collector.schedule;
@@ -147,6 +175,7 @@ impl Inner {
             return Ok(false);
         }
         let used: u64 = self.used_segment_bytes();
+        schedule.low_bytes.store(LOW_BYTES.max(used / LOW_PARTS), Ordering::Relaxed);
         let written = self.segment_bytes_written();
         let changed = schedule.changed_bytes(written, used);
         if !is_due(changed, used, true) {
