@@ -30,6 +30,8 @@ use super::BackgroundMode;
 use super::inner::{Inner, chain};
 use crate::error::{Error, Result};
 use crate::id::SegmentId;
+use crate::layers::Visibility;
+use crate::map::Version;
 use crate::segment::SEGMENT_BYTES_MAX;
 use doomed::Exits;
 use examination::Batch;
@@ -195,8 +197,23 @@ impl Inner {
         let visibility = self.visibility();
         let bytes = self.survivor_bytes(mark, victims) + SEGMENT_BYTES_MAX + version.bytes();
         let _lent = self.lend(bytes)?;
+        self.space.claim(bytes);
+        let relocated = self.relocate_claimed(turn, mark, victims, (version, &visibility), report);
+        self.space.claim(0);
+        relocated
+    }
+
+    /// As [`Inner::relocate`], with room set aside for it.
+    fn relocate_claimed(
+        &self,
+        turn: &mut Turn,
+        mark: &Mark,
+        victims: &[SegmentId],
+        (version, visibility): (Arc<Version>, &Visibility),
+        report: &mut CollectReport,
+    ) -> Result<bool> {
         let mut relocation = Relocation::new(self, mark);
-        let moved = relocation.run(victims, version.scan_visible(&visibility));
+        let moved = relocation.run(victims, version.scan_visible(visibility));
         drop(version);
         let Relocation { mut survivors, reading, .. } = relocation;
         let table = std::mem::take(&mut survivors.table);

@@ -45,6 +45,8 @@ pub(super) struct SpaceLedger {
     granted: AtomicI64,
     /// What was left when the device was asked last.
     left: AtomicU64,
+    /// What a batch of collection has still to write.
+    claimed: AtomicU64,
     ballast: Mutex<Ballast>,
 }
 
@@ -60,7 +62,7 @@ struct Ballast {
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
         let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, borrowers: 0 };
-        Self { granted: AtomicI64::new(0), left: AtomicU64::new(u64::MAX), ballast: Mutex::new(ballast) }
+        Self { granted: AtomicI64::new(0), left: AtomicU64::new(u64::MAX), claimed: AtomicU64::new(0), ballast: Mutex::new(ballast) }
     }
 
     /// The capacity, if there is one.
@@ -101,7 +103,20 @@ impl SpaceLedger {
     /// Bytes for new data on the device now, without what is reserved.
     pub(super) fn room(&self, device: &dyn Device) -> Result<u64> {
         let (total, available) = self.total_and_available(device)?;
-        Ok(available.saturating_sub(reserve(total) + WORK_BYTES))
+        // Collection has the reserve first.
+        let kept = reserve(total).max(self.claimed.load(Ordering::Relaxed));
+        Ok(available.saturating_sub(kept + WORK_BYTES))
+    }
+
+    /// A batch of collection is going to write `bytes`: writes do not count on them. Ends the claim of the batch before.
+    pub(super) fn claim(&self, bytes: u64) {
+        self.claimed.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The batch has taken `bytes` of what it claimed.
+    pub(super) fn take_claimed(&self, bytes: u64) {
+        let less = |claimed: u64| Some(claimed.saturating_sub(bytes));
+        let _ = self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn total_and_available(&self, device: &dyn Device) -> Result<(u64, u64)> {
@@ -233,12 +248,15 @@ impl Inner {
     }
 
     /// Bytes that survivors and rewritten runs may take: `beside_flushes` what is left when everything accepted is flushed
-    /// meanwhile, otherwise what is left while no flush job runs. What is reserved for collection is part of both.
+    /// meanwhile, and half of what writes could then still count on, so that they go on too; otherwise what is left while no
+    /// flush job runs. What is reserved for collection is part of both.
     pub(super) fn room_to_collect(&self, beside_flushes: bool) -> Result<u64> {
-        let (_, available) = self.space.total_and_available(&*self.device)?;
+        let (total, available) = self.space.total_and_available(&*self.device)?;
         let held = self.pace.held();
         let flushes = if beside_flushes { worst_case(held) + WORK_BYTES } else { MERGE_BYTES };
-        Ok(available.saturating_sub(flushes + self.generations.missing_bytes(held)))
+        let left = available.saturating_sub(flushes + self.generations.missing_bytes(held));
+        let for_writes = if beside_flushes { left.saturating_sub(reserve(total)) / 2 } else { 0 };
+        Ok(left - for_writes)
     }
 
     /// True if there is room for a flush job or a merge.

@@ -87,6 +87,7 @@ impl<'a> Remap<'a> {
                 let with_filter = version.depth() > usize::from(level) + 1;
                 let successor = Successor { id, level, with_filter };
                 let written = rewrite(run, successor, &self.inner.runs, self.table)?;
+                self.inner.space.take_claimed(written.meta().bytes);
                 self.rewritten.insert(run.id(), written);
             }
             edit.removed.push(run.id());

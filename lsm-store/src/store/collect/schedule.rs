@@ -1,7 +1,7 @@
 //! When the store collects by itself: as soon as so much may have died that it is worth a look, and sooner when room runs
 //! short.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -34,8 +34,12 @@ const GAIN_MIN: u64 = 8 << 20;
 /// How long a collection pauses at a time while writers are being slowed down.
 pub(super) const GIVE_WAY: Duration = Duration::from_millis(5);
 
-/// How long the store's thread leaves collection alone after it found no room: each try reads the map.
-const ROOM_WAIT: Duration = Duration::from_secs(10);
+/// How long the store's thread leaves collection alone after it found no room, at first and at most: each try reads the map.
+const ROOM_WAIT_MIN: Duration = Duration::from_millis(50);
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// So often in turn it may find no room before writes that wait for it are refused.
+const ROOM_WAITS_HOPEFUL: u32 = 5;
 
 const UNKNOWN: u64 = u64::MAX;
 
@@ -52,6 +56,8 @@ pub(in crate::store) struct Schedule {
     low_bytes: AtomicU64,
     /// When to try again after there was no room, on the monotonic clock.
     not_before: Mutex<Duration>,
+    /// How often in turn there was none.
+    without_room: AtomicU32,
     /// Room is short: collection waits for nobody.
     urgent: AtomicBool,
     /// The map could not be read: none of it is collected before the next opening.
@@ -75,6 +81,7 @@ impl Schedule {
             gain: AtomicU64::new(0),
             low_bytes: AtomicU64::new(0),
             not_before: Mutex::default(),
+            without_room: AtomicU32::new(0),
             urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -158,7 +165,7 @@ impl Inner {
         let schedule = &self.collector.schedule;
         if self.background.mode != BackgroundMode::Threads
             || schedule.stopped.load(Ordering::Relaxed)
-            || self.clock.monotonic() < *schedule.not_before.lock()
+            || schedule.without_room.load(Ordering::Relaxed) > ROOM_WAITS_HOPEFUL
         {
             return false;
         }
@@ -188,7 +195,10 @@ impl Inner {
         let mut turn = self.collector.turn.lock();
         let seen = schedule.before(written);
         match self.collect_batch(&mut turn, short, &mut CollectReport::default()) {
-            Ok(true) => Ok(true),
+            Ok(true) => {
+                schedule.without_room.store(0, Ordering::Relaxed);
+                Ok(true)
+            }
             Ok(false) => {
                 schedule.settle(seen);
                 Ok(false)
@@ -199,7 +209,9 @@ impl Inner {
                 Ok(false)
             }
             Err(Error::OutOfSpace) if self.background.mode == BackgroundMode::Threads => {
-                *schedule.not_before.lock() = self.clock.monotonic() + ROOM_WAIT;
+                let times = schedule.without_room.fetch_add(1, Ordering::Relaxed);
+                let wait = (ROOM_WAIT_MIN * 2_u32.saturating_pow(times)).min(ROOM_WAIT_MAX);
+                *schedule.not_before.lock() = self.clock.monotonic() + wait;
                 Ok(false)
             }
             Err(error) => Err(error),

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::id::{Location, SegmentId, Slot};
 use crate::map::rewrite::Moves;
-use crate::segment::{Class, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
+use crate::segment::{Class, SEGMENT_BYTES_MAX, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
 use crate::store::inner::Inner;
 
 /// A slot that has not moved, and one whose frame waits to be moved. No location is as large.
@@ -85,6 +85,7 @@ impl<'a> Survivors<'a> {
             empty => {
                 self.inner.top_up_ids()?;
                 let writer = empty.insert(self.inner.new_segment(Class::Survivor)?);
+                self.inner.space.take_claimed(SEGMENT_BYTES_MAX);
                 self.created.push(writer.identity().id);
                 writer
             }
