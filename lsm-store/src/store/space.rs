@@ -62,7 +62,12 @@ struct Ballast {
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
         let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, borrowers: 0 };
-        Self { granted: AtomicI64::new(0), left: AtomicU64::new(u64::MAX), claimed: AtomicU64::new(0), ballast: Mutex::new(ballast) }
+        Self {
+            granted: AtomicI64::new(0),
+            left: AtomicU64::new(u64::MAX),
+            claimed: AtomicU64::new(0),
+            ballast: Mutex::new(ballast),
+        }
     }
 
     /// The capacity, if there is one.
@@ -248,14 +253,14 @@ impl Inner {
     }
 
     /// Bytes that survivors and rewritten runs may take: `beside_flushes` what is left when everything accepted is flushed
-    /// meanwhile, and half of what writes could then still count on, so that they go on too; otherwise what is left while no
+    /// meanwhile, and two thirds of what writes could then still count on, so that they go on too; otherwise what is left while no
     /// flush job runs. What is reserved for collection is part of both.
     pub(super) fn room_to_collect(&self, beside_flushes: bool) -> Result<u64> {
         let (total, available) = self.space.total_and_available(&*self.device)?;
         let held = self.pace.held();
         let flushes = if beside_flushes { worst_case(held) + WORK_BYTES } else { MERGE_BYTES };
         let left = available.saturating_sub(flushes + self.generations.missing_bytes(held));
-        let for_writes = if beside_flushes { left.saturating_sub(reserve(total)) / 2 } else { 0 };
+        let for_writes = if beside_flushes { left.saturating_sub(reserve(total)) / 3 * 2 } else { 0 };
         Ok(left - for_writes)
     }
 

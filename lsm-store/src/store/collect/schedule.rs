@@ -21,12 +21,12 @@ const CHANGED_PARTS_SHORT: u64 = 256;
 const CHANGED_BYTES_SHORT: u64 = 1 << 20;
 
 /// Room is short below this part of what is stored, or below this much.
-const SHORT_PARTS: u64 = 16;
+const SHORT_PARTS: u64 = 10;
 const SHORT_BYTES: u64 = 256 << 20;
 
 /// Writers are slowed down for want of room below this part of what is stored, or below this much.
-const LOW_PARTS: u64 = 32;
-const LOW_BYTES: u64 = 64 << 20;
+const LOW_PARTS: u64 = 16;
+const LOW_BYTES: u64 = 128 << 20;
 
 /// What collection is counted on to give back a second at least, as long as there is something to collect.
 const GAIN_MIN: u64 = 8 << 20;
