@@ -37,9 +37,9 @@ impl NodeHandler {
     }
 
     pub(super) fn describe_scrub(&self) -> ScrubDescription {
-        let ScrubStatus { settings, paused, pass, completed_ms, damages, .. } = self.node.store().scrub_status();
-        let status = self.node.store().status();
-        let state = match (status.stopped.is_some(), paused, pass.is_some()) {
+        let status = self.node.store().scrub_status();
+        let ScrubStatus { settings, paused, pass, completed_ms, damages, damages_left_out, damages_gone } = status;
+        let state = match (self.node.store().status().stopped.is_some(), paused, pass.is_some()) {
             (true, _, _) => "stopped",
             (_, true, _) => "paused",
             (_, _, true) if self.node.store().is_read_only() => "interrupted",
@@ -58,9 +58,9 @@ impl NodeHandler {
             bytes_done: pass.map_or(0, |pass| pass.bytes_done),
             bytes_total: pass.map_or(0, |pass| pass.bytes_total),
             completed: completed_ms.map(rfc3339),
-            damage_left_out: status.damage_count - damages.len() as u64,
+            damage_left_out: damages_left_out,
             damage: damages.into_iter().map(|damage| describe(damage, &names)).collect(),
-            damage_gone_total: status.damage_gone,
+            damage_gone_total: damages_gone,
         }
     }
 

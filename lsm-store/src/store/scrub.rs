@@ -5,7 +5,7 @@
 //! slower while writers have to wait. What a reader of a volume trips over is looked at soon, pass or not. Damage is kept
 //! as a list of places ([`place`]) with those it touches ([`trace`]) until a look at the same file finds it gone.
 //!
-//! What is remembered ([`progress`]) is in two records of the manifest. Losing it costs a repeated pass and nothing else.
+//! What is remembered ([`progress`], [`state`]) is in two records of the manifest. Losing it costs a repeated pass and nothing else.
 //!
 //! The journal is not verified: what it holds is in memory and goes into segments from there, which a pass has done first.
 
@@ -13,50 +13,46 @@ mod bucket;
 mod pass;
 mod place;
 mod progress;
+mod state;
+mod status;
 mod trace;
 mod volume;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::BackgroundMode;
-use super::inner::{Inner, chain};
+use super::inner::Inner;
 use super::meta::Meta;
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{RunId, SegmentId, StoreId};
-use crate::manifest::{Edit, State as ManifestState};
 use crate::map::cache::NoCache;
 use crate::map::{RunFiles, RunLimits};
 use crate::page_cache::PageCache;
 use crate::segment::Segments;
 use bucket::Bucket;
 pub(super) use place::PlaceKind;
-use place::{Change, Places, ScrubFile};
+use place::ScrubFile;
+use progress::Pass;
 pub use progress::SCRUB_RATE_DEFAULT;
-use progress::{Pass, Progress};
+use state::State;
+pub use status::{ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings, ScrubStatus};
 pub use trace::{Touched, TouchedRange};
 pub use volume::{DamagedRange, VolumeScrub};
 
 /// The slowest rate there is, in bytes a second.
 pub const SCRUB_RATE_MIN: u64 = 64 << 10;
 
-const PROGRESS_KEY: &[u8] = b"scrub/progress";
-const PLACES_KEY: &[u8] = b"scrub/damage";
-
-/// How often the position is written down: what a crash has a scrub repeat.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
-
 /// A pause shorter than this is put off; a longer one is made of such that end soon when the store is closed.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// How long, at a time and how often, a scrub waits for writers who are being slowed down.
+/// How long, at a time and how often, a scrub waits after each MiB for writers who are being slowed down.
 const GIVE_WAY: Duration = Duration::from_millis(5);
 const GIVE_WAY_TIMES: u32 = 20;
 
@@ -76,124 +72,11 @@ pub(super) struct Scrub {
     in_file: AtomicU64,
 }
 
-/// Locked for moments only, after any other lock.
-struct State {
-    progress: Progress,
-    places: Places,
-    /// To be looked at.
-    suspects: BTreeSet<ScrubFile>,
-    /// Were suspects in this opening.
-    suspected: BTreeSet<ScrubFile>,
-    /// It is known whom all places touch.
-    traced: bool,
-    /// Something is not in the manifest yet, and when that was written last.
-    unsaved: bool,
-    places_unsaved: bool,
-    saved_at: Duration,
-}
-
-impl State {
-    fn load(records: &ManifestState) -> Self {
-        let record = |key: &[u8]| records.records.get(key);
-        let progress = record(PROGRESS_KEY).map(|bytes| Progress::decode(bytes));
-        let places = record(PLACES_KEY).map(|bytes| Places::decode(bytes));
-        if progress == Some(None) || places == Some(None) {
-            tracing::warn!("another version has left scrub records that make no sense here; scrubs start anew");
-        }
-        let (progress, places) = (progress.flatten().unwrap_or_default(), places.flatten().unwrap_or_default());
-        let traced = places.len() == 0;
-        Self {
-            progress,
-            places,
-            suspects: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            traced,
-            unsaved: false,
-            places_unsaved: false,
-            saved_at: Duration::ZERO,
-        }
-    }
-
-    fn note(&mut self, change: Change) {
-        if change != Change::default() {
-            self.progress.gone += change.gone as u64;
-            self.traced &= change.new == 0;
-            self.unsaved = true;
-            self.places_unsaved = true;
-        }
-    }
-}
-
 /// What there is to do.
 enum Task {
     Suspect(ScrubFile),
     Trace,
     Pass(Pass),
-}
-
-/// A pass under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ScrubPass {
-    /// When it began, in milliseconds since the Unix epoch.
-    pub began_ms: u64,
-    /// Bytes verified.
-    pub bytes_done: u64,
-    /// Bytes to verify in all, as far as that is known now.
-    pub bytes_total: u64,
-}
-
-/// How scrubs are done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ScrubSettings {
-    /// Bytes read in a second at most, at least [`SCRUB_RATE_MIN`].
-    pub rate_bytes: u64,
-    /// How often the layer above should begin a pass; `None`: never by itself.
-    pub every: Option<Duration>,
-}
-
-/// What decides whether a pass is due.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ScrubSchedule {
-    /// How often, if at all.
-    pub every: Option<Duration>,
-    /// When the last pass ended, or else the store was made, in milliseconds since the Unix epoch.
-    pub last_ms: u64,
-    /// One is under way or paused.
-    pub under_way: bool,
-}
-
-/// A place that is not as it was written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScrubDamage {
-    /// The file, relative to the data directory.
-    pub file: String,
-    /// Where in it, in bytes.
-    pub offset: u64,
-    /// What does not hold.
-    pub what: &'static str,
-    /// When it was found, in milliseconds since the Unix epoch.
-    pub found_ms: u64,
-    /// Whom it touches; `None` if that is not known yet.
-    pub touched: Option<Touched>,
-}
-
-/// Where scrubs stand.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScrubStatus {
-    /// How they are done.
-    pub settings: ScrubSettings,
-    /// A pass waits to be resumed, and none begins.
-    pub paused: bool,
-    /// The pass under way, paused or not.
-    pub pass: Option<ScrubPass>,
-    /// When the last pass ended that went to its end, in milliseconds since the Unix epoch.
-    pub completed_ms: Option<u64>,
-    /// Damage that is known: at most 256 places.
-    pub damages: Vec<ScrubDamage>,
-    /// Places the last pass found beside these.
-    pub damages_left_out: u64,
-    /// Places that a later look found gone, ever.
-    pub damages_gone: u64,
 }
 
 impl Scrub {
@@ -217,11 +100,6 @@ impl Scrub {
             return Some(Task::Trace);
         }
         pass.map(Task::Pass)
-    }
-
-    fn settings(&self) -> ScrubSettings {
-        let progress = &self.state.lock().progress;
-        ScrubSettings { rate_bytes: progress.rate_bytes, every: progress.every }
     }
 }
 
@@ -282,53 +160,6 @@ impl Inner {
         self.save_scrub()
     }
 
-    pub(super) fn scrub_schedule(&self) -> ScrubSchedule {
-        let created_ms = self.meta.lock().created_ms();
-        let progress = &self.scrub.state.lock().progress;
-        ScrubSchedule {
-            every: progress.every,
-            last_ms: progress.completed_ms.unwrap_or(created_ms),
-            under_way: progress.pass.is_some() || progress.paused,
-        }
-    }
-
-    pub(super) fn scrub_status(&self) -> ScrubStatus {
-        let settings = self.scrub.settings();
-        let under_way = self.scrub.state.lock().progress.pass;
-        let pass = under_way.map(|pass| {
-            let left = self.bytes_left(&pass);
-            let in_file = self.scrub.in_file.load(Ordering::Relaxed).min(left);
-            ScrubPass {
-                began_ms: pass.began_ms,
-                bytes_done: pass.bytes_done + in_file,
-                bytes_total: pass.bytes_done + left,
-            }
-        });
-        let state = self.scrub.state.lock();
-        let damage = |place: &place::Place| ScrubDamage {
-            file: place.file.path(),
-            offset: place.offset,
-            what: place.kind.text(),
-            found_ms: place.found_ms,
-            touched: place.touched.clone(),
-        };
-        ScrubStatus {
-            settings,
-            paused: state.progress.paused,
-            pass,
-            completed_ms: state.progress.completed_ms,
-            damages: state.places.iter().map(damage).collect(),
-            damages_left_out: state.places.left_out,
-            damages_gone: state.progress.gone,
-        }
-    }
-
-    /// How many damaged places are known, and how many are gone.
-    pub(super) fn scrub_counts(&self) -> (u64, u64) {
-        let state = self.scrub.state.lock();
-        (state.places.len() as u64 + state.places.left_out, state.progress.gone)
-    }
-
     /// Verifies the next file, if there is something to verify; `false` if there is not.
     pub(super) fn step_scrub(&self) -> Result<bool> {
         self.refuse_if_unwritable()?;
@@ -348,7 +179,7 @@ impl Inner {
     }
 
     fn scrub_suspect(&self, file: ScrubFile) -> Result<()> {
-        self.scrub_file(file, &mut |bytes| self.pace_scrub(bytes))?;
+        self.scrub_file(file, &mut |bytes| self.pace_scrub(bytes, false))?;
         self.scrub.state.lock().suspects.remove(&file);
         self.save_scrub()
     }
@@ -376,76 +207,37 @@ impl Inner {
         }
     }
 
-    /// Takes `bytes` of the rate and waits for them, longer while writers are slowed down.
-    fn pace_scrub(&self, bytes: u64) -> Result<()> {
-        let mut left = self.scrub.bucket.lock().take(bytes, self.clock.monotonic());
+    /// Takes `bytes` of the rate and waits for them, longer while writers are slowed down. A pass that is paused ends here.
+    fn pace_scrub(&self, mut bytes: u64, of_pass: bool) -> Result<()> {
         loop {
             self.refuse_if_poisoned()?;
-            if self.background.is_stopping() {
+            let (taken, mut left, is_turn) = self.scrub.bucket.lock().take_some(bytes, self.clock.monotonic());
+            bytes -= taken;
+            if is_turn {
+                self.give_way_to_writers();
+            }
+            while left >= PAUSE_MIN {
+                let pause = left.min(PAUSE_MAX);
+                self.clock.sleep(pause);
+                left -= pause;
+            }
+            if self.background.is_stopping() || of_pass && self.scrub.state.lock().progress.paused {
                 return Err(Error::Closed);
             }
-            if left < PAUSE_MIN {
-                break;
+            if bytes == 0 {
+                return Ok(());
             }
-            let pause = left.min(PAUSE_MAX);
-            self.clock.sleep(pause);
-            left -= pause;
-        }
-        if self.background.mode == BackgroundMode::Threads {
-            let mut times = 0;
-            while self.pace.is_pressed() && times < GIVE_WAY_TIMES && !self.background.is_stopping() {
-                self.clock.sleep(GIVE_WAY);
-                times += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn save_scrub_now_and_then(&self) -> Result<()> {
-        let now = self.clock.monotonic();
-        let mut state = self.scrub.state.lock();
-        let is_time = state.places_unsaved || now.saturating_sub(state.saved_at) >= SAVE_EVERY;
-        state.unsaved = true;
-        drop(state);
-        if is_time { self.save_scrub() } else { Ok(()) }
-    }
-
-    /// Writes down what is not in the manifest yet. Without room for it that is put off: what is lost is verified again.
-    pub(super) fn save_scrub(&self) -> Result<()> {
-        let mut meta = self.meta.lock();
-        let mut state = self.scrub.state.lock();
-        if !std::mem::take(&mut state.unsaved) {
-            return Ok(());
-        }
-        let places_unsaved = std::mem::take(&mut state.places_unsaved);
-        state.saved_at = self.clock.monotonic();
-        let mut edits = vec![Edit::SetRecord(PROGRESS_KEY.to_vec(), Some(state.progress.encode()))];
-        if places_unsaved {
-            edits.push(Edit::SetRecord(PLACES_KEY.to_vec(), Some(state.places.encode())));
-        }
-        drop(state);
-        let committed = self.commit(&mut meta, edits);
-        if committed.is_err() {
-            let mut state = self.scrub.state.lock();
-            state.unsaved = true;
-            state.places_unsaved |= places_unsaved;
-        }
-        match committed {
-            Err(Error::OutOfSpace) => {
-                tracing::debug!("no room to remember how far the scrub has come");
-                Ok(())
-            }
-            other => other,
         }
     }
 
-    /// At a clean end: the next opening goes on where this one stops.
-    pub(super) fn leave_scrub(&self) {
-        if self.is_stopped() {
+    fn give_way_to_writers(&self) {
+        if self.background.mode != BackgroundMode::Threads {
             return;
         }
-        if let Err(error) = self.save_scrub() {
-            tracing::warn!(error = %chain(&error), "how far the scrub has come is not remembered");
+        let mut times = 0;
+        while self.pace.is_pressed() && times < GIVE_WAY_TIMES && !self.background.is_stopping() {
+            self.clock.sleep(GIVE_WAY);
+            times += 1;
         }
     }
 }

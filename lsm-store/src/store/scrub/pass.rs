@@ -22,11 +22,8 @@ impl Inner {
     pub(super) fn scrub_next(&self, pass: &Pass) -> Result<()> {
         let Some((file, bytes)) = self.next_file(pass) else { return self.finish_pass() };
         let go_on = &mut |bytes| {
-            if self.scrub.state.lock().progress.paused {
-                return Err(Error::Closed);
-            }
             self.scrub.in_file.fetch_add(bytes, Ordering::Relaxed);
-            self.pace_scrub(bytes)
+            self.pace_scrub(bytes, true)
         };
         let looked = self.scrub_file(file, go_on);
         self.scrub.in_file.store(0, Ordering::Relaxed);
@@ -208,7 +205,7 @@ impl Inner {
     /// Finds out whom the known places touch now.
     pub(super) fn trace_places(&self) -> Result<()> {
         let places: Vec<_> = self.scrub.state.lock().places.iter().cloned().collect();
-        let touched = self.trace(&places, &mut || self.pace_scrub(0))?;
+        let touched = self.trace(&places, &mut |bytes| self.pace_scrub(bytes, false))?;
         let mut state = self.scrub.state.lock();
         // They are the same places: whoever changes them holds `turn`.
         state.places.iter_mut().zip(touched).for_each(|(place, touched)| place.touched = Some(touched));

@@ -18,6 +18,9 @@ const RANGES_MAX: usize = 64;
 /// Stretches between two looks at whether to go on.
 const STRETCHES_BETWEEN: usize = 4096;
 
+/// About what so many take on pages.
+const STRETCH_BYTES: u64 = 16 << 10;
+
 /// Blocks of a volume or snapshot that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TouchedRange {
@@ -75,7 +78,7 @@ impl Inner {
     ///
     /// # Errors
     /// Those of `go_on`. What cannot be read of the map makes the answer incomplete.
-    pub(super) fn trace(&self, places: &[Place], go_on: &mut dyn FnMut() -> Result<()>) -> Result<Vec<Touched>> {
+    pub(super) fn trace(&self, places: &[Place], go_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<Vec<Touched>> {
         // The layers come after the version: they know every layer in it.
         let version = Arc::clone(&self.view().version);
         let visibility = self.visibility();
@@ -90,7 +93,7 @@ impl Inner {
         }
         for (number, stretch) in version.scan_visible(&visibility).enumerate() {
             if number % STRETCHES_BETWEEN == 0 {
-                go_on()?;
+                go_on(STRETCH_BYTES)?;
             }
             match stretch.and_then(|stretch| tracer.touch_slots(&stretch)) {
                 Ok(()) => {}

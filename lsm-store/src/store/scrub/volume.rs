@@ -182,7 +182,7 @@ impl<'a> Portion<'a> {
         };
         let within = place.index_of(slot) as u32;
         let count = (u32::from(place.blocks) - within).min(blocks.slots.end - blocks.slots.start);
-        self.inner.pace_scrub(place.len.into())?;
+        self.inner.pace_scrub(place.len.into(), false)?;
         if let Err(error) = self.read(segment, &place, blocks) {
             return self.damaged(blocks, count, PlaceKind::Unreadable, error);
         }
