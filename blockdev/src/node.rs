@@ -9,6 +9,7 @@ mod duties;
 mod error;
 mod import;
 mod schedule;
+mod scrub;
 mod snapshot;
 #[cfg(test)]
 mod tests;

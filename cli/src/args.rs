@@ -68,6 +68,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "mapped")]
     Attached(command::attached::Attached),
     Check(command::check::Check),
+    Scrub(command::scrub::Scrub),
     Iostat(command::iostat::Iostat),
     Completion(command::completion::Completion),
 }

@@ -21,6 +21,7 @@ pub(crate) mod ls;
 pub(crate) mod resize;
 pub(crate) mod rewind;
 pub(crate) mod rm;
+pub(crate) mod scrub;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod snap;
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Detach(detach) => detach.run(global),
         Command::Attached(attached) => attached.run(global),
         Command::Check(check) => check.run(global),
+        Command::Scrub(scrub) => scrub.run(global),
         Command::Iostat(iostat) => iostat.run(global),
         Command::Completion(completion) => completion.run(),
     }

@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 mod export;
 mod import;
 mod schedule;
+mod scrub;
 mod snapshot;
 mod status;
 mod trash;
@@ -190,6 +191,8 @@ impl Handler for NodeHandler {
                 Ok(Response::Done)
             }
             Request::Collect(collect) => self.collect(collect),
+            Request::Scrub(scrub) => self.scrub(scrub),
+            Request::ScrubVolume { name, snapshots } => self.scrub_volume(name, *snapshots, peer),
             Request::Import(import) => self.import(import, peer),
             Request::Export { name } => self.export(name, peer),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

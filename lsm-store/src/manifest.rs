@@ -9,7 +9,7 @@ mod log;
 mod state;
 
 pub use edit::{Edit, JournalStart, VolumeRecord};
-pub(crate) use log::{MANIFEST_DIRECTORY, Manifest, replay};
+pub(crate) use log::{MANIFEST_DIRECTORY, Manifest, replay, verify};
 pub use state::State;
 
 #[cfg(test)]

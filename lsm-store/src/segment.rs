@@ -21,7 +21,7 @@ pub(crate) mod tests;
 mod trailer;
 mod writer;
 
-pub use check::{Check, Damage, DamageKind, check};
+pub use check::{Check, Damage, DamageKind, check, check_paced};
 pub use directory::Directory;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FramePlace};
 pub use geometry::Geometry;

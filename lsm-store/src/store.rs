@@ -20,6 +20,7 @@ mod payload;
 mod plan;
 mod reads;
 mod recovery;
+mod scrub;
 mod snapshots;
 mod space;
 mod states;
@@ -39,6 +40,10 @@ pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
 pub use collect::{CollectPlan, CollectReport};
 pub use reads::VolumeReads;
+pub use scrub::{
+    DamagedRange, SCRUB_RATE_DEFAULT, SCRUB_RATE_MIN, ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings,
+    ScrubStatus, Touched, TouchedRange, VolumeScrub,
+};
 pub use snapshots::SNAPSHOT_GROUP_MAX;
 pub use status::{MemoryUse, StoreStatus};
 pub use volume::{PREFETCH_BYTES_MAX, Volume};
@@ -201,6 +206,12 @@ impl Store {
     #[must_use]
     pub fn id(&self) -> StoreId {
         self.inner.store
+    }
+
+    /// True if it was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.inner.read_only
     }
 
     /// Makes a volume, all hole. `records` gets its id and says what else to remember in the same commit.
@@ -442,6 +453,70 @@ impl Store {
     /// As [`Store::collect`].
     pub fn collect_plan(&self, now: bool) -> Result<CollectPlan> {
         self.inner.collect_plan(now)
+    }
+
+    /// Begins to verify at rest everything there is now, by the store's own thread; `false` if a pass is under way, which
+    /// goes on if it was paused. [`Store::scrub_status`] tells how far it has come and what it found.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Poisoned`.
+    pub fn start_scrub(&self) -> Result<bool> {
+        self.inner.start_scrub()
+    }
+
+    /// Lets the pass under way, or the next one, wait until it is resumed. Survives a restart.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Poisoned`.
+    pub fn pause_scrub(&self) -> Result<()> {
+        self.inner.pause_scrub(true)
+    }
+
+    /// Goes on after [`Store::pause_scrub`].
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Poisoned`.
+    pub fn resume_scrub(&self) -> Result<()> {
+        self.inner.pause_scrub(false)
+    }
+
+    /// Changes how scrubs are done, from now on and in later openings.
+    ///
+    /// # Errors
+    /// `Invalid` for a rate below [`SCRUB_RATE_MIN`], `ReadOnly`, `Poisoned`.
+    pub fn set_scrub(&self, settings: ScrubSettings) -> Result<()> {
+        self.inner.set_scrub(settings)
+    }
+
+    /// What the layer above decides by whether a pass is due: the store begins none by itself.
+    #[must_use]
+    pub fn scrub_schedule(&self) -> ScrubSchedule {
+        self.inner.scrub_schedule()
+    }
+
+    /// Where scrubs stand, and the damage that is known.
+    #[must_use]
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.inner.scrub_status()
+    }
+
+    /// Verifies the next file of a scrub, or one that a reader has met damage in; `false` if there is none to verify. For
+    /// [`BackgroundMode::Manual`]; [`Store::step`] does not do it.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Poisoned`. Damage is no error: [`Store::scrub_status`] has it.
+    pub fn step_scrub(&self) -> Result<bool> {
+        self.inner.step_scrub()
+    }
+
+    /// Verifies here and now, at the rate of scrubs, what a volume or snapshot sees on disk: its part of the map, and the
+    /// blocks that this names, in their order. What is still in the journal is not looked at. `progress` hears (bytes of
+    /// the volume passed, bytes in all) now and then, and ends it by an error.
+    ///
+    /// # Errors
+    /// `NotFound`, `Busy` if the store is being closed, `Poisoned`, and those of `progress`. Damage is in the report.
+    pub fn scrub_volume(&self, id: VolumeId, progress: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<VolumeScrub> {
+        self.inner.scrub_volume(id, progress)
     }
 
     /// Numbers about the store now.

@@ -11,7 +11,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::checksum::{Kind, Seal};
-use crate::device::{Access, Device, File};
+use crate::device::{Access, AlignedBuffer, Device, File};
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, StoreId};
 
@@ -197,6 +197,18 @@ pub(crate) fn damaged_copies(device: &dyn Device, expected: &Superblock) -> Resu
     }
     let damaged = copies.iter().enumerate().filter(|(_, copy)| copy.is_none());
     Ok(damaged.map(|(copy, _)| (copy * PAGE_BYTES) as u64).collect())
+}
+
+/// Byte offsets of copies that are not `current` on the disk itself, past the page cache. No update may be under way.
+pub(crate) fn rotten_copies(device: &dyn Device, current: &Superblock) -> Result<Vec<u64>> {
+    let open = device.open(SUPERBLOCK_FILE, Access::Direct);
+    let file = open.map_err(|error| Error::io("opening", SUPERBLOCK_FILE, error))?;
+    let mut page = AlignedBuffer::zeroed(PAGE_BYTES);
+    let mut is_rotten = |copy: &u64| {
+        let read = file.read_at(&mut page, copy * PAGE_BYTES as u64);
+        read.is_err() || page[..] != *current.encode(*copy).as_bytes()
+    };
+    Ok((0..COPIES).filter(|copy| is_rotten(copy)).map(|copy| copy * PAGE_BYTES as u64).collect())
 }
 
 /// Writes the first superblock of a store under a temporary name and gives it its name: with it the store exists.

@@ -69,7 +69,8 @@ fn tend_all(node: &Node, shared: &Shared) {
 }
 
 impl Node {
-    /// Does what is due by the clock's time: volumes in the trash go whose time is over, and schedules are followed.
+    /// Does what is due by the clock's time: volumes in the trash go whose time is over, schedules are followed, and a scrub
+    /// begins.
     ///
     /// # Errors
     /// Those of the store. What is still to do is due at the next call.
@@ -77,6 +78,7 @@ impl Node {
         for volume in self.purge(&Purge::Expired)? {
             tracing::info!(volume = %volume.trashed.name, id = volume.info.id.0, "removed a volume from the trash");
         }
+        self.scrub_when_due()?;
         self.follow_schedules()
     }
 }

@@ -10,7 +10,7 @@ use lsm_store::device::AccessMode;
 use lsm_store::device::directory::DirectoryDevice;
 use lsm_store::request::Write;
 use lsm_store::rng::SystemRng;
-use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings};
+use lsm_store::store::{BackgroundMode, Budget, Environment, Options, ScrubSettings, Settings};
 
 use super::*;
 use crate::schedule::Schedule;
@@ -569,4 +569,42 @@ fn a_volume_goes_back_to_a_time() {
     let before = ["rewind-20261126t071530z", "rewind-20261126t071530z-2"];
     assert_eq!(snapshot_names(&node)[3..], before);
     assert_eq!(before.map(|snapshot| first_byte(&node, &format!("demo@{snapshot}"))), [4, 2]);
+}
+
+#[test]
+fn a_scrub_begins_when_the_last_one_is_old_enough() {
+    let scratch = Scratch::new("scrub");
+    let day = 24 * 60 * 60;
+    let calendar = Calendar::new(SystemClock::new().wall().as_millis() as u64);
+    let node = scratch.node_at(&calendar);
+    let completed = || node.store().scrub_status().completed_ms;
+    let finish = || {
+        while node.store().scrub_status().pass.is_some() {
+            calendar.sleep(Duration::from_millis(5));
+        }
+    };
+    node.tend().unwrap();
+    assert_eq!((node.store().scrub_schedule().under_way, completed()), (false, None), "the store is new");
+    calendar.advance(31 * day);
+    node.tend().unwrap();
+    finish();
+    let first = completed();
+    assert!(first.is_some());
+    calendar.advance(29 * day);
+    node.tend().unwrap();
+    assert_eq!((node.store().scrub_schedule().under_way, completed()), (false, first));
+    calendar.advance(2 * day);
+    node.store().pause_scrub().unwrap();
+    node.tend().unwrap();
+    assert_eq!(node.store().scrub_status().pass, None, "it is paused");
+    node.store().resume_scrub().unwrap();
+    let settings = node.store().scrub_status().settings;
+    node.store().set_scrub(ScrubSettings { every: None, ..settings }).unwrap();
+    node.tend().unwrap();
+    assert_eq!((node.store().scrub_schedule().under_way, completed()), (false, first), "it is off");
+    node.store().set_scrub(settings).unwrap();
+    node.tend().unwrap();
+    finish();
+    assert!(completed() > first);
+    node.store().close().unwrap();
 }

@@ -45,5 +45,6 @@ fn text(status: &NodeStatus) -> String {
         Some(what) => (what, size::human(*value)),
         None => (name.as_str(), value.to_string()),
     }));
-    fields(&rows)
+    rows.push(("scrub", super::scrub::summary(&status.scrub)));
+    fields(&rows) + &super::scrub::damage(&status.scrub)
 }

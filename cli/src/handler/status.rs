@@ -30,6 +30,7 @@ impl NodeHandler {
             trash_size_bytes: trash.iter().map(|volume| volume.info.size_bytes).sum(),
             connections,
             store: self.store_status(),
+            scrub: self.describe_scrub(),
         }))
     }
 
@@ -72,6 +73,8 @@ fn numbers(status: &Numbers) -> BTreeMap<String, u64> {
         ("segments_reclaimed_total", status.segments_reclaimed),
         ("segment_bytes_reclaimed_total", status.bytes_reclaimed),
         ("bytes_relocated_total", status.bytes_relocated),
+        ("damage_count", status.damage_count),
+        ("damage_gone_total", status.damage_gone),
     ];
     numbers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 use crate::silt::Silt;
 
 /// The only file in a directory of the store.
-fn only_file(silt: &Silt, directory: &str) -> PathBuf {
+pub(crate) fn only_file(silt: &Silt, directory: &str) -> PathBuf {
     let mut files: Vec<_> =
         fs::read_dir(silt.data().join(directory)).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
@@ -19,7 +19,7 @@ fn only_file(silt: &Silt, directory: &str) -> PathBuf {
 }
 
 /// Inverts one byte of a file.
-fn damage(path: &PathBuf, offset: u64) {
+pub(crate) fn damage(path: &PathBuf, offset: u64) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();

@@ -11,6 +11,7 @@ mod images;
 mod load;
 mod schedule;
 mod scratch;
+mod scrub;
 mod silt;
 mod snapshots;
 mod trash;

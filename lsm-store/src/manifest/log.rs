@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::edit::{self, EDIT_VERSION, Edit};
 use super::state::State;
 use crate::checksum::{Kind, Seal};
-use crate::device::{Access, Device, File};
+use crate::device::{Access, AlignedBuffer, DIRECT_ALIGNMENT, Device, File};
 use crate::error::{Error, Result};
 use crate::id::StoreId;
 
@@ -127,6 +127,40 @@ pub(crate) fn replay(device: &dyn Device, store: StoreId, id: u64, at_least: u64
         return Err(Error::corrupt(&path, opened.end, "commits that the superblock knows of are missing"));
     }
     Ok(opened)
+}
+
+/// Verifies the first `end` bytes of manifest file `id` on the disk itself, past the page cache: its commits up to `sequence`
+/// and their chain.
+///
+/// # Errors
+/// [`Error::Corrupt`], and I/O errors.
+pub(crate) fn verify(device: &dyn Device, store: StoreId, id: u64, (sequence, end): (u64, u64)) -> Result<()> {
+    let path = path(id);
+    let fail = |error| Error::io("reading", &path, error);
+    let file = device.open(&path, Access::Direct).map_err(|error| Error::io("opening", &path, error))?;
+    // The file has room beyond its end, but on a full disk perhaps not up to a whole page.
+    let len = end.next_multiple_of(DIRECT_ALIGNMENT as u64);
+    if file.len().map_err(fail)? < len {
+        let file = device.open(&path, Access::Buffered).map_err(fail)?;
+        let mut bytes = vec![0; end as usize];
+        file.read_at(&mut bytes, 0).map_err(fail)?;
+        return verify_commits(&Seal::new(store, Kind(*b"MANI"), id), &path, &bytes, sequence);
+    }
+    let mut bytes = AlignedBuffer::zeroed(len as usize);
+    file.read_at(&mut bytes, 0).map_err(fail)?;
+    verify_commits(&Seal::new(store, Kind(*b"MANI"), id), &path, &bytes, sequence)
+}
+
+fn verify_commits(seal: &Seal, path: &str, bytes: &[u8], sequence: u64) -> Result<()> {
+    let mut seen = Opened { state: State::default(), sequence: 0, end: 0, checksum: 0 };
+    while seen.sequence < sequence {
+        let (header, body) = commit_at(seal, bytes, &seen)
+            .ok_or_else(|| Error::corrupt(path, seen.end, "a commit of the manifest is not valid"))?;
+        seen.checksum = header.checksum.get();
+        seen.sequence = header.sequence.get();
+        seen.end += ((HEADER_BYTES + body.len()) as u64).next_multiple_of(COMMIT_ALIGNMENT);
+    }
+    Ok(())
 }
 
 /// The commit at the end of what was replayed, if a valid one is there.

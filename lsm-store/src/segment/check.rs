@@ -72,6 +72,14 @@ pub struct Check {
 /// [`Error::Unsupported`] if this version cannot judge the segment, and I/O errors of opening it. Everything else is
 /// damage.
 pub fn check(segments: &Segments, id: SegmentId) -> Result<Check> {
+    check_paced(segments, id, &mut |_| Ok(()))
+}
+
+/// As [`check`]; `go_on` hears of the bytes it goes through, a frame or a directory at a time, and may take its time over it.
+///
+/// # Errors
+/// As [`check`], and those of `go_on`, which end it.
+pub fn check_paced(segments: &Segments, id: SegmentId, go_on: &mut dyn FnMut(u64) -> Result<()>) -> Result<Check> {
     let all = 0..super::SLOTS_MAX;
     let whole = |kind| Check { damages: vec![Damage { offset: 0, bytes: 0, slots: all, kind }], ..Check::default() };
     let summary = match segments.summary(id) {
@@ -83,6 +91,7 @@ pub fn check(segments: &Segments, id: SegmentId) -> Result<Check> {
     if *segment.geometry() != summary.geometry {
         return Ok(whole(DamageKind::Footer));
     }
+    go_on(u64::from(summary.geometry.file_bytes() - summary.geometry.frames_end()))?;
     let directory = match Directory::read(&segment) {
         Ok(directory) => directory,
         Err(_) => return Ok(whole(DamageKind::Unreadable)),
@@ -92,6 +101,7 @@ pub fn check(segments: &Segments, id: SegmentId) -> Result<Check> {
     checker.check_directory(&segment.footer()?.directory_digest);
     for page in directory.slot_pages() {
         for place in page.frames(Slot(page.slots().start as u16), Slot(u16::MAX)) {
+            go_on(place.len.into())?;
             checker.check_frame(&place);
         }
     }

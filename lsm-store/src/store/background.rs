@@ -1,4 +1,4 @@
-//! Work behind the writers' backs: flush jobs, compaction, preparing journal files, marks, collection.
+//! Work behind the writers' backs: flush jobs, compaction, preparing journal files, marks, collection, scrubs.
 //!
 //! The work is the same whoever does it: threads in a daemon, or the caller of [`Inner::step`] in a simulation, where
 //! everything must happen in one thread and in an order that can be repeated.
@@ -108,6 +108,7 @@ impl Inner {
             spawn("silt-flush", Inner::step_flush)?,
             spawn("silt-compact", Inner::step_upkeep)?,
             spawn("silt-collect", Inner::step_collect)?,
+            spawn("silt-scrub", Inner::step_scrub)?,
         ])
     }
 

@@ -10,13 +10,14 @@ use super::Environment;
 use super::budget::{Budget, MEMORY_BYTES_DEFAULT};
 use super::open;
 use super::recovery;
+use super::scrub::PlaceKind;
 use crate::device::LockMode;
 use crate::error::{Error, Result};
 use crate::id::{BlockIndex, FamilyId, LayerId, SegmentId, StoreId, VolumeId};
 use crate::manifest::{MANIFEST_DIRECTORY, State, replay};
 use crate::map::{Run, RunFiles, RunLimits, Stretch, Target, Version};
 use crate::page_cache::PageCache;
-use crate::segment::{self, DamageKind, SegmentSummary, Segments};
+use crate::segment::{self, SegmentSummary, Segments};
 use crate::superblock::{self, SUPERBLOCK_FILE, Superblock};
 
 /// Something that is not as it was written.
@@ -173,7 +174,7 @@ impl<'a> Checker<'a> {
                     let all = 0..segment::SLOTS_MAX;
                     let slots = if damage.bytes == 0 && damage.offset == 0 { all } else { damage.slots };
                     let at = self.report.damages.len();
-                    let (offset, why) = (u64::from(damage.offset), damage_text(damage.kind));
+                    let (offset, why) = (u64::from(damage.offset), PlaceKind::from(damage.kind).text().to_owned());
                     self.report.damages.push(Damage { file: file.clone(), offset, why, volumes: Vec::new() });
                     self.bad.entry(id).or_default().push((slots, at));
                 }
@@ -238,18 +239,4 @@ impl<'a> Checker<'a> {
         }
         Ok(found)
     }
-}
-
-fn damage_text(kind: DamageKind) -> String {
-    match kind {
-        DamageKind::Header => "the header is damaged; the footer repeats it, nothing is lost",
-        DamageKind::Footer => "the footer is damaged: nothing of the segment can be found",
-        DamageKind::SlotTable => "a page of the slot table is damaged: its blocks cannot be found",
-        DamageKind::Fingerprints => "a page of fingerprints is damaged; its blocks can still be read",
-        DamageKind::Directory => "the directory contradicts the footer",
-        DamageKind::Frame => "a frame is damaged: its blocks cannot be read",
-        DamageKind::Content => "a block is not the one its fingerprint names",
-        _ => "the device does not give these bytes",
-    }
-    .to_owned()
 }

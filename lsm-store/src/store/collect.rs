@@ -40,6 +40,7 @@ pub use plan::CollectPlan;
 use relocation::Relocation;
 use remap::Remap;
 use schedule::Schedule;
+pub(super) use schedule::is_unreadable;
 
 /// What collection keeps between batches.
 pub(super) struct Collector {
@@ -237,10 +238,11 @@ impl Inner {
                 match (error, reading.0) {
                     (error @ Error::Corrupt { .. }, Some(id)) => {
                         tracing::error!(segment = %id, error = %chain(&error), "a damaged segment is not collected");
+                        self.suspect(&error);
                         turn.damaged.insert(id);
                         Ok(false)
                     }
-                    (error, _) if schedule::is_unreadable(&error) => Err(error),
+                    (error, _) if is_unreadable(&error) => Err(error),
                     (error, _) => Err(self.poison_unless_full(error)),
                 }
             }

@@ -20,6 +20,7 @@ use super::meta::Meta;
 use super::pace::Pace;
 use super::packers::Packers;
 use super::payload::PayloadPool;
+use super::scrub::Scrub;
 use super::space::SpaceLedger;
 use super::status::Counters;
 use super::view::View;
@@ -86,6 +87,7 @@ pub(super) struct Inner {
     /// A merge met damage: none is tried again before the next opening.
     pub(super) merging_stopped: AtomicBool,
     pub(super) collector: Collector,
+    pub(super) scrub: Scrub,
     pub(super) pages: Arc<PageCache>,
     pub(super) blocks: BlockCache,
 

@@ -66,6 +66,16 @@ impl Meta {
         self.manifest.as_ref().map_or(0, Manifest::len_bytes)
     }
 
+    /// The current manifest file, with the sequence of its last commit and where that ends.
+    pub(super) fn manifest_place(&self) -> (u64, (u64, u64)) {
+        (self.superblock.manifest, (self.sequence(), self.manifest_bytes()))
+    }
+
+    /// Copies of the superblock that are not whole on the disk, as byte offsets.
+    pub(super) fn rotten_superblocks(&self, device: &dyn Device) -> Result<Vec<u64>> {
+        superblock::rotten_copies(device, &self.superblock)
+    }
+
     /// Bytes of the files of the manifest, used or not.
     pub(super) fn manifest_allocated_bytes(&self) -> u64 {
         self.manifest.as_ref().map_or(0, Manifest::allocated_bytes)

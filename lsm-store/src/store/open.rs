@@ -19,6 +19,7 @@ use super::pace::Pace;
 use super::packers::Packers;
 use super::payload::PayloadPool;
 use super::recovery;
+use super::scrub::Scrub;
 use super::space::{self, SpaceLedger};
 use super::status::Counters;
 use super::view::View;
@@ -266,6 +267,7 @@ fn assemble(
     let reached = Sequence(first.0 - 1);
     let to_index = meta.state.segments.keys().copied().collect();
     let collector = Collector::new(space::used_bytes(&meta.state));
+    let scrub = Scrub::new(&device, &clock, store, &meta);
     Ok(Arc::new(Inner {
         space: SpaceLedger::new(meta.state.capacity_bytes),
         front: Mutex::new(Front::new(
@@ -294,6 +296,7 @@ fn assemble(
         merging: Mutex::new(()),
         merging_stopped: AtomicBool::new(false),
         collector,
+        scrub,
         to_index: Mutex::new(to_index),
         segments: Arc::new(segments),
         runs,
@@ -366,6 +369,7 @@ impl Inner {
     /// Everything accepted goes into segments, and the journal is removed. The threads have ended.
     pub(super) fn close(&self) -> Result<()> {
         self.await_collection();
+        self.leave_scrub();
         match self.empty_journal() {
             Ok(()) => {}
             Err(Error::OutOfSpace) => {

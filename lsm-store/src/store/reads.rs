@@ -40,6 +40,10 @@ impl Inner {
         if len == 0 {
             return Ok(ReadData::default());
         }
+        self.read_planned(volume, offset, len, keep).inspect_err(|error| self.suspect(error))
+    }
+
+    fn read_planned(&self, volume: &VolumeState, offset: u64, len: usize, keep: Keep) -> Result<ReadData> {
         let mut plan = self.plan(volume, offset, len)?;
         let mut assembly = Assembly::new(&mut plan);
         let mut decoder = Decoder::default();
@@ -170,7 +174,10 @@ impl VolumeReads {
         }
         match self.inner.plan(&self.state, offset, len) {
             Ok(plan) => self.begin(token, plan),
-            Err(error) => self.finished.push_back((token, Err(error))),
+            Err(error) => {
+                self.inner.suspect(&error);
+                self.finished.push_back((token, Err(error)));
+            }
         }
     }
 
@@ -249,6 +256,9 @@ impl VolumeReads {
         });
         if delivered.is_ok() && request.missing > 0 {
             return;
+        }
+        if let Err(error) = &delivered {
+            self.inner.suspect(error);
         }
         let request = self.requests.remove(&id).expect("the request is there");
         self.finished.push_back((request.token, delivered.map(|()| request.assembly.finish())));

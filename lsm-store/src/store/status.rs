@@ -105,12 +105,17 @@ pub struct StoreStatus {
     pub bytes_reclaimed: u64,
     /// Bytes of blocks that outlived their segments and were moved, as stored.
     pub bytes_relocated: u64,
+    /// Damaged places that are known.
+    pub damage_count: u64,
+    /// Damaged places that a later look found gone, ever.
+    pub damage_gone: u64,
     /// The part of the segments that lived when it was looked at last, in thousandths; `None` if it never was.
     pub live_permille: Option<u64>,
 }
 
 impl Inner {
     pub(super) fn status(&self) -> StoreStatus {
+        let (damage_count, damage_gone) = self.scrub_counts();
         let meta = self.meta.lock();
         let state = &meta.state;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -145,6 +150,8 @@ impl Inner {
             segments_reclaimed: count(&self.counters.segments_reclaimed),
             bytes_reclaimed: count(&self.counters.bytes_reclaimed),
             bytes_relocated: count(&self.counters.bytes_relocated),
+            damage_count,
+            damage_gone,
             live_permille: self.collector.live_permille(),
         }
     }

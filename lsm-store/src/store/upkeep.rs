@@ -32,6 +32,7 @@ impl Inner {
             Err(error @ Error::Corrupt { .. }) => {
                 // Reads of what is damaged fail by themselves; everything else goes on, with more runs than it should have.
                 tracing::error!(error = %chain(&error), "runs are not merged any more: run silt check");
+                self.suspect(&error);
                 self.merging_stopped.store(true, Ordering::Release);
                 return Ok(false);
             }

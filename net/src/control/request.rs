@@ -128,6 +128,16 @@ pub enum Request {
     },
     /// Gives back the space of what nobody sees any more. Answer: `Collected`.
     Collect(Collect),
+    /// Begins, pauses or resumes a scrub, changes how scrubs are done, or only tells. Answer: `Scrub`.
+    Scrub(Scrub),
+    /// Verifies here and now what a volume or snapshot sees. Answer: `ScrubbedVolumes`.
+    ScrubVolume {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        name: String,
+        /// Its snapshots too.
+        #[serde(default)]
+        snapshots: bool,
+    },
     /// Makes a volume from content that follows. Answer: `Transferred`.
     Import(ImportVolume),
     /// Gives the content of a volume or snapshot. Answer: `Transferred`, after the content.
@@ -230,6 +240,39 @@ pub struct Collect {
     /// Only tell what the next batch would do.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// What to do about scrubs, after the settings that are given are changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Scrub {
+    /// What to do.
+    #[serde(default)]
+    pub action: ScrubAction,
+    /// Bytes read in a second at most.
+    #[serde(default)]
+    pub rate_bytes: Option<u64>,
+    /// How often a pass begins by itself: a span like `30d`, or `off`.
+    #[serde(default)]
+    pub every: Option<String>,
+}
+
+/// What to do about the scrub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScrubAction {
+    /// Only tell.
+    #[default]
+    Status,
+    /// Begin a pass, unless one is under way; a paused one goes on.
+    Start,
+    /// Let it wait until it is resumed.
+    Pause,
+    /// Go on.
+    Resume,
+    /// An action of a newer version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A volume to make from content.

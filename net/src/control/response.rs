@@ -46,6 +46,13 @@ pub enum Response {
     Counters(Counters),
     /// What was collected, or would be next.
     Collected(Collected),
+    /// Where scrubs stand, and the damage that is known.
+    Scrub(Box<ScrubDescription>),
+    /// What the verification of volumes found.
+    ScrubbedVolumes {
+        /// The volumes and snapshots.
+        volumes: Vec<ScrubbedVolume>,
+    },
     /// An import or export is complete.
     Transferred(Transferred),
     /// An answer of a newer version.
@@ -184,6 +191,92 @@ pub struct NodeStatus {
     pub connections: u64,
     /// The store below.
     pub store: StoreStatus,
+    /// Scrubs of it, and the damage that is known.
+    #[serde(default)]
+    pub scrub: ScrubDescription,
+}
+
+/// Where scrubs stand, and the damage that is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ScrubDescription {
+    /// `idle`, `running`, `paused`, `interrupted` while no daemon runs, or `stopped` with the store.
+    pub state: String,
+    /// Bytes read in a second at most.
+    pub rate_bytes: u64,
+    /// How often a pass begins by itself: a span like `30d`; absent if never.
+    #[serde(default)]
+    pub every: Option<String>,
+    /// When the pass under way began, RFC 3339.
+    #[serde(default)]
+    pub began: Option<String>,
+    /// Bytes it has verified.
+    pub bytes_done: u64,
+    /// Bytes it has to verify in all, as far as that is known now.
+    pub bytes_total: u64,
+    /// When the last pass ended that went to its end, RFC 3339.
+    #[serde(default)]
+    pub completed: Option<String>,
+    /// The damaged places that are known.
+    pub damage: Vec<DamageDescription>,
+    /// Further places, which are not kept.
+    pub damage_left_out: u64,
+    /// Places that a later look found gone, ever.
+    pub damage_gone_total: u64,
+}
+
+/// A place that is not as it was written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DamageDescription {
+    /// The file, relative to the data directory.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What does not hold.
+    pub what: String,
+    /// When it was found, RFC 3339.
+    pub found: String,
+    /// What it touches; absent if that is not known yet.
+    #[serde(default)]
+    pub touched: Option<Vec<TouchedDescription>>,
+    /// False if it may touch more than that.
+    pub complete: bool,
+}
+
+/// A range of a volume or snapshot that damage touches.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TouchedDescription {
+    /// The volume or snapshot.
+    pub name: String,
+    /// Its first byte.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
+}
+
+/// What the verification of a volume or snapshot found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScrubbedVolume {
+    /// Its name.
+    pub name: String,
+    /// Blocks that match their fingerprints.
+    pub blocks_good: u64,
+    /// Blocks that do not, or cannot be read.
+    pub blocks_damaged: u64,
+    /// Where these are: the first 1024 ranges.
+    pub damage: Vec<DamagedRange>,
+}
+
+/// A damaged range of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DamagedRange {
+    /// Its first byte.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
+    /// What does not hold.
+    pub what: String,
+    /// The file that is damaged, relative to the data directory.
+    pub file: String,
 }
 
 /// A store's health and numbers.

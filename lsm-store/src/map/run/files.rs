@@ -88,12 +88,17 @@ impl RunFiles {
     /// # Errors
     /// [`Error::Io`]: the file stays, and recovery deletes it as one that the manifest does not name.
     pub fn delete(&self, id: RunId) -> Result<()> {
-        self.handles.remove(&id);
-        self.indexes.remove(&id);
+        self.close(id);
         match self.device.remove(&path(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path(id), error)),
             _ => Ok(()),
         }
+    }
+
+    /// Closes a run's file, and forgets its index.
+    pub fn close(&self, id: RunId) {
+        self.handles.remove(&id);
+        self.indexes.remove(&id);
     }
 
     /// Makes the names of new runs durable; needed between [`RunWriter::finish`](super::RunWriter::finish) and the

@@ -1,4 +1,6 @@
-//! Checks a run from its first byte to its last, for `silt check`.
+//! Checks a run from its first byte to its last, for `silt check` and for scrubs.
+
+use std::convert::Infallible;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -59,6 +61,16 @@ impl Run {
     /// index, summary, footer and digest. Empty means sound.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
+        let Ok(damages) = self.verify_paced(&mut |_| Ok::<_, Infallible>(()));
+        damages
+    }
+
+    /// As [`Run::verify`]; `go_on` hears of the bytes it is about to read, up to 256 KiB at a time, and may take its time
+    /// over it.
+    ///
+    /// # Errors
+    /// Those of `go_on`, which end it.
+    pub fn verify_paced<E>(&self, go_on: &mut dyn FnMut(u64) -> Result<(), E>) -> Result<Vec<Damage>, E> {
         let mut check = Check {
             run: self,
             damages: Vec::new(),
@@ -69,12 +81,26 @@ impl Run {
         };
         match self.files.read_footer(&self.meta) {
             Ok((footer, _)) => {
-                check.pages();
+                check.pages(go_on)?;
                 check.totals(&footer);
             }
             Err(error) => check.report(self.meta.bytes.saturating_sub(FOOTER_BYTES as u64), error),
         }
-        check.damages
+        Ok(check.damages)
+    }
+
+    /// The first and the last block that what lies at `offset` may be about: those of a page of entries or ranges, else
+    /// those of the whole run.
+    #[must_use]
+    pub fn span_at(&self, offset: u64) -> (Key, Key) {
+        let whole = (self.meta.first, self.meta.last);
+        let Ok(page) = u32::try_from(offset / PAGE_BYTES as u64) else { return whole };
+        let sections = [Section::Entries, Section::Ranges].map(|section| self.pages(section));
+        let Some(section) = sections.into_iter().find(|section| section.contains(&page)) else { return whole };
+        let Ok(index) = self.files.index(self, Patience::Wait) else { return whole };
+        let first = index.first_of(page).map_or(whole.0, |first| first.key);
+        let next = index.first_of(page + 1).filter(|_| page + 1 < section.end);
+        (first, next.map_or(whole.1, |next| next.key))
     }
 }
 
@@ -92,13 +118,14 @@ impl Check<'_> {
     }
 
     /// Reads everything but the footer.
-    fn pages(&mut self) {
+    fn pages<E>(&mut self, go_on: &mut dyn FnMut(u64) -> Result<(), E>) -> Result<(), E> {
         let count = self.run.meta.bytes / PAGE_BYTES as u64;
         let index = self.run.files.index(self.run, Patience::Wait);
         let index = index.map_err(|stop| self.stopped(stop)).ok();
         let mut first = 0;
         while first < count {
             let pages = READ_PAGES.min(count - first);
+            go_on(pages * PAGE_BYTES as u64)?;
             let mut buffer = AlignedBuffer::zeroed(pages as usize * PAGE_BYTES);
             if let Err(error) = self.run.files.read_pages(self.run.id(), first, &mut buffer) {
                 self.report(first * PAGE_BYTES as u64, error);
@@ -112,6 +139,7 @@ impl Check<'_> {
             }
             first += pages;
         }
+        Ok(())
     }
 
     fn stopped(&mut self, stop: Stop) {
