@@ -34,10 +34,11 @@ use crate::segment::SEGMENT_BYTES_MAX;
 use doomed::Exits;
 use examination::Batch;
 use mark::Mark;
-pub use plan::CollectPlan;
+pub use plan::{CollectPlan, collectable_bytes};
 use relocation::Relocation;
 use remap::Remap;
 use schedule::Schedule;
+pub(super) use schedule::is_unreadable;
 
 /// What collection keeps between batches.
 pub(super) struct Collector {
@@ -219,7 +220,7 @@ impl Inner {
                         turn.damaged.insert(id);
                         Ok(false)
                     }
-                    (error, _) if schedule::is_unreadable(&error) => Err(error),
+                    (error, _) if is_unreadable(&error) => Err(error),
                     (error, _) => Err(self.poison_unless_full(error)),
                 }
             }

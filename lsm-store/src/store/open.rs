@@ -11,6 +11,7 @@ use super::background::{Background, BackgroundMode};
 use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
+use super::forecast::Forecast;
 use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
@@ -283,6 +284,7 @@ fn assemble(
         frozen_files: Mutex::new(BTreeMap::new()),
         view: RwLock::new(Arc::new(View::new(memtable, version))),
         volumes: RwLock::new(volumes),
+        limited: RwLock::default(),
         layers: Mutex::new(layers),
         volume_changes: Mutex::new(()),
         manifest_sequence: AtomicU64::new(meta.sequence()),
@@ -303,6 +305,7 @@ fn assemble(
         read_payloads: PayloadPool::new((budget.total_bytes / READ_PAYLOADS_PARTS) as usize),
         decode_workers: Workers::default(),
         pace: Pace::new(budget.memtable_bytes),
+        forecast: Forecast::default(),
         counters: Counters::default(),
         background: Background::new(options.background),
         poison: OnceLock::new(),

@@ -107,7 +107,7 @@ impl Schedule {
 }
 
 /// True if something could not be read. Nothing has changed then, and what is damaged fails for those who read it.
-pub(super) fn is_unreadable(error: &Error) -> bool {
+pub(in crate::store) fn is_unreadable(error: &Error) -> bool {
     match error {
         Error::Corrupt { .. } => true,
         Error::Io { action, .. } => matches!(*action, "reading" | "opening"),
