@@ -27,7 +27,7 @@ pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{Collect, CreateVolume, ImportVolume, Purge, Request, ResizeVolume, Rewind, SetVolume};
 pub use response::{
     ChangedRange, Changes, Collected, Counters, NodeStatus, NodeUsage, OperationCounters, OriginDescription, Response,
-    Rewound, ScheduleDescription, SnapshotDescription, StoreStatus, Transferred, TrashDescription, Uris, Usage,
-    VolumeCounters, VolumeDescription, VolumeUsage,
+    Rewound, ScheduleDescription, SnapshotDescription, SpaceStatus, StoreStatus, Transferred, TrashDescription, Uris,
+    Usage, VolumeCounters, VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

@@ -13,5 +13,6 @@ mod schedule;
 mod scratch;
 mod silt;
 mod snapshots;
+mod space;
 mod trash;
 mod volumes;
