@@ -3,19 +3,21 @@
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
 //! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
-//! schedule has `schedule/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
+//! schedule has `schedule/ID`, a reservation or quota `limits/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
 //! other kinds are left alone.
 
+mod limits;
 mod schedule;
 mod trash;
 
 use std::collections::BTreeMap;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::Record;
+use lsm_store::store::{Limits, Record};
 
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
+pub use limits::limits_record;
 pub use schedule::{schedule_record, schedule_removal};
 pub use trash::{Trashed, trash_record, trash_removal};
 
@@ -84,6 +86,7 @@ pub struct Catalog {
     snapshots: BTreeMap<VolumeId, BTreeMap<VolumeName, VolumeId>>,
     trash: BTreeMap<VolumeId, Trashed>,
     schedules: BTreeMap<VolumeId, Schedule>,
+    limits: BTreeMap<VolumeId, Limits>,
 }
 
 impl Catalog {
@@ -106,6 +109,9 @@ impl Catalog {
             } else if let Some(key) = key.strip_prefix(schedule::PREFIX) {
                 let (id, schedule) = schedule::decode(key, value)?;
                 catalog.set_schedule(id, Some(schedule));
+            } else if let Some(key) = key.strip_prefix(limits::PREFIX) {
+                let (id, limits) = limits::decode(key, value)?;
+                catalog.set_limits(id, limits);
             }
         }
         Ok(catalog)
@@ -176,6 +182,20 @@ impl Catalog {
         match schedule {
             Some(schedule) => self.schedules.insert(volume, schedule),
             None => self.schedules.remove(&volume),
+        };
+    }
+
+    /// The limits of a volume, in the trash or not.
+    #[must_use]
+    pub fn limits(&self, volume: VolumeId) -> Limits {
+        self.limits.get(&volume).copied().unwrap_or_default()
+    }
+
+    /// Gives a volume limits or takes them away, once that is committed.
+    pub fn set_limits(&mut self, volume: VolumeId, limits: Limits) {
+        match limits.is_none() {
+            true => self.limits.remove(&volume),
+            false => self.limits.insert(volume, limits),
         };
     }
 

@@ -8,6 +8,7 @@ mod changes;
 mod duties;
 mod error;
 mod import;
+mod limits;
 mod schedule;
 mod scrub;
 mod snapshot;
@@ -21,7 +22,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::{Record, Store, VolumeInfo, VolumeSpec};
+use lsm_store::store::{Limits, Record, Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{self, Catalog, Entry, Origin, State};
@@ -55,6 +56,8 @@ pub struct NamedVolume {
     pub origin: Option<NamedOrigin>,
     /// How it is snapshot by itself, if it is.
     pub schedule: Option<Schedule>,
+    /// How much it may take, and what is kept for it.
+    pub limits: Limits,
 }
 
 /// What a clone was made from, by the names these have now.
@@ -107,6 +110,7 @@ impl Node {
         if !read_only {
             node.drop_broken_imports()?;
         }
+        node.restore_limits()?;
         Ok(Arc::new(node))
     }
 
@@ -204,6 +208,7 @@ impl Node {
             snapshots: catalog.snapshots(entry.id).count() as u64,
             origin: entry.origin.map(|origin| names.origin(origin)),
             schedule: catalog.schedule(entry.id).cloned(),
+            limits: catalog.limits(entry.id),
         }
     }
 
@@ -260,8 +265,11 @@ impl Node {
     fn delete_volume(&self, catalog: &mut Catalog, id: VolumeId, record: Record) -> Result<()> {
         let mut records = vec![record];
         records.extend(catalog.schedule(id).map(|_| catalog::schedule_removal(id)));
+        let limits = Some(catalog.limits(id)).filter(|limits| !limits.is_none());
+        records.extend(limits.map(|_| catalog::limits_record(id, &Limits::default())));
         self.store.delete_volume(id, records)?;
         catalog.set_schedule(id, None);
+        catalog.set_limits(id, Limits::default());
         self.looked_at.lock().remove(&id);
         self.open.lock().remove(&id);
         Ok(())

@@ -18,6 +18,7 @@ use crate::backend;
 use crate::data_dir::{Access, DataDir};
 use crate::exit::Complaint;
 use crate::handler::endpoint::Endpoint;
+use crate::handler::space::WarnAt;
 use crate::handler::{NodeHandler, Serving};
 use crate::socket;
 use control::ControlServer;
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) codec: Codec,
     /// Where NBD is served by TCP, if anywhere.
     pub(crate) listen: Option<SocketAddr>,
+    /// How full it has to be for a warning.
+    pub(crate) warn_at: WarnAt,
 }
 
 /// A running daemon.
@@ -62,7 +65,8 @@ impl Daemon {
         let frontends = Frontends::new(&node, &clock)?;
         let (endpoints, warnings) = listen(dir, options.listen, &frontends)?;
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
-        let serving = Serving { started_ms, clock, counters: frontends.counters() };
+        let warn_at = options.warn_at.clone();
+        let serving = Serving { started_ms, clock, counters: frontends.counters(), warn_at };
         let duties = Duties::start(Arc::clone(&node)).context("starting a thread")?;
         let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
         // Last, since commands take a daemon that answers for one that is ready.

@@ -8,7 +8,9 @@ mod export;
 mod import;
 mod schedule;
 mod scrub;
+mod settings;
 mod snapshot;
+pub(crate) mod space;
 mod status;
 mod trash;
 mod usage;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use siltstone::control::{
     Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, Response, Uris, VolumeCounters,
 };
+use siltstone::gc::CensusCache;
 use siltstone::name::{ExportName, InvalidName, VolumeName};
 use siltstone::node::{NamedVolume, Node, NodeError, Shrink, SnapshotLoss};
 use siltstone::store::clock::Clock;
@@ -31,6 +34,7 @@ use crate::data_dir::DataDir;
 use crate::exit::kind_of;
 use crate::size;
 use endpoint::Endpoint;
+use space::WarnAt;
 
 /// What only a running daemon can tell.
 pub(crate) struct Serving {
@@ -40,6 +44,8 @@ pub(crate) struct Serving {
     pub(crate) clock: Arc<dyn Clock>,
     /// What its clients did, by volume or snapshot.
     pub(crate) counters: Box<dyn Fn() -> Vec<VolumeCounters> + Send + Sync>,
+    /// How full it has to be for a warning.
+    pub(crate) warn_at: WarnAt,
 }
 
 /// A node and what its answers need beside it.
@@ -49,13 +55,21 @@ pub(crate) struct NodeHandler {
     codec: Codec,
     endpoints: Vec<Endpoint>,
     serving: Option<Serving>,
+    census: CensusCache,
 }
 
 impl NodeHandler {
     /// For a command that opened the store itself.
     pub(crate) fn stopped(node: Arc<Node>, dir: &DataDir) -> Self {
         let endpoints = vec![Endpoint::Unix(dir.nbd_socket())];
-        Self { node, data: dir.path().into(), codec: Codec::default(), endpoints, serving: None }
+        Self {
+            node,
+            data: dir.path().into(),
+            codec: Codec::default(),
+            endpoints,
+            serving: None,
+            census: CensusCache::default(),
+        }
     }
 
     /// For a daemon; `codec` is what volumes get whose maker does not care.
@@ -66,7 +80,7 @@ impl NodeHandler {
         endpoints: Vec<Endpoint>,
         serving: Serving,
     ) -> Self {
-        Self { node, data: dir.path().into(), codec, endpoints, serving: Some(serving) }
+        Self { node, data: dir.path().into(), codec, endpoints, serving: Some(serving), census: CensusCache::default() }
     }
 
     /// The node it works on.
@@ -83,7 +97,7 @@ impl NodeHandler {
     fn create(&self, request: &CreateVolume) -> Result<Response, Failure> {
         let name = name(&request.name)?;
         let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
-        match self.node.create(&name, spec) {
+        match self.node.create_limited(&name, spec, settings::limits_of(request)) {
             Err(NodeError::NameTaken(_)) if request.reuse => self.reuse(&name, request.size_bytes),
             other => Ok(describe::answer(&other.map_err(failure)?)),
         }
@@ -179,7 +193,7 @@ impl Handler for NodeHandler {
                 Ok(describe::answer(&self.node.roll_back(&name(text)?).map_err(failure)?))
             }
             Request::Rewind(rewind) => self.rewind(rewind),
-            Request::Set(settings) => self.set(settings),
+            Request::Set(wishes) => self.set(wishes),
             Request::Clone { of, name } => self.clone_volume(of, name),
             Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),

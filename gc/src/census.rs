@@ -1,22 +1,30 @@
-//! The census: what each volume holds, what it shares, and what the node stores.
+//! The census: what each volume and snapshot holds, what it shares, and what its removal would give back.
 //!
-//! It reads the whole map, so it sees what has been flushed and not what is still in the journal. Memory is bounded: it
-//! looks at a limited number of segments at a time and reads what each volume and snapshot sees once for each such window.
+//! It reads the whole map, so it sees what has been flushed and not what is still in the journal. One pass tells of every
+//! block version all who see it, whatever their number ([`lsm_store::map::version::ViewerScan`]). Memory is bounded: a pass
+//! looks at a window of segments, whose slots take a part of the store's budget, and small maps fit in one.
+
+mod cache;
+mod tally;
+mod window;
 
 use std::collections::HashMap;
 
-use lsm_store::id::{BLOCK_BYTES, Location, SegmentId, Slot, VolumeId};
-use lsm_store::layers::Lineage;
-use lsm_store::map::Target;
-use lsm_store::map::version::Scan;
-use lsm_store::segment::{Segment, Segments};
-use lsm_store::store::{Store, VolumeInfo};
-use lsm_store::{ErrorKind, Result};
+use lsm_store::Result;
+use lsm_store::id::{BLOCK_BYTES, VolumeId};
+use lsm_store::layers::Visibility;
+use lsm_store::map::{Target, Version};
+use lsm_store::segment::SegmentSummary;
+use lsm_store::store::Store;
 
-/// Segments in a window: their slots take 4 bytes each, 128 MiB when every slot is used and 32 MiB as a rule.
-const WINDOW_SEGMENTS: usize = 512;
+pub use cache::CensusCache;
+use tally::Tally;
+use window::{SLOT_BYTES, Window};
 
-/// What one volume holds, in bytes.
+/// The part of the store's memory that a window may take.
+const WINDOW_PARTS: u64 = 32;
+
+/// What one volume or snapshot holds, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VolumeCensus {
     /// Blocks with data, as the volume's reader sees them.
@@ -25,16 +33,20 @@ pub struct VolumeCensus {
     pub distinct_bytes: u64,
     /// What these take in segments, compressed.
     pub stored_bytes: u64,
-    /// The part of `stored_bytes` that no other volume holds.
+    /// The part of `stored_bytes` that no other volume or snapshot holds.
     pub unique_bytes: u64,
     /// The part that others hold too.
     pub shared_bytes: u64,
+    /// What collecting all that can be collected gives back after the removal, beyond what it gives back without: of each
+    /// segment all, if nobody else sees anything in it; what is left when the rest was moved, if that is worth it; else
+    /// nothing.
+    pub frees_bytes: u64,
 }
 
 /// What a node holds, in bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Census {
-    /// Each volume.
+    /// Each volume and snapshot.
     pub volumes: HashMap<VolumeId, VolumeCensus>,
     /// Blocks with data, of all volumes.
     pub mapped_bytes: u64,
@@ -44,6 +56,9 @@ pub struct Census {
     pub stored_bytes: u64,
     /// What segments, runs, journal and manifest take on disk, dead blocks and directories included.
     pub disk_bytes: u64,
+    /// Blocks are shared in more ways than could be kept apart: of what several hold, some may count for others that were
+    /// made in between. What one holds alone is exact all the same.
+    pub is_coarse: bool,
 }
 
 /// Takes the census of a store.
@@ -51,121 +66,67 @@ pub struct Census {
 /// # Errors
 /// `Corrupt` or `Io` if the map or a slot table cannot be read.
 pub fn census(store: &Store) -> Result<Census> {
-    // The map first: what is asked for later knows every layer in it.
+    census_in_windows(store, store.status().budget.total_bytes / WINDOW_PARTS / SLOT_BYTES)
+}
+
+/// As [`census`], with windows of so many slots, or one segment.
+fn census_in_windows(store: &Store, slots: u64) -> Result<Census> {
+    // The map first: what is asked for later knows every layer in it, and every segment.
     let map = store.map();
-    let segments = store.segments();
-    let readers = readers(store)?;
+    let (volumes, visibility) = store.readers();
     let status = store.status();
-    let mut census = Census { ..Census::default() };
-    census.disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
-    for (volume, lineage) in &readers {
-        let mapped = mapped_bytes(map.scan_all(lineage))?;
-        census.mapped_bytes += mapped;
-        census.volumes.insert(*volume, VolumeCensus { mapped_bytes: mapped, ..VolumeCensus::default() });
+    let mut tally = Tally::new(visibility.root_count());
+    let disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
+    let mut census = Census { disk_bytes, ..Census::default() };
+    let segments = store.segment_summaries();
+    let mut rest = &segments[..];
+    let mut is_first = true;
+    while is_first || !rest.is_empty() {
+        let (window, behind) = rest.split_at(window_len(rest, slots));
+        count_window(store, &map, &visibility, window, is_first, &mut tally, &mut census)?;
+        (rest, is_first) = (behind, false);
     }
-    for ids in store.segment_ids().chunks(WINDOW_SEGMENTS) {
-        let owners = ids.iter().map(|id| (*id, Vec::new())).collect();
-        let mut window = Window { segments: &segments, owners, volumes: Vec::new() };
-        for (volume, lineage) in &readers {
-            window.count(*volume, map.scan_all(lineage), &mut census)?;
-        }
-        window.settle(&mut census)?;
-    }
-    for volume in census.volumes.values_mut() {
-        volume.shared_bytes = volume.stored_bytes - volume.unique_bytes;
-    }
+    let counted = tally.finish();
+    let of_layer = |layer| visibility.root_of(layer).and_then(|root| counted.get(root as usize).copied());
+    census.volumes = volumes.into_iter().map(|(volume, layer)| (volume, of_layer(layer).unwrap_or_default())).collect();
+    census.mapped_bytes = census.volumes.values().map(|volume| volume.mapped_bytes).sum();
     Ok(census)
 }
 
-/// The volumes and snapshots with what they see; those that are deleted meanwhile are left out.
-fn readers(store: &Store) -> Result<Vec<(VolumeId, Lineage)>> {
-    let lineage = |volume: VolumeInfo| match store.lineage(volume.id) {
-        Ok(lineage) => Some(Ok((volume.id, lineage))),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => Some(Err(error)),
+/// How many segments the next window has.
+fn window_len(rest: &[SegmentSummary], slots: u64) -> usize {
+    let mut total = 0;
+    let fits = |summary: &&SegmentSummary| {
+        total += u64::from(summary.geometry.slots());
+        total <= slots
     };
-    store.volumes().into_iter().filter_map(lineage).collect()
+    rest.iter().take_while(fits).count().max(1).min(rest.len())
 }
 
-fn mapped_bytes(seen: Scan) -> Result<u64> {
-    let mut blocks = 0;
-    for stretch in seen {
-        let stretch = stretch?;
-        blocks += if matches!(stretch.target, Target::Data(_)) { stretch.count } else { 0 };
-    }
-    Ok(blocks * BLOCK_BYTES as u64)
-}
-
-/// Who refers to a slot: 0 nobody, else one more than the place of a volume in the window's list, the last one that
-/// did, with [`SEVERAL`] if there were others.
-type Owner = u32;
-
-/// Set when more than one volume refers to the slot.
-const SEVERAL: Owner = 1 << 31;
-
-/// Some segments, and who refers to their slots.
-struct Window<'a> {
-    segments: &'a Segments,
-    /// Empty for a segment that nobody has referred to yet.
-    owners: HashMap<SegmentId, Vec<Owner>>,
-    volumes: Vec<VolumeId>,
-}
-
-impl Window<'_> {
-    fn count(&mut self, volume: VolumeId, seen: Scan, census: &mut Census) -> Result<()> {
-        self.volumes.push(volume);
-        for stretch in seen {
-            let stretch = stretch?;
-            if let Target::Data(first) = stretch.target {
-                self.claim(volume, first, stretch.count, census)?;
-            }
+/// One pass over the map. The first one also counts what is mapped.
+fn count_window(
+    store: &Store,
+    map: &Version,
+    visibility: &Visibility,
+    segments: &[SegmentSummary],
+    is_first: bool,
+    tally: &mut Tally,
+    census: &mut Census,
+) -> Result<()> {
+    let mut window = Window::new(segments);
+    let mut scan = map.scan_viewers(visibility);
+    while let Some(seen) = scan.next() {
+        let (stretch, viewers) = seen?;
+        let Target::Data(first) = stretch.target else { continue };
+        let sets = scan.sets_mut();
+        if is_first {
+            let bytes = stretch.count * BLOCK_BYTES as u64;
+            sets.intervals(viewers).for_each(|interval| tally.mapped.add(interval, bytes));
         }
-        Ok(())
+        window.claim(first, stretch.count, viewers, sets)?;
     }
-
-    /// Counts those of `count` slots from `first` on that `volume` had not referred to before.
-    fn claim(&mut self, volume: VolumeId, first: Location, count: u64, census: &mut Census) -> Result<()> {
-        let Some(owners) = self.owners.get_mut(&first.segment) else { return Ok(()) };
-        let own = self.volumes.len() as Owner;
-        let segment = self.segments.segment(first.segment)?;
-        owners.resize(segment.geometry().slots() as usize, 0);
-        let counted = census.volumes.entry(volume).or_default();
-        for step in 0..count {
-            let slot = Slot(first.slot.0 + step as u16);
-            let stored_bytes = stored_bytes(&segment, slot)?;
-            let owner = &mut owners[usize::from(slot.0)];
-            if *owner & !SEVERAL == own {
-                continue;
-            }
-            counted.distinct_bytes += BLOCK_BYTES as u64;
-            counted.stored_bytes += stored_bytes;
-            if *owner == 0 {
-                census.distinct_bytes += BLOCK_BYTES as u64;
-                census.stored_bytes += stored_bytes;
-            }
-            *owner = if *owner == 0 { own } else { own | SEVERAL };
-        }
-        Ok(())
-    }
-
-    /// Counts the slots that only one volume refers to.
-    fn settle(self, census: &mut Census) -> Result<()> {
-        for (id, owners) in self.owners.iter().filter(|(_, owners)| !owners.is_empty()) {
-            let segment = self.segments.segment(*id)?;
-            let single = owners.iter().enumerate().filter(|(_, owner)| **owner != 0 && **owner & SEVERAL == 0);
-            for (slot, owner) in single {
-                let volume = self.volumes[*owner as usize - 1];
-                census.volumes.entry(volume).or_default().unique_bytes += stored_bytes(&segment, Slot(slot as u16))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The block's part of its frame.
-fn stored_bytes(segment: &Segment, slot: Slot) -> Result<u64> {
-    let place = segment.locate(slot)?;
-    Ok(u64::from(place.len) / u64::from(place.blocks))
+    census.is_coarse |= scan.sets_mut().is_coarse();
+    window.settle(&store.segments(), scan.sets_mut(), tally, census)
 }
 
 #[cfg(test)]

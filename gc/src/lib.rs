@@ -4,4 +4,4 @@
 
 pub mod census;
 
-pub use census::{Census, VolumeCensus, census};
+pub use census::{Census, CensusCache, VolumeCensus, census};

@@ -79,6 +79,19 @@ pub enum Error {
     /// The store is full.
     #[error("the store is full")]
     OutOfSpace,
+    /// The volume maps as much as it may.
+    #[error("the volume has reached its quota: trim, or raise the quota")]
+    QuotaReached,
+    /// There is no room for what is to be reserved.
+    #[error(
+        "{reserve_bytes} bytes cannot be reserved: there are {missing_bytes} too few; free or add space, or reserve less"
+    )]
+    NotBacked {
+        /// The reservation.
+        reserve_bytes: u64,
+        /// What is missing, in bytes.
+        missing_bytes: u64,
+    },
     /// An I/O error stopped the store; it has to be opened again.
     #[error("the store stopped after an I/O error")]
     Poisoned(#[source] Arc<Error>),
@@ -150,7 +163,7 @@ impl Error {
             Self::StoreExists => ErrorKind::Exists,
             Self::Locked | Self::Closed => ErrorKind::Busy,
             Self::ReadOnly => ErrorKind::ReadOnly,
-            Self::OutOfSpace => ErrorKind::OutOfSpace,
+            Self::OutOfSpace | Self::QuotaReached | Self::NotBacked { .. } => ErrorKind::OutOfSpace,
             Self::Poisoned(_) | Self::Panicked => ErrorKind::Poisoned,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Corrupt { .. } => ErrorKind::Corrupt,

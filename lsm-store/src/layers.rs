@@ -6,12 +6,14 @@
 //! has lost its last root never comes back. `docs/decisions/2026-11-25-versions-in-one-map.md` has the reasons.
 
 mod lineage;
+mod viewers;
 mod visibility;
 
 use std::collections::BTreeMap;
 
 use crate::id::{FamilyId, LayerId};
 pub use lineage::Lineage;
+pub use viewers::{ViewerSets, Viewers};
 pub use visibility::{Sifter, Verdict, Visibility};
 
 /// A layer of the tree.

@@ -1,5 +1,6 @@
 //! A store, open: volumes by id, the background work, and the way in and out.
 
+mod allowance;
 mod assembly;
 mod background;
 mod budget;
@@ -10,8 +11,10 @@ mod collect;
 mod decode;
 mod early;
 mod flush;
+mod forecast;
 mod front;
 mod inner;
+mod mapped;
 mod meta;
 mod open;
 mod pace;
@@ -35,10 +38,11 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+pub use allowance::Limits;
 pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
-pub use collect::{CollectPlan, CollectReport};
+pub use collect::{CollectPlan, CollectReport, collectable_bytes};
 pub use reads::VolumeReads;
 pub use scrub::{
     DamagedRange, SCRUB_RATE_DEFAULT, SCRUB_RATE_MIN, ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings,
@@ -52,13 +56,13 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::id::{BLOCK_BYTES, BlockIndex, Lsn, SegmentId, StoreId, VolumeId};
+use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
 use crate::layers::{Lineage, Visibility};
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::Version;
 use crate::request::Zeroing;
 use crate::rng::Rng;
-use crate::segment::Segments;
+use crate::segment::{SegmentSummary, Segments};
 use inner::{Inner, chain};
 use volume::VolumeState;
 
@@ -335,8 +339,28 @@ impl Store {
         }
         self.inner.layers.lock().remove_root(state.layer());
         self.inner.volumes.write().remove(&id);
+        self.inner.limited.write().retain(|volume| volume.id() != id);
         self.inner.collector.schedule.note_freed(state.size_bytes());
         Ok(())
+    }
+
+    /// Sets what a volume may take, and what is kept for it, until the store is closed: whoever wants it to last keeps it in a
+    /// record and calls [`Store::restore_limits`] after the next opening. Reads what the volume maps.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for a snapshot, a reservation larger than the volume, or a quota below it; `OutOfSpace` if there
+    /// is no room for the reservation; `Poisoned`. Nothing has changed then.
+    pub fn set_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
+        self.inner.set_limits(id, limits)
+    }
+
+    /// As [`Store::set_limits`], for limits that were accepted before: they are not checked. What the volume maps is counted
+    /// in the background; until then all its reservation counts as unused, and its quota as not reached.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn restore_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
+        self.inner.restore_limits(id, limits)
     }
 
     /// The records of the layer above, by key.
@@ -398,6 +422,21 @@ impl Store {
     #[must_use]
     pub fn visibility(&self) -> Visibility {
         self.inner.visibility()
+    }
+
+    /// What is known of the sealed segments, in order.
+    #[must_use]
+    pub fn segment_summaries(&self) -> Vec<SegmentSummary> {
+        self.inner.meta.lock().state.segments.values().copied().collect()
+    }
+
+    /// The volumes and snapshots with the layer that each reads, and who reads what at that moment. Take it after the map.
+    #[must_use]
+    pub fn readers(&self) -> (Vec<(VolumeId, LayerId)>, Visibility) {
+        // Volumes change their layer under this lock.
+        let layers = self.inner.layers.lock();
+        let volumes = self.inner.volumes.read().values().map(|volume| (volume.id(), volume.layer())).collect();
+        (volumes, layers.visibility())
     }
 
     /// The layers that the reader of a volume or a snapshot sees. Take it after the map.

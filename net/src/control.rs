@@ -30,7 +30,7 @@ pub use request::{
 pub use response::{
     ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage,
     OperationCounters, OriginDescription, Response, Rewound, ScheduleDescription, ScrubDescription, ScrubbedVolume,
-    SnapshotDescription, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters,
-    VolumeDescription, VolumeUsage,
+    SnapshotDescription, SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage,
+    VolumeCounters, VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

@@ -608,3 +608,48 @@ fn a_scrub_begins_when_the_last_one_is_old_enough() {
     assert!(completed() > first);
     node.store().close().unwrap();
 }
+
+fn limits(reserve_bytes: Option<u64>, quota_bytes: Option<u64>) -> Limits {
+    Limits { reserve_bytes, quota_bytes }
+}
+
+#[test]
+fn limits_last_as_long_as_the_volume() {
+    let scratch = Scratch::new("limits");
+    let demo = name("demo");
+    {
+        let node = scratch.node(false).unwrap();
+        let both = limits(Some(64 << 10), Some(128 << 10));
+        assert_eq!(node.create_limited(&demo, SPEC, both).unwrap().limits, both);
+        assert_eq!(node.store().status().reserved_bytes, 64 << 10);
+        // What cannot be is not, and neither is the volume.
+        assert_eq!(kind(node.create_limited(&name("big"), SPEC, limits(Some(2 << 20), None))), ErrorKind::Invalid);
+        assert_eq!(kind(node.volume(&name("big"))), ErrorKind::NotFound);
+        let huge = VolumeSpec { size_bytes: 1 << 50, codec: Codec::Lz4 };
+        let refused = node.create_limited(&name("big"), huge, limits(Some(1 << 50), None));
+        assert_eq!(kind(refused), ErrorKind::OutOfSpace);
+        assert_eq!(kind(node.set_limits(&demo, limits(Some(9), Some(8)))), ErrorKind::Invalid);
+        assert_eq!(node.volume(&demo).unwrap().limits, both);
+        assert_eq!(node.clone_volume(&demo.clone().into(), &name("copy")).unwrap().limits, Limits::default());
+        node.store().close().unwrap();
+    }
+    let node = scratch.node(false).unwrap();
+    let quota = limits(None, Some(128 << 10));
+    assert_eq!(node.set_limits(&demo, quota).unwrap().limits, quota);
+    assert_eq!(node.store().status().reserved_bytes, 0);
+    node.set_limits(&demo, limits(Some(64 << 10), Some(128 << 10))).unwrap();
+    // What is in the trash has nothing reserved, and what comes back has what it had.
+    node.discard(&demo, SnapshotLoss::Refused, Span::from_seconds(60).unwrap()).unwrap();
+    assert_eq!(node.store().status().reserved_bytes, 0);
+    let trashed = TrashName { name: demo.clone(), id: None };
+    assert_eq!(node.restore(&trashed, None).unwrap().limits, limits(Some(64 << 10), Some(128 << 10)));
+    assert_eq!(node.store().status().reserved_bytes, 64 << 10);
+    let export = node.export(&demo.clone().into()).unwrap();
+    let write = |offset, data: &[u8]| export.write(&[Write { offset, data }]).map_err(|error| error.kind());
+    write(0, &[1; 128 << 10]).unwrap();
+    assert_eq!(write(512 << 10, &[1; 4096]), Err(ErrorKind::OutOfSpace));
+    drop(export);
+    node.remove(&demo, SnapshotLoss::Refused).unwrap();
+    let records = node.store().records();
+    assert!(records.iter().all(|record| !record.key.starts_with(b"limits/")), "{records:?}");
+}

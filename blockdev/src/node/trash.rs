@@ -1,7 +1,7 @@
 //! The trash: volumes that were removed and can be had back until they expire.
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::VolumeInfo;
+use lsm_store::store::{Limits, VolumeInfo};
 
 use super::{NamedVolume, Node, NodeError, Result, SnapshotLoss, ready, refuse_if_taken};
 use crate::catalog::{self, Catalog, Entry, State, Trashed};
@@ -56,6 +56,8 @@ impl Node {
         self.store.put_records(records)?;
         catalog.remove(name);
         catalog.insert_trashed(entry.id, trashed);
+        // Nobody writes to it, so it needs nothing that is kept for it.
+        self.store.restore_limits(entry.id, Limits::default())?;
         self.trashed(&catalog, entry.id)
     }
 
@@ -95,6 +97,7 @@ impl Node {
         self.store.put_records(vec![catalog::trash_removal(id), catalog::record(name, entry)])?;
         catalog.remove_trashed(id);
         catalog.insert(name.clone(), entry);
+        self.restore_limits_of(&catalog, id)?;
         drop(catalog);
         self.volume(name)
     }

@@ -22,6 +22,12 @@ pub(crate) struct Create {
     /// How its blocks are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
+    /// Room kept for it that other volumes cannot take, for example 10G.
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<Size>,
+    /// How much it may hold at most: blocks with data, before dedupe and compression.
+    #[arg(long, value_name = "SIZE")]
+    quota: Option<Size>,
 }
 
 impl Create {
@@ -31,6 +37,8 @@ impl Create {
             size_bytes: self.size.0,
             codec: self.codec.clone(),
             reuse: false,
+            reserve_bytes: self.reserve.map(|size| size.0),
+            quota_bytes: self.quota.map(|size| size.0),
         };
         match backend::ask(global, Access::Create, &Request::Create(create))? {
             Response::Volume(volume) => {

@@ -14,7 +14,8 @@ use crate::output::{Output, table};
 use crate::progress;
 use crate::size;
 
-/// Show what volumes and snapshots take: their data, what is left of it after dedupe and compression, and whose it is alone.
+/// Show what volumes and snapshots take: their data, what is left of it after dedupe and compression, whose it is alone, and
+/// what its removal frees.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Du {
     /// The volumes, and snapshots as VOLUME@NAME; all if none is named.
@@ -63,10 +64,15 @@ impl Peer for Watcher {
 }
 
 fn text(usage: &Usage) -> String {
-    let columns = ["NAME", "SIZE", "MAPPED", "STORED", "UNIQUE", "SHARED", "DEDUPE", "COMPRESS"];
+    let columns = ["NAME", "SIZE", "MAPPED", "STORED", "UNIQUE", "SHARED", "FREES", "DEDUPE", "COMPRESS"];
     let rows = usage.volumes.iter().map(row).chain([total(&usage.node)]);
     let table = table(&columns, &columns[1..], rows);
-    format!("{table}on disk: {} (map, journal and garbage included)\n", size::human(usage.node.disk_bytes))
+    let coarse = if usage.node.coarse {
+        "STORED and SHARED are upper bounds: too much is shared in too many ways\n"
+    } else {
+        ""
+    };
+    format!("{table}{coarse}on disk: {} (map, journal and garbage included)\n", size::human(usage.node.disk_bytes))
 }
 
 fn row(volume: &VolumeUsage) -> Vec<String> {
@@ -77,6 +83,7 @@ fn row(volume: &VolumeUsage) -> Vec<String> {
         size::human(volume.stored_bytes),
         size::human(volume.unique_bytes),
         size::human(volume.shared_bytes),
+        size::human(volume.frees_bytes),
         format!("{:.2}", volume.dedupe_ratio),
         format!("{:.2}", volume.compression_ratio),
     ]
@@ -88,6 +95,7 @@ fn total(node: &NodeUsage) -> Vec<String> {
         size::human(node.size_bytes),
         size::human(node.mapped_bytes),
         size::human(node.stored_bytes),
+        String::new(),
         String::new(),
         String::new(),
         format!("{:.2}", node.dedupe_ratio),

@@ -13,6 +13,7 @@ use crate::daemon::{Daemon, Options, Signals};
 use crate::data_dir::DataDir;
 use crate::exit::{Complaint, Exit};
 use crate::handler::NodeHandler;
+use crate::handler::space::WarnAt;
 use crate::output::Output;
 use crate::size::{InvalidSize, Size};
 
@@ -35,6 +36,9 @@ pub(crate) struct Serve {
     /// How volumes are compressed whose maker does not say: lz4, zstd, zstd:1 to zstd:19, or none.
     #[arg(long, default_value = "lz4", value_parser = super::codec)]
     codec: String,
+    /// How full the store has to be, in percent, for `silt status` to warn.
+    #[arg(long, value_name = "PERCENT,...", default_value = "80,90")]
+    warn_at: WarnAt,
     /// Where to serve NBD by TCP. If the port is taken, the Unix socket alone serves.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10809")]
     listen: SocketAddr,
@@ -118,6 +122,7 @@ impl Serve {
             capacity_bytes: self.capacity.map(|size| size.0),
             codec: self.codec.parse::<Codec>()?,
             listen,
+            warn_at: self.warn_at.clone(),
         };
         let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;
         let mut signals = Signals::catch()?;
@@ -151,6 +156,8 @@ impl Serve {
                 size_bytes: wanted.size_bytes,
                 codec: Some(wanted.codec.as_ref().unwrap_or(&self.codec).clone()),
                 reuse: true,
+                reserve_bytes: None,
+                quota_bytes: None,
             };
             handler.handle(&Request::Create(create), &mut NoTransfer)?;
         }

@@ -10,17 +10,21 @@ use crate::backend;
 use crate::data_dir::Access;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::size::{self, Size};
 
-/// Have a volume snapshot by itself, while the daemon runs: how often, and which of these snapshots stay.
+/// Change settings of a volume: how often it is snapshot by itself, what is kept for it, and how much it may hold.
 ///
-/// snap-every=TIME makes one each TIME (10s, 1m, 1h, 1d) if the volume changed since the last; snap-every=off makes no
-/// more. keep=STEP:REACH,... keeps, of the last REACH, one for each STEP.
+/// snap-every=TIME has a running daemon make a snapshot each TIME (10s, 1m, 1h, 1d) if the volume changed since the last;
+/// snap-every=off makes no more. keep=STEP:REACH,... keeps, of the last REACH, one for each STEP.
+///
+/// reserve=SIZE keeps room for it that other volumes cannot take. quota=SIZE is how much it may hold: blocks with data, before
+/// dedupe and compression. reserve=none and quota=none end it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Set {
     /// The volume.
     #[arg(value_parser = super::volume_name)]
     name: VolumeName,
-    /// For example: snap-every=10s keep=10s:1h,1m:1d,1h:30d
+    /// For example: snap-every=10s keep=10s:1h,1m:1d,1h:30d, or reserve=10G quota=50G
     #[arg(required = true, value_name = "SETTING=VALUE")]
     settings: Vec<Setting>,
 }
@@ -29,17 +33,34 @@ pub(crate) struct Set {
 enum Setting {
     SnapEvery(String),
     Keep(String),
+    Reserve(u64),
+    Quota(u64),
 }
 
-impl FromStr for Setting {
-    type Err = &'static str;
+const SETTINGS: &str = "a setting is snap-every=TIME, snap-every=off, keep=STEP:REACH,..., reserve=SIZE or quota=SIZE";
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some(("snap-every", value)) => Ok(Self::SnapEvery(value.to_owned())),
             Some(("keep", value)) => Ok(Self::Keep(value.to_owned())),
-            _ => Err("a setting is snap-every=TIME, snap-every=off or keep=STEP:REACH,..."),
+            Some(("reserve", value)) => bytes(value).map(Self::Reserve),
+            Some(("quota", value)) => bytes(value).map(Self::Quota),
+            _ => Err(SETTINGS.to_owned()),
         }
+    }
+}
+
+/// A size, or 0 for `none`.
+fn bytes(text: &str) -> Result<u64, String> {
+    match text {
+        "none" => Ok(0),
+        _ => text.parse().map_err(|error: size::InvalidSize| error.to_string()).and_then(|Size(bytes)| match bytes {
+            0 => Err("it is `none`, not 0, that ends it".to_owned()),
+            bytes => Ok(bytes),
+        }),
     }
 }
 
@@ -50,6 +71,8 @@ impl Set {
             match setting.clone() {
                 Setting::SnapEvery(value) => settings.snap_every = Some(value),
                 Setting::Keep(value) => settings.keep = Some(value),
+                Setting::Reserve(bytes) => settings.reserve_bytes = Some(bytes),
+                Setting::Quota(bytes) => settings.quota_bytes = Some(bytes),
             }
         }
         match backend::ask(global, Access::Write, &Request::Set(settings))? {
@@ -63,8 +86,15 @@ impl Set {
 }
 
 fn text(volume: &VolumeDescription) -> String {
-    match &volume.schedule {
+    let mut text = match &volume.schedule {
         Some(schedule) => format!("{} is snapshot every {}, kept {}", volume.name, schedule.every, schedule.keep),
         None => format!("{} is not snapshot by itself", volume.name),
+    };
+    if let Some(bytes) = volume.reserve_bytes {
+        text.push_str(&format!(", has {} reserved", size::human(bytes)));
     }
+    if let Some(bytes) = volume.quota_bytes {
+        text.push_str(&format!(", may hold {}", size::human(bytes)));
+    }
+    text
 }

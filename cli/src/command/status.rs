@@ -1,6 +1,6 @@
 //! `silt status`
 
-use siltstone::control::{NodeStatus, Request, Response};
+use siltstone::control::{NodeStatus, Request, Response, SpaceStatus};
 
 use crate::args::Global;
 use crate::backend;
@@ -40,6 +40,7 @@ fn text(status: &NodeStatus) -> String {
         ("trash", format!("{}, {} together", status.trash, size::human(status.trash_size_bytes))),
         ("clients", status.connections.to_string()),
     ];
+    rows.extend(status.space.iter().flat_map(space_rows));
     rows.extend(status.endpoints.iter().map(|endpoint| ("nbd", endpoint.clone())));
     rows.extend(status.store.numbers.iter().map(|(name, value)| match name.strip_suffix("_bytes") {
         Some(what) => (what, size::human(*value)),
@@ -47,4 +48,47 @@ fn text(status: &NodeStatus) -> String {
     }));
     rows.push(("scrub", super::scrub::summary(&status.scrub)));
     fields(&rows) + &super::scrub::damage(&status.scrub)
+}
+
+fn space_rows(space: &SpaceStatus) -> Vec<(&str, String)> {
+    let human = size::human;
+    let used = format!(
+        "{} of {}, {} % of what data may take",
+        human(space.used_bytes),
+        human(space.total_bytes),
+        space.used_percent
+    );
+    let kept = format!("{} for collection and metadata", human(space.kept_bytes));
+    let mut rows = vec![
+        ("used", used),
+        ("free", human(space.free_bytes)),
+        ("kept", kept),
+        ("reserved", format!("{} for volumes", human(space.reserved_bytes))),
+    ];
+    rows.extend(
+        space.full_in_s.map(|seconds| ("full", format!("in about {} at the rate of the last hour", about(seconds)))),
+    );
+    rows.extend(space.warning.clone().map(|warning| ("warning", warning)));
+    rows
+}
+
+/// A time in hours, or in days from two on.
+fn about(seconds: u64) -> String {
+    let hours = seconds.div_ceil(3600).max(1);
+    match hours {
+        1 => "an hour".to_owned(),
+        2..48 => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about;
+
+    #[test]
+    fn times_are_told_in_hours_and_then_in_days() {
+        let told = [0, 3600, 3601, 47 * 3600, 48 * 3600, 400 * 3600].map(about);
+        assert_eq!(told, ["an hour", "an hour", "2 hours", "47 hours", "2 days", "16 days"]);
+    }
 }

@@ -23,6 +23,8 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
         snapshots: volume.snapshots,
         origin: volume.origin.as_ref().map(origin),
         schedule: volume.schedule.as_ref().map(schedule),
+        reserve_bytes: volume.limits.reserve_bytes,
+        quota_bytes: volume.limits.quota_bytes,
     }
 }
 
@@ -47,6 +49,7 @@ pub(super) fn snapshot(snapshot: &NamedSnapshot) -> SnapshotDescription {
         size_bytes: snapshot.info.size_bytes,
         created: rfc3339(snapshot.info.created_ms),
         connections: snapshot.connections,
+        frees_bytes: None,
     }
 }
 

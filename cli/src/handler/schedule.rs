@@ -7,13 +7,6 @@ use siltstone::schedule::{InvalidSchedule, Schedule, rules_text};
 use super::{NodeHandler, describe, failure, name};
 
 impl NodeHandler {
-    pub(super) fn set(&self, settings: &SetVolume) -> Result<Response, Failure> {
-        let name: VolumeName = name(&settings.name)?;
-        let now = self.node.volume(&name).map_err(failure)?.schedule;
-        let schedule = schedule(settings, now.as_ref())?;
-        Ok(describe::answer(&self.node.set_schedule(&name, schedule).map_err(failure)?))
-    }
-
     pub(super) fn rewind(&self, request: &Rewind) -> Result<Response, Failure> {
         let name: VolumeName = name(&request.name)?;
         let time_ms = self.time_ms(request)?;
@@ -45,7 +38,7 @@ impl NodeHandler {
 }
 
 /// The schedule that settings make of the present one.
-fn schedule(settings: &SetVolume, now: Option<&Schedule>) -> Result<Option<Schedule>, Failure> {
+pub(super) fn schedule(settings: &SetVolume, now: Option<&Schedule>) -> Result<Option<Schedule>, Failure> {
     let every = match settings.snap_every.as_deref() {
         Some("off") if settings.keep.is_some() => {
             return Err(Failure::new(Kind::Invalid, "snap-every=off keeps nothing: leave keep out"));

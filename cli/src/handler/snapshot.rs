@@ -1,6 +1,6 @@
 //! Snapshots and clones.
 
-use siltstone::control::{Failure, Kind, Response};
+use siltstone::control::{Failure, Kind, Response, SnapshotDescription};
 use siltstone::name::SnapshotName;
 use siltstone::node::NamedSnapshot;
 
@@ -20,7 +20,13 @@ impl NodeHandler {
             Some(of) => self.node().snapshots(&name(of)?).map_err(failure)?,
             None => self.node().all_snapshots(),
         };
-        Ok(answer(&snapshots))
+        let known = self.census.known(self.node.store());
+        let described = |snapshot: &NamedSnapshot| {
+            let counted = known.as_ref().and_then(|census| census.volumes.get(&snapshot.info.id));
+            let frees_bytes = counted.map(|counted| counted.frees_bytes);
+            SnapshotDescription { frees_bytes, ..describe::snapshot(snapshot) }
+        };
+        Ok(Response::Snapshots { snapshots: snapshots.iter().map(described).collect() })
     }
 
     pub(super) fn rename_snapshot(&self, text: &str, to: &str) -> Result<Response, Failure> {

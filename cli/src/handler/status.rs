@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use siltstone::control::{NodeStatus, Response, StoreStatus};
 use siltstone::store::store::StoreStatus as Numbers;
 
-use super::NodeHandler;
 use super::endpoint::Endpoint;
+use super::{NodeHandler, space};
 use crate::output::rfc3339;
 
 impl NodeHandler {
@@ -14,6 +14,8 @@ impl NodeHandler {
         let volumes = self.node.volumes();
         let snapshots = self.node.all_snapshots();
         let trash = self.node.trash();
+        let numbers = self.node.store().status();
+        let warn_at = self.serving.as_ref().map(|serving| serving.warn_at.clone()).unwrap_or_default();
         let connections = volumes.iter().map(|volume| volume.connections);
         let connections = connections.chain(snapshots.iter().map(|snapshot| snapshot.connections)).sum();
         Response::Status(Box::new(NodeStatus {
@@ -29,22 +31,22 @@ impl NodeHandler {
             trash: trash.len() as u64,
             trash_size_bytes: trash.iter().map(|volume| volume.info.size_bytes).sum(),
             connections,
-            store: self.store_status(),
+            space: Some(space::status(&numbers, &warn_at)),
             scrub: self.describe_scrub(),
+            store: store_status(numbers),
         }))
     }
+}
 
-    fn store_status(&self) -> StoreStatus {
-        let status = self.node.store().status();
-        let mut numbers = numbers(&status);
-        if let Some(capacity_bytes) = status.capacity_bytes {
-            numbers.insert("capacity_bytes".into(), capacity_bytes);
-        }
-        if let Some(live_permille) = status.live_permille {
-            numbers.insert("live_permille".into(), live_permille);
-        }
-        StoreStatus { poisoned: status.stopped, numbers }
+fn store_status(status: Numbers) -> StoreStatus {
+    let mut numbers = numbers(&status);
+    if let Some(capacity_bytes) = status.capacity_bytes {
+        numbers.insert("capacity_bytes".into(), capacity_bytes);
     }
+    if let Some(live_permille) = status.live_permille {
+        numbers.insert("live_permille".into(), live_permille);
+    }
+    StoreStatus { poisoned: status.stopped, numbers }
 }
 
 fn numbers(status: &Numbers) -> BTreeMap<String, u64> {

@@ -15,7 +15,7 @@ impl NodeHandler {
             self.check_exists(name)?;
         }
         peer.progress(&Progress { done: 0, total: None, what: "reading the map".into() })?;
-        let census = gc::census(self.node.store()).map_err(|error| failure(error.into()))?;
+        let census = self.census.census(self.node.store()).map_err(|error| failure(error.into()))?;
         let volumes = self.node.volumes();
         let size_bytes = volumes.iter().map(|volume| volume.info.size_bytes).sum();
         let volumes = volumes.into_iter().map(|volume| (ExportName::Volume(volume.name), volume.info));
@@ -40,6 +40,7 @@ fn volume_usage(name: &ExportName, info: &VolumeInfo, census: &gc::Census) -> Vo
         stored_bytes: counted.stored_bytes,
         unique_bytes: counted.unique_bytes,
         shared_bytes: counted.shared_bytes,
+        frees_bytes: counted.frees_bytes,
         dedupe_ratio: ratio(counted.mapped_bytes, counted.distinct_bytes),
         compression_ratio: ratio(counted.distinct_bytes, counted.stored_bytes),
     }
@@ -51,6 +52,7 @@ fn node_usage(size_bytes: u64, census: &gc::Census) -> NodeUsage {
         mapped_bytes: census.mapped_bytes,
         distinct_bytes: census.distinct_bytes,
         stored_bytes: census.stored_bytes,
+        coarse: census.is_coarse,
         disk_bytes: census.disk_bytes,
         dedupe_ratio: ratio(census.mapped_bytes, census.distinct_bytes),
         compression_ratio: ratio(census.distinct_bytes, census.stored_bytes),

@@ -14,5 +14,6 @@ mod scratch;
 mod scrub;
 mod silt;
 mod snapshots;
+mod space;
 mod trash;
 mod volumes;

@@ -113,6 +113,27 @@ proptest! {
     }
 
     #[test]
+    fn the_viewers_of_a_version_are_the_roots_that_see_it(model in models(), chosen in any::<u32>()) {
+        let chosen = |at: &usize| chosen >> (at % 32) & 1 == 1;
+        let versions: Vec<_> = (0..model.layers.len()).filter(chosen).map(|at| model.layers[at].0).rev().collect();
+        let visibility = model.tree().visibility();
+        let mut viewers = Vec::new();
+        visibility.sifter().sift_viewers(&versions, &mut viewers);
+        prop_assert_eq!(visibility.root_count(), model.layers.iter().map(|(.., roots)| roots).sum::<u32>());
+        for (version, intervals) in versions.iter().zip(&viewers) {
+            let mut expected = BTreeSet::new();
+            for (layer, _, roots) in model.layers.iter().filter(|(.., roots)| *roots > 0) {
+                let first = visibility.root_of(*layer).unwrap();
+                if model.seen(*layer, &versions)[0] == Some(*version) {
+                    expected.extend(first..first + roots);
+                }
+            }
+            let found: Vec<_> = intervals.iter().flat_map(|(first, end)| *first..*end).collect();
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn the_canonical_layer_has_the_same_readers(model in models()) {
         let visibility = model.tree().visibility();
         for (layer, ..) in &model.layers {

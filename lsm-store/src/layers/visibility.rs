@@ -19,8 +19,9 @@ struct Place {
     enter: u32,
     /// The number behind the subtree's last.
     leave: u32,
-    /// Roots in the subtree, the layer's own included.
+    /// Roots in the subtree, the layer's own included, and the number of the first: roots are numbered along the tour.
     roots: u32,
+    first_root: u32,
     /// No older layer of its lineage keeps entries of its own.
     lowest: bool,
 }
@@ -33,6 +34,7 @@ struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct Visibility {
     places: Arc<FxHashMap<LayerId, Place>>,
+    roots: u32,
 }
 
 /// What is known of one version among the versions of a block.
@@ -55,8 +57,9 @@ struct Draft {
     live_children: u32,
     live_child: usize,
     canonical: usize,
-    /// The number for the next child's subtree.
+    /// The number for the next child's subtree, and for its first root.
     next: u32,
+    next_root: u32,
     lowest: bool,
 }
 
@@ -80,13 +83,15 @@ impl Visibility {
                 live_child,
                 canonical: at,
                 next: 0,
+                next_root: 0,
                 lowest: true,
             };
             drafts.push(draft);
         }
         sum_up(&mut drafts);
+        let roots = drafts.iter().map(|draft| draft.own_roots).sum();
         let places = tour(&mut drafts);
-        Self { places: Arc::new(places) }
+        Self { places: Arc::new(places), roots }
     }
 
     /// The layer that entries of `layer` may be written under: as long as a layer has no root and one child, whoever
@@ -94,6 +99,18 @@ impl Visibility {
     #[must_use]
     pub fn canonical(&self, layer: LayerId) -> Option<LayerId> {
         self.place(layer).map(|place| place.canonical)
+    }
+
+    /// How many read a layer; they are numbered from 0.
+    #[must_use]
+    pub fn root_count(&self) -> u32 {
+        self.roots
+    }
+
+    /// The number of the first of those who read this layer; `None` if nobody sees it.
+    #[must_use]
+    pub fn root_of(&self, layer: LayerId) -> Option<u32> {
+        self.place(layer).map(|place| place.first_root)
     }
 
     /// True if below what `layer` wrote nothing older can lie, whoever looks.
@@ -105,7 +122,7 @@ impl Visibility {
     /// Judges versions of blocks; keeps memory from one block to the next.
     #[must_use]
     pub fn sifter(&self) -> Sifter {
-        Sifter { visibility: self.clone(), last: None, order: Vec::new(), open: Vec::new() }
+        Sifter { visibility: self.clone(), last: None, order: Vec::new(), open: Vec::new(), verdicts: Vec::new() }
     }
 
     /// The place of a layer that somebody sees.
@@ -137,23 +154,25 @@ fn sum_up(drafts: &mut [Draft]) {
 /// Numbers the layers, parents first.
 fn tour(drafts: &mut [Draft]) -> FxHashMap<LayerId, Place> {
     let mut places = FxHashMap::with_capacity_and_hasher(drafts.len(), Default::default());
-    let mut next_tree = 0;
+    let (mut next_tree, mut next_tree_root) = (0, 0);
     for at in 0..drafts.len() {
-        let (size, canonical) = (drafts[at].size, drafts[at].canonical);
-        let (next, lowest) = match drafts[at].parent {
-            None => (&mut next_tree, true),
+        let (size, roots, canonical) = (drafts[at].size, drafts[at].roots, drafts[at].canonical);
+        let (next, next_root, lowest) = match drafts[at].parent {
+            None => (&mut next_tree, &mut next_tree_root, true),
             Some(parent) => {
                 let parent = &mut drafts[parent];
                 let lowest = parent.canonical == canonical && parent.lowest;
-                (&mut parent.next, lowest)
+                (&mut parent.next, &mut parent.next_root, lowest)
             }
         };
         let enter = *next;
         *next += size;
+        let first_root = *next_root;
+        *next_root += roots;
         let canonical = drafts[canonical].layer;
         let draft = &mut drafts[at];
-        (draft.next, draft.lowest) = (enter + 1, lowest);
-        places.insert(draft.layer, Place { canonical, enter, leave: enter + size, roots: draft.roots, lowest });
+        (draft.next, draft.next_root, draft.lowest) = (enter + 1, first_root + draft.own_roots, lowest);
+        places.insert(draft.layer, Place { canonical, enter, leave: enter + size, roots, first_root, lowest });
     }
     places
 }
@@ -168,6 +187,8 @@ pub struct Sifter {
     order: Vec<(u32, usize, u32, u32)>,
     /// Places in `order` of the versions whose subtrees are not left yet.
     open: Vec<usize>,
+    /// Those of [`Sifter::sift_viewers`].
+    verdicts: Vec<Verdict>,
 }
 
 impl Sifter {
@@ -195,6 +216,30 @@ impl Sifter {
         }
     }
 
+    /// The roots that see what `layer` wrote unless something newer hides it; `None` if there are none.
+    pub(crate) fn roots_below(&mut self, layer: LayerId) -> Option<(u32, u32)> {
+        self.place(layer).map(|place| (place.first_root, place.first_root + place.roots))
+    }
+
+    /// Who sees each of the versions of one block, given by their layers, each once: intervals of roots, in order.
+    pub(crate) fn sift_viewers(&mut self, versions: &[LayerId], viewers: &mut Vec<Vec<(u32, u32)>>) {
+        viewers.iter_mut().for_each(Vec::clear);
+        viewers.resize_with(versions.len(), Vec::new);
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        self.sift(versions, &mut verdicts);
+        // In the order of the tour: what hides a version comes behind it, and from left to right.
+        for index in 0..self.order.len() {
+            let at = self.order[index].1;
+            let Some((first, end)) = self.roots_below(versions[at]) else { continue };
+            if let Some(below) = verdicts[at].below {
+                cut_out(&mut viewers[below], (first, end));
+            }
+            viewers[at].push((first, end));
+        }
+        viewers.iter_mut().for_each(|intervals| intervals.retain(|(first, end)| first < end));
+        self.verdicts = verdicts;
+    }
+
     /// Judges the versions of one block, given by their layers, each once: one verdict for each, in their order.
     pub fn sift(&mut self, versions: &[LayerId], verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
@@ -220,5 +265,14 @@ impl Sifter {
         for (_, at, seen_by, _) in &self.order {
             verdicts[*at].visible = *seen_by > 0;
         }
+    }
+}
+
+/// Takes roots out of a set, which lie in its last interval.
+fn cut_out(intervals: &mut Vec<(u32, u32)>, (first, end): (u32, u32)) {
+    if let Some(last) = intervals.last_mut() {
+        let behind = (end, last.1);
+        last.1 = first;
+        intervals.push(behind);
     }
 }

@@ -87,6 +87,10 @@ impl<I: Iterator<Item = Result<Piece>>> Joined<I> {
     pub(super) fn new(pieces: I) -> Self {
         Self { pieces, joiner: Joiner::default(), several: false }
     }
+
+    pub(super) fn pieces_mut(&mut self) -> &mut I {
+        &mut self.pieces
+    }
 }
 
 impl<I: Iterator<Item = Result<Piece>>> Iterator for Joined<I> {

@@ -5,6 +5,8 @@
 //! written when an entry already bore the id of the layer that stands for its own, so ids say what is newer
 //! only within a group, and between layers that different roots see.
 
+mod viewed;
+
 use std::cmp::Reverse;
 
 use super::merge::{Overlay, Source};
@@ -13,7 +15,8 @@ use super::version::OfLayers;
 use super::{Stretch, Target};
 use crate::error::Result;
 use crate::id::LayerId;
-use crate::layers::{Lineage, Sifter, Verdict, Visibility};
+use crate::layers::{Lineage, Sifter, Verdict, ViewerSets, Visibility};
+pub(super) use viewed::Viewed;
 
 /// Where a source's stretches come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +82,21 @@ impl Sieve<Visible> {
     }
 }
 
+impl Sieve<Viewed> {
+    /// The data that any root sees, with those who see it in place of the layer.
+    pub(super) fn viewed(sources: Sources, visibility: &Visibility) -> Self {
+        let (origins, sources) = sources.into_iter().unzip();
+        let sifter = visibility.sifter();
+        let visible = Visible { sifter, origins, wanted: Wanted::Data, drop_holes: false, scratch: Scratch::default() };
+        Self::new(sources, Viewed { visible, sets: ViewerSets::default(), intervals: Vec::new() })
+    }
+}
+
 impl<C: Choose> Sieve<C> {
+    pub(super) fn chooser_mut(&mut self) -> &mut C {
+        &mut self.chooser
+    }
+
     fn new(sources: Vec<Box<dyn Source>>, chooser: C) -> Self {
         Self { overlay: Overlay::new(sources), chooser, pieces: Vec::new(), taken: 0 }
     }

@@ -8,6 +8,7 @@ mod diff;
 mod graveyard;
 mod lookup;
 mod scan;
+mod viewers;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub(super) use diff::OfLayers;
 pub use graveyard::Graveyard;
 pub use lookup::Resolved;
 pub use scan::{Scan, VisibleScan};
+pub use viewers::ViewerScan;
 
 /// The runs of one level, in order of age (level 0, newest first) or of keys.
 #[derive(Clone, Default)]

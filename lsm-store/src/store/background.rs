@@ -9,6 +9,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::inner::Inner;
+use super::space::Claims;
+use super::volume::VolumeState;
 use crate::error::{Error, Result};
 
 /// How long a thread sleeps when nothing wakes it. Also how soon an idle journal is marked.
@@ -107,7 +109,7 @@ impl Inner {
         Ok(vec![
             spawn("silt-flush", Inner::step_flush)?,
             spawn("silt-compact", Inner::step_upkeep)?,
-            spawn("silt-collect", Inner::step_collect)?,
+            spawn("silt-collect", Inner::step_slow)?,
             spawn("silt-scrub", Inner::step_scrub)?,
         ])
     }
@@ -139,6 +141,7 @@ impl Inner {
     /// Everything else, most urgent first.
     fn step_upkeep(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
+        self.note_room();
         let mut unprepared = None;
         if self.generations.is_short(READY_FILES) {
             match self.prepare_generation().map_err(|error| self.poison_unless_full(error)) {
@@ -152,6 +155,12 @@ impl Inner {
         unprepared.filter(|_| !worked).map_or(Ok(worked), Err)
     }
 
+    /// What reads much of the map.
+    fn step_slow(&self) -> Result<bool> {
+        self.refuse_if_poisoned()?;
+        Ok(self.count_one()? || self.step_collect()?)
+    }
+
     /// One unit of background work; `false` if there is none.
     pub(super) fn step(&self) -> Result<bool> {
         if self.read_only {
@@ -160,8 +169,8 @@ impl Inner {
         let worked = self.step_flush().and_then(|flushed| if flushed { Ok(true) } else { self.step_upkeep() });
         match worked {
             Ok(true) => Ok(true),
-            Ok(false) => self.step_collect(),
-            Err(Error::OutOfSpace) if self.step_collect()? => Ok(true),
+            Ok(false) => self.step_slow(),
+            Err(Error::OutOfSpace) if self.step_slow()? => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -177,7 +186,7 @@ impl Inner {
     /// it if it could not be flushed for want of space.
     ///
     /// On success `bytes` of memory are held, to be released by the flush job or, if nothing was placed, by the caller.
-    pub(super) fn admit(&self, payload_bytes: u64, bytes: u64) -> Result<()> {
+    pub(super) fn admit(&self, volume: &VolumeState, payload_bytes: u64, bytes: u64) -> Result<()> {
         self.refuse_if_poisoned()?;
         if payload_bytes == 0 {
             // Zeroing and trimming go on also when data has to wait for space: they are what makes some.
@@ -187,8 +196,14 @@ impl Inner {
         let mut waits = 0;
         loop {
             let held = self.pace.held() + bytes;
-            match self.space.admit(&*self.device, bytes, held, || self.generations.missing_bytes(held)) {
+            let claims = || Claims {
+                journal: self.generations.missing_bytes(held),
+                reserved: self.unfilled_bytes(Some(volume.id())),
+            };
+            match self.space.admit(&*self.device, bytes, held, claims) {
                 Err(Error::OutOfSpace) if self.give_up_surplus()? => continue,
+                // What others have reserved may be less than is known.
+                Err(Error::OutOfSpace) if self.count_one()? => continue,
                 Err(Error::OutOfSpace) if waits < COLLECTION_WAITS_MAX && self.awaits_collection() => {
                     waits += 1;
                     self.background.wake();

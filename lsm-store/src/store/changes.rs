@@ -60,7 +60,7 @@ impl Inner {
 }
 
 /// What the memtables say to those who read a lineage.
-fn in_memory(view: &View, lineage: &Lineage, blocks: &Blocks) -> Vec<Piece<Content>> {
+pub(super) fn in_memory(view: &View, lineage: &Lineage, blocks: &Blocks) -> Vec<Piece<Content>> {
     let mut pieces = Vec::new();
     for memtable in view.memtables() {
         let older = memtable.collect(lineage, blocks.start, blocks.end).into_iter();

@@ -36,7 +36,7 @@ use crate::segment::SEGMENT_BYTES_MAX;
 use doomed::Exits;
 use examination::Batch;
 use mark::Mark;
-pub use plan::CollectPlan;
+pub use plan::{CollectPlan, collectable_bytes};
 use relocation::Relocation;
 use remap::Remap;
 use schedule::Schedule;

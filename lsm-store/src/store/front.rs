@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::allowance::Charge;
 use super::early;
 use super::inner::{FrozenFile, Inner};
 use super::payload;
@@ -44,6 +45,14 @@ pub(super) enum Submitted {
     Written(Sequence),
     /// A block that the change was computed from has changed meanwhile: compute it again.
     Outdated,
+}
+
+/// What came of a change's attempt to get its place.
+enum Placing {
+    Placed(Placed),
+    Outdated,
+    /// Others have taken what the volume's quota left: what it does has to be looked up.
+    OverQuota,
 }
 
 /// Where the next batch goes.
@@ -156,7 +165,7 @@ impl Inner {
         let payload_bytes: usize = changes.iter().map(|change| change.payload.len()).sum();
         assert!(payload_bytes <= self.budget.batch_bytes, "the caller cuts large writes");
         let held = held_bytes(changes.len(), payload_bytes);
-        self.admit(payload_bytes as u64, held)?;
+        self.admit(volume, payload_bytes as u64, held)?;
         let payload = self.payloads.gather(payload_bytes, changes.iter().map(|change| change.payload));
         self.place_and_write(volume, changes, payload, None, held)
     }
@@ -167,7 +176,7 @@ impl Inner {
         let payload = packed.payload().clone();
         let overhead = packed.len() * (memtable::ENTRY_BYTES + packed::BLOCK_OVERHEAD_BYTES);
         let held = held_bytes(1, payload.len()) + overhead as u64;
-        self.admit(payload.len() as u64, held)?;
+        self.admit(volume, payload.len() as u64, held)?;
         let count = packed.len() as u64;
         let change = Change { first, count, kind: RecordKind::Packed, payload: &payload, based_before: None };
         self.place_and_write(volume, &[change], payload.clone(), Some(&packed), held)
@@ -181,7 +190,7 @@ impl Inner {
         packed: Option<&Arc<Packed>>,
         held: u64,
     ) -> Result<Submitted> {
-        let submitted = match self.place(volume, changes, payload, packed, held) {
+        let submitted = match self.place_charged(volume, changes, payload, packed, held) {
             Ok(Some(placed)) => {
                 let last = placed.last;
                 self.write_placed(placed).map(|()| Submitted::Written(last))
@@ -195,8 +204,8 @@ impl Inner {
         submitted
     }
 
-    /// Gives the changes their place and makes them visible; `None` if they are outdated.
-    fn place(
+    /// Gives the changes their place, if the volume's quota has room for them; `None` if they are outdated.
+    fn place_charged(
         &self,
         volume: &VolumeState,
         changes: &[Change<'_>],
@@ -204,20 +213,43 @@ impl Inner {
         packed: Option<&Arc<Packed>>,
         held: u64,
     ) -> Result<Option<Placed>> {
+        loop {
+            let charge = self.charge(volume, changes, packed.map(|packed| &**packed))?;
+            match self.place(volume, changes, &payload, packed, held, &charge)? {
+                Placing::Placed(placed) => return Ok(Some(placed)),
+                Placing::Outdated => return Ok(None),
+                Placing::OverQuota => {}
+            }
+        }
+    }
+
+    /// Gives the changes their place and makes them visible.
+    fn place(
+        &self,
+        volume: &VolumeState,
+        changes: &[Change<'_>],
+        payload: &Bytes,
+        packed: Option<&Arc<Packed>>,
+        held: u64,
+        charge: &Charge<'_>,
+    ) -> Result<Placing> {
         let checksums: Vec<u32> = changes.iter().map(|change| crc32c(change.payload)).collect();
         let mut front = self.front.lock();
         self.make_room(&mut front, changes.len(), payload.len())?;
         let lineage = volume.lineage()?;
         if self.is_outdated(&front, &lineage, changes) {
-            return Ok(None);
+            return Ok(Placing::Outdated);
+        }
+        if !volume.allowance().pay(charge) {
+            return Ok(Placing::OverQuota);
         }
         let records = assign(volume, changes, &checksums);
         let marks = self.marks(front.next);
         front.memtable.hold(held);
-        front.insert(&records, |_| lineage.family(), marks.first, &payload, packed);
-        let mut placed = front.place(&marks, &records, payload);
+        front.insert(&records, |_| lineage.family(), marks.first, payload, packed);
+        let mut placed = front.place(&marks, &records, payload.clone());
         placed.begin = front.take_piece().filter(|_| self.early_writeback.is_wanted(self.clock.monotonic()));
-        Ok(Some(placed))
+        Ok(Placing::Placed(placed))
     }
 
     /// Submits records that recovery has replayed, as one batch.

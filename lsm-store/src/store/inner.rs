@@ -15,6 +15,7 @@ use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
 use super::early::EarlyWriteback;
+use super::forecast::Forecast;
 use super::front::Front;
 use super::meta::Meta;
 use super::pace::Pace;
@@ -68,6 +69,8 @@ pub(super) struct Inner {
 
     pub(super) view: RwLock<Arc<View>>,
     pub(super) volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeState>>>,
+    /// Those of them that have a reservation or a quota.
+    pub(super) limited: RwLock<Vec<Arc<VolumeState>>>,
     /// The layers with those who read them, also what the manifest does not say yet.
     pub(super) layers: Mutex<LayerTree>,
     /// Held while a volume is resized, deleted, cut or moved to another layer; before any other lock.
@@ -98,6 +101,7 @@ pub(super) struct Inner {
     pub(super) decode_workers: Workers,
     pub(super) pace: Pace,
     pub(super) space: SpaceLedger,
+    pub(super) forecast: Forecast,
     pub(super) counters: Counters,
     pub(super) background: Background,
     pub(super) poison: OnceLock<Error>,

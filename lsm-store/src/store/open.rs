@@ -12,6 +12,7 @@ use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
 use super::early::EarlyWriteback;
+use super::forecast::Forecast;
 use super::front::Front;
 use super::inner::Inner;
 use super::meta::Meta;
@@ -287,6 +288,7 @@ fn assemble(
         frozen_files: Mutex::new(BTreeMap::new()),
         view: RwLock::new(Arc::new(View::new(memtable, version))),
         volumes: RwLock::new(volumes),
+        limited: RwLock::default(),
         layers: Mutex::new(layers),
         volume_changes: Mutex::new(()),
         manifest_sequence: AtomicU64::new(meta.sequence()),
@@ -308,6 +310,7 @@ fn assemble(
         read_payloads: PayloadPool::new((budget.total_bytes / READ_PAYLOADS_PARTS) as usize),
         decode_workers: Workers::default(),
         pace: Pace::new(budget.memtable_bytes),
+        forecast: Forecast::default(),
         counters: Counters::default(),
         background: Background::new(options.background),
         poison: OnceLock::new(),

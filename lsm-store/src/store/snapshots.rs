@@ -119,6 +119,7 @@ impl Inner {
         self.collector.schedule.note_freed(volume.size_bytes());
         volume.resize(record.size_bytes);
         volume.move_to(lineage);
+        volume.allowance().forget();
         Ok(())
     }
 

@@ -39,6 +39,14 @@ const WORK_BYTES: u64 = 2 * SEGMENT_BYTES_MAX + MERGE_BYTES;
 /// Bytes a block may take at most in a segment and in the map, as parts of 64 of its length.
 const WORST_CASE_64THS: u64 = 66;
 
+/// What others lay claim to of the room that there is.
+pub(super) struct Claims {
+    /// Room that journal files for all that is accepted have still to take.
+    pub(super) journal: u64,
+    /// What is reserved for other volumes, and for the one that writes.
+    pub(super) reserved: (u64, u64),
+}
+
 /// What writes may still count on.
 pub(super) struct SpaceLedger {
     /// Bytes that may be accepted before the device is asked again.
@@ -75,26 +83,27 @@ impl SpaceLedger {
         self.ballast.lock().capacity_bytes
     }
 
-    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed. `journal` tells how much
-    /// room journal files for them have still to take.
+    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed, and `claims` were made.
     pub(super) fn admit(
         &self,
         device: &dyn Device,
         bytes: u64,
         held: u64,
-        journal: impl FnOnce() -> u64,
+        claims: impl FnOnce() -> Claims,
     ) -> Result<()> {
         if self.granted.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64 {
             return Ok(());
         }
         let room = self.room(device)?;
-        let left = room.saturating_sub(worst_case(held) + journal());
+        let Claims { journal, reserved: (others, own) } = claims();
+        let left = room.saturating_sub(worst_case(held) + journal).saturating_sub(worst_case(others));
         self.left.store(left, Ordering::Relaxed);
         if left == 0 {
             self.granted.store(0, Ordering::Relaxed);
             return Err(Error::OutOfSpace);
         }
-        // Near the end every write looks for itself.
+        // Near the end every write looks for itself. Others may use what is granted.
+        let left = left.saturating_sub(worst_case(own));
         let grant = if left > 8 * GRANT_BYTES as u64 { GRANT_BYTES } else { 0 };
         self.granted.store(grant, Ordering::Relaxed);
         Ok(())
@@ -105,12 +114,17 @@ impl SpaceLedger {
         self.left.load(Ordering::Relaxed)
     }
 
+    /// What was granted may be too much now: the next write looks for itself.
+    pub(super) fn forget_grant(&self) {
+        self.granted.store(0, Ordering::Relaxed);
+    }
+
     /// Bytes for new data on the device now, without what is reserved.
     pub(super) fn room(&self, device: &dyn Device) -> Result<u64> {
         let (total, available) = self.total_and_available(device)?;
-        // Collection has the reserve first.
-        let kept = reserve(total).max(self.claimed.load(Ordering::Relaxed));
-        Ok(available.saturating_sub(kept + WORK_BYTES))
+        // Collection has the reserve first, and what it claims beyond it.
+        let beyond = self.claimed.load(Ordering::Relaxed).saturating_sub(reserve(total));
+        Ok(available.saturating_sub(kept_bytes(total) + beyond))
     }
 
     /// A batch of collection is going to write `bytes`: writes do not count on them. Ends the claim of the batch before.
@@ -124,7 +138,8 @@ impl SpaceLedger {
         let _ = self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    fn total_and_available(&self, device: &dyn Device) -> Result<(u64, u64)> {
+    /// Bytes that the store may fill, and those of them that nobody has taken.
+    pub(super) fn total_and_available(&self, device: &dyn Device) -> Result<(u64, u64)> {
         let space = device.space().map_err(|error| Error::io("asking for", "free space", error))?;
         let ballast = self.ballast.lock();
         Ok(match ballast.capacity_bytes {
@@ -208,6 +223,11 @@ pub(super) fn cut_ballast(device: &dyn Device, journal_bytes: u64) -> Result<()>
     file.set_len(len.saturating_sub(WORK_BYTES + journal_bytes)).map_err(fail)
 }
 
+/// Bytes that writes leave alone.
+pub(super) fn kept_bytes(total_bytes: u64) -> u64 {
+    reserve(total_bytes) + WORK_BYTES
+}
+
 /// Kept from user data: for collection, deletion and the manifest.
 fn reserve(total_bytes: u64) -> u64 {
     (total_bytes / 50).clamp(RESERVE_BYTES_MIN, 4 << 30)
@@ -215,7 +235,7 @@ fn reserve(total_bytes: u64) -> u64 {
 
 /// What `held` bytes of accepted writes can come to in segments and runs.
 fn worst_case(held: u64) -> u64 {
-    held / 64 * WORST_CASE_64THS
+    (held / 64).saturating_mul(WORST_CASE_64THS)
 }
 
 /// Bytes of all files that the state names.
@@ -262,6 +282,13 @@ impl Inner {
         let left = available.saturating_sub(flushes + self.generations.missing_bytes(held));
         let for_writes = if beside_flushes { left.saturating_sub(reserve(total)) / 3 * 2 } else { 0 };
         Ok(left - for_writes)
+    }
+
+    /// Bytes of data that can be reserved, when so many are reserved already.
+    pub(super) fn room_to_reserve(&self, reserved: u64) -> Result<u64> {
+        let held = self.pace.held();
+        let taken = (worst_case(held) + self.generations.missing_bytes(held)).saturating_add(worst_case(reserved));
+        Ok(self.space.room(&*self.device)?.saturating_sub(taken) / WORST_CASE_64THS * 64)
     }
 
     /// True if there is room for a flush job or a merge.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::budget::Budget;
 use super::inner::Inner;
+use super::space;
 use crate::dedupe::DedupeCounts;
 use crate::id::StoreId;
 use crate::map::RunMeta;
@@ -83,6 +84,16 @@ pub struct StoreStatus {
     pub capacity_bytes: Option<u64>,
     /// Bytes that new data may still take, before any reduction.
     pub room_bytes: u64,
+    /// Bytes that the store may fill: its capacity, or the file system.
+    pub total_bytes: u64,
+    /// Bytes of these that nobody has taken.
+    pub free_bytes: u64,
+    /// Bytes that writes leave alone: for collection, the map and the manifest.
+    pub kept_bytes: u64,
+    /// In what time the room is used up, in seconds, at the rate of the last hour; `None` if that is not known, or not soon.
+    pub full_in_s: Option<u64>,
+    /// Bytes that are reserved for volumes and not used by them yet.
+    pub reserved_bytes: u64,
     /// Segments whose fingerprints the index has still to learn.
     pub segments_to_index: u64,
     /// Blocks that were stored already when they were flushed.
@@ -118,6 +129,9 @@ impl Inner {
         let (damage_count, damage_gone) = self.scrub_counts();
         let meta = self.meta.lock();
         let state = &meta.state;
+        let (total_bytes, free_bytes) = self.space.total_and_available(&*self.device).unwrap_or((0, 0));
+        let kept_bytes = space::kept_bytes(total_bytes);
+        let room_bytes = free_bytes.saturating_sub(kept_bytes);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StoreStatus {
             id: self.store,
@@ -138,7 +152,12 @@ impl Inner {
             journal_bytes: self.generations.total_bytes(),
             manifest_bytes: meta.manifest_bytes(),
             capacity_bytes: self.space.capacity_bytes(),
-            room_bytes: self.space.room(&*self.device).unwrap_or(0),
+            room_bytes,
+            full_in_s: self.forecast.full_in(room_bytes).map(|span| span.as_secs()),
+            total_bytes,
+            free_bytes,
+            kept_bytes,
+            reserved_bytes: self.unfilled_bytes(None).0,
             segments_to_index: self.to_index.lock().len() as u64,
             blocks_shared: count(&self.counters.blocks_shared),
             blocks_stored: count(&self.counters.blocks_stored),

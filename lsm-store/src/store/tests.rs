@@ -205,6 +205,7 @@ mod collect;
 mod decode;
 mod durability;
 mod hooked;
+mod limits;
 mod scrub;
 mod shortage;
 mod snapshots;

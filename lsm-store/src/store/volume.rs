@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use super::allowance::Allowance;
 use super::decode::Keep;
 use super::front::{Change, Submitted};
 use super::inner::Inner;
@@ -44,6 +45,7 @@ pub(super) struct VolumeState {
     lsn: AtomicU64,
     /// Sequence of the newest answered change.
     answered: AtomicU64,
+    allowance: Allowance,
 }
 
 impl VolumeState {
@@ -59,6 +61,7 @@ impl VolumeState {
             size_bytes: AtomicU64::new(record.size_bytes),
             lsn: AtomicU64::new(record.lsn.0),
             answered: AtomicU64::new(0),
+            allowance: Allowance::default(),
         }
     }
 
@@ -109,6 +112,11 @@ impl VolumeState {
 
     pub(super) fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Its limits, and how much it maps if it has any.
+    pub(super) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -189,7 +197,8 @@ impl Volume {
     /// [`Volume::flush`] makes them survive that of the machine.
     ///
     /// # Errors
-    /// `OutOfSpace` if there is no room for new data; writes before the one that met it have been applied. `Invalid`
+    /// `OutOfSpace` if there is no room for new data, or the volume's quota is reached; writes before the one that met it
+    /// have been applied. `Invalid`
     /// beyond the end, before anything was applied. `Poisoned` after an I/O error.
     pub fn write(&self, writes: &[Write<'_>]) -> Result<()> {
         self.refuse_if_unwritable()?;

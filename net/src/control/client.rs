@@ -110,7 +110,7 @@ fn next<S: Read + Write>(connection: &mut Connection<S>) -> Result<Incoming<From
 
 fn answer(message: FromNode) -> Result<Result<Response, Error>, Error> {
     match message {
-        FromNode::Answer { answer } => Ok(Ok(answer)),
+        FromNode::Answer { answer } => Ok(Ok(*answer)),
         FromNode::Failed(failure) => Ok(Err(failure.into())),
         _ => Err(Error::Protocol("something else where an answer was due")),
     }

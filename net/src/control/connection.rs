@@ -43,7 +43,7 @@ pub(super) enum FromNode {
     Taken,
     /// The request is done.
     Answer {
-        answer: Response,
+        answer: Box<Response>,
     },
     /// The request, or the handshake, failed.
     Failed(Failure),

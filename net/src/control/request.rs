@@ -84,7 +84,7 @@ pub enum Request {
     /// Puts a volume back to its newest snapshot from a time or before, after a snapshot of what it holds now; or makes a
     /// clone of that snapshot. Answer: `Rewound`.
     Rewind(Rewind),
-    /// Changes how a volume is snapshot by itself. Answer: `Volume`.
+    /// Changes settings of a volume. Answer: `Volume`.
     Set(SetVolume),
     /// Makes a volume that holds what another volume or a snapshot holds. Answer: `Volume`.
     Clone {
@@ -185,6 +185,12 @@ pub struct SetVolume {
     /// Which of these snapshots stay: rules `STEP:REACH`, joined by commas.
     #[serde(default)]
     pub keep: Option<String>,
+    /// Bytes kept for it that other volumes cannot take; 0 for none.
+    #[serde(default)]
+    pub reserve_bytes: Option<u64>,
+    /// Bytes it may map at most; 0 for no bound.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 /// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.
@@ -214,9 +220,15 @@ pub struct CreateVolume {
     /// How its blocks are compressed: `lz4`, `zstd[:LEVEL]` or `none`; the node's default if absent.
     #[serde(default)]
     pub codec: Option<String>,
-    /// An existing volume of the same size is a success.
+    /// An existing volume of the same size is a success; its settings stay.
     #[serde(default)]
     pub reuse: bool,
+    /// As in [`SetVolume::reserve_bytes`].
+    #[serde(default)]
+    pub reserve_bytes: Option<u64>,
+    /// As in [`SetVolume::quota_bytes`].
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 /// A volume's new size.

@@ -86,6 +86,12 @@ pub struct VolumeDescription {
     /// How it is snapshot by itself, if it is.
     #[serde(default)]
     pub schedule: Option<ScheduleDescription>,
+    /// Bytes that are kept for it, if any are.
+    #[serde(default)]
+    pub reserve_bytes: Option<u64>,
+    /// Bytes that it may map, if that is bounded.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 /// How a volume is snapshot by itself.
@@ -140,6 +146,9 @@ pub struct SnapshotDescription {
     pub created: String,
     /// Clients that have it open now.
     pub connections: u64,
+    /// As in [`VolumeUsage::frees_bytes`]; absent unless it is known from a `Usage` since which nothing has changed.
+    #[serde(default)]
+    pub frees_bytes: Option<u64>,
 }
 
 /// A volume in the trash.
@@ -191,6 +200,9 @@ pub struct NodeStatus {
     pub connections: u64,
     /// The store below.
     pub store: StoreStatus,
+    /// How full it is; absent from nodes too old to tell.
+    #[serde(default)]
+    pub space: Option<SpaceStatus>,
     /// Scrubs of it, and the damage that is known.
     #[serde(default)]
     pub scrub: ScrubDescription,
@@ -279,6 +291,32 @@ pub struct DamagedRange {
     pub file: String,
 }
 
+/// How full a node is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SpaceStatus {
+    /// What the store may fill: its capacity, or the file system, others' files included.
+    pub total_bytes: u64,
+    /// What of that is taken.
+    pub used_bytes: u64,
+    /// What new data may still take; `total_bytes` less `used_bytes` and `kept_bytes`.
+    pub free_bytes: u64,
+    /// What writes leave alone: for collection, the map and the manifest.
+    pub kept_bytes: u64,
+    /// What of `free_bytes` is reserved for volumes that do not use it yet.
+    pub reserved_bytes: u64,
+    /// The part of what data may take that is taken, in hundredths.
+    pub used_percent: u64,
+    /// In what time the free bytes are used up, at the rate of the last hour; absent if that is not known, or longer than a year.
+    #[serde(default)]
+    pub full_in_s: Option<u64>,
+    /// The thresholds at which it warns, in hundredths.
+    #[serde(default)]
+    pub warn_at_percent: Vec<u64>,
+    /// What to do about it, once a threshold is reached.
+    #[serde(default)]
+    pub warning: Option<String>,
+}
+
 /// A store's health and numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -310,10 +348,13 @@ pub struct VolumeUsage {
     pub distinct_bytes: u64,
     /// What that takes in the store, compressed.
     pub stored_bytes: u64,
-    /// The part of `stored_bytes` that no other volume or snapshot uses: what removing it would free.
+    /// The part of `stored_bytes` that no other volume or snapshot uses.
     pub unique_bytes: u64,
     /// The part of `stored_bytes` that other volumes or snapshots use too.
     pub shared_bytes: u64,
+    /// What `silt gc --now` gives back after its removal, beyond what it gives back without.
+    #[serde(default)]
+    pub frees_bytes: u64,
     /// `mapped_bytes / distinct_bytes`, 1 if nothing is mapped.
     pub dedupe_ratio: f64,
     /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
@@ -342,6 +383,10 @@ pub struct NodeUsage {
     pub distinct_bytes: u64,
     /// What that takes in the store, compressed.
     pub stored_bytes: u64,
+    /// Blocks are shared in so many ways that `stored_bytes`, `distinct_bytes` and `shared_bytes` of volumes and snapshots are
+    /// only an upper bound.
+    #[serde(default)]
+    pub coarse: bool,
     /// Everything the store has on disk: data, garbage not yet collected, map, journal.
     pub disk_bytes: u64,
     /// `mapped_bytes / distinct_bytes`, 1 if nothing is mapped.

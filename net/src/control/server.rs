@@ -72,7 +72,7 @@ fn answer<S: Read + Write>(
         known => handler.handle(known, &mut peer),
     };
     let message = match result {
-        Ok(answer) => FromNode::Answer { answer },
+        Ok(answer) => FromNode::Answer { answer: Box::new(answer) },
         Err(failure) => FromNode::Failed(failure),
     };
     peer.connection.send(&message)?;

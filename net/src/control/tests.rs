@@ -278,10 +278,17 @@ fn messages_have_this_json() {
     let json = |value: &Request| serde_json::to_string(value).unwrap();
     assert_eq!(json(&Request::List), r#"{"verb":"list"}"#);
     assert_eq!(json(&Request::Info { name: "a".into() }), r#"{"verb":"info","name":"a"}"#);
-    let create = CreateVolume { name: "a".into(), size_bytes: 5, codec: None, reuse: true };
+    let create = CreateVolume {
+        name: "a".into(),
+        size_bytes: 5,
+        codec: None,
+        reuse: true,
+        reserve_bytes: None,
+        quota_bytes: Some(9),
+    };
     assert_eq!(
         json(&Request::Create(create)),
-        r#"{"verb":"create","name":"a","size_bytes":5,"codec":null,"reuse":true}"#
+        r#"{"verb":"create","name":"a","size_bytes":5,"codec":null,"reuse":true,"reserve_bytes":null,"quota_bytes":9}"#
     );
     assert_eq!(
         json(&import("a")),
@@ -319,8 +326,13 @@ fn messages_have_this_json() {
             r#"{"verb":"purge","name":null,"id":null,"expired":true,"all":false}"#,
         ),
         (
-            Request::Set(SetVolume { name: "a".into(), snap_every: Some("off".into()), keep: None }),
-            r#"{"verb":"set","name":"a","snap_every":"off","keep":null}"#,
+            Request::Set(SetVolume {
+                name: "a".into(),
+                snap_every: Some("off".into()),
+                reserve_bytes: Some(0),
+                ..SetVolume::default()
+            }),
+            r#"{"verb":"set","name":"a","snap_every":"off","keep":null,"reserve_bytes":0,"quota_bytes":null}"#,
         ),
         (
             Request::Rewind(Rewind { name: "a".into(), ago_s: Some(5), ..Rewind::default() }),
@@ -338,10 +350,11 @@ fn messages_have_this_json() {
         size_bytes: 5,
         created: "2026-11-26T00:00:00Z".into(),
         connections: 0,
+        frees_bytes: None,
     };
     assert_eq!(
         serde_json::to_string(&Response::Snapshot(snapshot)).unwrap(),
-        r#"{"answer":"snapshot","name":"a@s","volume":"a","id":2,"size_bytes":5,"created":"2026-11-26T00:00:00Z","connections":0}"#
+        r#"{"answer":"snapshot","name":"a@s","volume":"a","id":2,"size_bytes":5,"created":"2026-11-26T00:00:00Z","connections":0,"frees_bytes":null}"#
     );
     let page = Changes {
         from_id: 1,

@@ -10,7 +10,8 @@ use crate::exit::Exit;
 use crate::output::{Output, table};
 use crate::size;
 
-/// List the snapshots, from the oldest of each volume.
+/// List the snapshots, from the oldest of each volume; with what the removal of each frees, if `silt du` was asked since the
+/// last change.
 #[derive(Debug, clap::Args)]
 pub(super) struct Ls {
     /// Only those of this volume.
@@ -38,7 +39,14 @@ fn text(snapshots: &[SnapshotDescription]) -> String {
     }
     let row = |snapshot: &SnapshotDescription| {
         let (size, clients) = (size::human(snapshot.size_bytes), snapshot.connections.to_string());
-        vec![snapshot.name.clone(), size, clients, snapshot.created.clone()]
+        let mut row = vec![snapshot.name.clone(), size, clients, snapshot.created.clone()];
+        row.extend(snapshot.frees_bytes.map(size::human));
+        row
     };
-    table(&["NAME", "SIZE", "CLIENTS", "CREATED"], &["SIZE", "CLIENTS"], snapshots.iter().map(row))
+    let is_known = snapshots.iter().any(|snapshot| snapshot.frees_bytes.is_some());
+    let columns: &[&str] = match is_known {
+        true => &["NAME", "SIZE", "CLIENTS", "CREATED", "FREES"],
+        false => &["NAME", "SIZE", "CLIENTS", "CREATED"],
+    };
+    table(columns, &["SIZE", "CLIENTS", "FREES"], snapshots.iter().map(row))
 }

@@ -272,3 +272,74 @@ fn a_hole_stays_as_long_as_a_snapshot_has_something_below_it() {
     let edit = run_plan(&plan, &version, &files, &history(2, &[])).unwrap();
     assert_eq!(everything(&edit.added[0].1), (vec![of_layer(1, 2, 0, 1, data(1, 0))], vec![]));
 }
+
+/// Carries out what is due until nothing is; returns the version then.
+fn compacted(mut version: Version, files: &Arc<RunFiles>, next: &Cell<u64>, visibility: &Visibility) -> Version {
+    while let Some(due) = plan(&version, &Policy::default()) {
+        let mut next_run_id = || RunId(next.replace(next.get() + 1));
+        let context = &mut MergeContext { files, next_run_id: &mut next_run_id, visibility };
+        let edit = execute(&due, &version, context).unwrap();
+        version = version.apply(&edit);
+        let kept = |id: &RunId| edit.added.iter().any(|(_, run)| run.id() == *id);
+        edit.removed.iter().filter(|id| !kept(id)).for_each(|id| files.delete(*id).unwrap());
+    }
+    version
+}
+
+/// What the runs of a version may be at most: level 0 below what makes it due, and of each deeper level what its bytes
+/// need, as runs of a quarter of the usual length or longer; a small one may lie between two of these.
+fn assert_few_runs(version: &Version) {
+    let policy = Policy::default();
+    let runs: Vec<_> = version.runs().map(|(level, run)| (level, run.meta().bytes)).collect();
+    assert!(version.level0_runs() < policy.level0_runs, "{runs:?}");
+    for level in 1..version.depth() as u8 {
+        let here: Vec<_> = runs.iter().filter(|(of, _)| *of == level).map(|(_, bytes)| *bytes).collect();
+        let most = 2 + 2 * here.iter().sum::<u64>() / (policy.run_bytes / 4);
+        assert!(here.len() as u64 <= most, "level {level}: {} runs of {here:?}", here.len());
+    }
+}
+
+const VOLUMES: u64 = 3000;
+
+/// Volumes that are written at once where that is not all of them.
+const IN_TURN: u64 = 12;
+
+/// A few blocks of a volume, in a segment that changes with `round`.
+fn blocks_of(volume: u64, round: u64, count: u64) -> impl Iterator<Item = Stretch> {
+    let location = move |at: u64| data((volume * 31 + round * 7919 + at * 13) as u32, (at * 3) as u16);
+    (0..count).map(move |at| stretch(volume, (at * 97 + round * 5) % 4096 + at * 4096, 1, location(at)))
+}
+
+#[test]
+fn thousands_of_volumes_that_are_written_together_have_few_runs() {
+    let files = memory_files().1;
+    let (visibility, next) = (readers(1..=VOLUMES), Cell::new(1));
+    let mut version = Version::default();
+    for round in 0..16 {
+        let stretches: Vec<_> = (1..=VOLUMES).flat_map(|volume| blocks_of(volume, round, 4)).collect();
+        let run = flush_run(&files, next.replace(next.get() + 1), &stretches);
+        version = compacted(version.apply(&Edit::flushed(run)), &files, &next, &visibility);
+        assert_few_runs(&version);
+    }
+    assert!(version.metas().len() < 40, "{} runs", version.metas().len());
+}
+
+/// One after the other, so that no flush overlaps an earlier one: runs could pile up without being merged.
+#[test]
+fn thousands_of_volumes_that_are_written_in_turn_have_few_runs() {
+    let files = memory_files().1;
+    let (visibility, next) = (readers(1..=VOLUMES), Cell::new(1));
+    let mut version = Version::default();
+    for round in 0..2 {
+        for turn in 0..VOLUMES / IN_TURN {
+            // Up, and then here and there.
+            let group = if round == 0 { turn } else { turn * 101 % (VOLUMES / IN_TURN) };
+            let volumes = (group * IN_TURN..(group + 1) * IN_TURN).map(|volume| volume + 1);
+            let stretches: Vec<_> = volumes.flat_map(|volume| blocks_of(volume, round, 16)).collect();
+            let run = flush_run(&files, next.replace(next.get() + 1), &stretches);
+            version = compacted(version.apply(&Edit::flushed(run)), &files, &next, &visibility);
+            assert_few_runs(&version);
+        }
+    }
+    assert!(version.metas().len() < 40, "{} runs", version.metas().len());
+}

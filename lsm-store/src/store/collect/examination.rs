@@ -62,13 +62,8 @@ impl Inner {
         let slots = window.iter().map(|summary| (summary.identity.id, summary.geometry.slots()));
         // The segments come first: the version then has every run that refers to them.
         let mark = self.mark(slots)?;
-        let candidate = |summary: &SegmentSummary| Candidate {
-            id: summary.identity.id,
-            file_bytes: summary.geometry.file_bytes().into(),
-            slots: summary.geometry.slots(),
-            blocks: summary.blocks,
-            live_blocks: mark.slots(summary.identity.id).map_or(0, |slots| slots.count()),
-        };
+        let live = |id| mark.slots(id).map_or(0, |slots| slots.count());
+        let candidate = |summary: &SegmentSummary| Candidate::new(summary, live(summary.identity.id));
         Ok(window.iter().map(candidate).collect())
     }
 

@@ -1,6 +1,7 @@
 //! Which segments are worth collecting. Pure: from what a census counted to a plan that can be looked at.
 
 use crate::id::SegmentId;
+use crate::segment::SegmentSummary;
 
 /// The largest part of a segment that may live if it is collected without need, in thousandths.
 const LIVE_PERMILLE_USUAL: u64 = 800;
@@ -20,6 +21,16 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    pub(super) fn new(summary: &SegmentSummary, live_blocks: u32) -> Self {
+        Self {
+            id: summary.identity.id,
+            file_bytes: summary.geometry.file_bytes().into(),
+            slots: summary.geometry.slots(),
+            blocks: summary.blocks,
+            live_blocks,
+        }
+    }
+
     /// Bytes that its living blocks take, about.
     pub(super) fn live_bytes(&self) -> u64 {
         self.file_bytes * u64::from(self.live_blocks) / u64::from(self.blocks.max(1))
@@ -36,6 +47,17 @@ impl Candidate {
         let (live, age) = (self.live_permille().min(1000), u64::from(newest.0.saturating_sub(self.id.0)) + 1);
         (1000 - live) * age * 1000 / (1000 + live)
     }
+}
+
+/// Bytes that come back from a segment when somebody asks for all that can be collected ([`crate::store::Store::collect`] with
+/// `now`), if `live_blocks` of its blocks are seen by somebody: all of it if none is, nothing if nearly all are.
+#[must_use]
+pub fn collectable_bytes(summary: &SegmentSummary, live_blocks: u32) -> u64 {
+    let candidate = Candidate::new(summary, live_blocks);
+    if live_blocks > 0 && candidate.live_permille() > LIVE_PERMILLE_EAGER {
+        return 0;
+    }
+    candidate.file_bytes.saturating_sub(candidate.live_bytes())
 }
 
 /// How much one batch may take.

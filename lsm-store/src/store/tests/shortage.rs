@@ -187,3 +187,55 @@ fn a_store_with_a_capacity_takes_exactly_that_while_it_runs_and_while_it_is_stop
     drop(store);
     assert_eq!(used_bytes(&device), CAPACITY);
 }
+
+/// Each verb that has to go on, on a disk that is full of what the store itself wrote.
+#[test]
+fn a_full_store_reads_flushes_trims_deletes_collects_and_starts_again_and_then_takes_writes_by_itself() {
+    let device = SimDevice::new(30, Faults::none());
+    let store = new_store(&device);
+    let (volume, other) = (new_volume(&store, 256 << 20), new_volume(&store, 256 << 20));
+    while store.step().unwrap() {}
+    device.set_capacity(Some(used_bytes(&device) + ((64 + 16 + 8 + 32) << 20)));
+    const PIECE: usize = 64 * BLOCK;
+    let refused = |volume: &Volume, offset: u64, data: &[u8]| match volume.write(&[Write { offset, data }]) {
+        Ok(()) => false,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::OutOfSpace);
+            true
+        }
+    };
+    // Turn by turn, so that no segment is of one volume alone.
+    let mut pieces = 0;
+    while !refused(&volume, pieces * PIECE as u64, &pattern(2 * pieces, PIECE))
+        && !refused(&other, pieces * PIECE as u64, &pattern(2 * pieces + 1, PIECE))
+    {
+        pieces += 1;
+    }
+    assert!(pieces > 10, "{pieces} pieces fit");
+    let (id, gone) = (volume.id(), other.id());
+    let holds = |volume: &Volume, pieces: std::ops::Range<u64>| {
+        for piece in pieces {
+            assert!(read(volume, piece * PIECE as u64, PIECE) == pattern(2 * piece, PIECE), "piece {piece}");
+        }
+    };
+    holds(&volume, 0..pieces);
+    volume.flush().unwrap();
+    volume.zero(0, 2 * PIECE as u64, Zeroing::Hole).unwrap();
+    store.collect(true).unwrap();
+    holds(&volume, 2..pieces);
+    drop((volume, other, store));
+    let device = device.process_death();
+    let store = Store::open(environment(&device), options()).unwrap();
+    let volume = store.volume(id).unwrap();
+    holds(&volume, 2..pieces);
+    store.delete_volume(gone, Vec::new()).unwrap();
+    let report = store.collect(true).unwrap();
+    assert!(report.bytes_reclaimed > report.bytes_relocated, "{report:?}");
+    holds(&volume, 2..pieces);
+    for piece in 0..2 {
+        assert!(!refused(&volume, piece * PIECE as u64, &pattern(2 * piece, PIECE)), "there is room again");
+    }
+    settle(&store);
+    holds(&volume, 0..pieces);
+    store.close().unwrap();
+}

@@ -1,0 +1,41 @@
+//! Settings of volumes.
+
+use siltstone::control::{CreateVolume, Failure, Response, SetVolume};
+use siltstone::name::VolumeName;
+use siltstone::store::store::Limits;
+
+use super::schedule::schedule;
+use super::{NodeHandler, describe, failure, name};
+
+impl NodeHandler {
+    pub(super) fn set(&self, settings: &SetVolume) -> Result<Response, Failure> {
+        let name: VolumeName = name(&settings.name)?;
+        let mut volume = self.node.volume(&name).map_err(failure)?;
+        let asks_limits = settings.reserve_bytes.is_some() || settings.quota_bytes.is_some();
+        let asks_schedule = settings.snap_every.is_some() || settings.keep.is_some() || !asks_limits;
+        // What makes no sense is refused before anything is changed.
+        let schedule = asks_schedule.then(|| schedule(settings, volume.schedule.as_ref())).transpose()?;
+        if asks_limits {
+            let limits = limits(settings.reserve_bytes, settings.quota_bytes, volume.limits);
+            volume = self.node.set_limits(&name, limits).map_err(failure)?;
+        }
+        if let Some(schedule) = schedule {
+            volume = self.node.set_schedule(&name, schedule).map_err(failure)?;
+        }
+        Ok(describe::answer(&volume))
+    }
+}
+
+/// The limits of a volume to make.
+pub(super) fn limits_of(create: &CreateVolume) -> Limits {
+    limits(create.reserve_bytes, create.quota_bytes, Limits::default())
+}
+
+/// The limits that wishes make of the present ones: what is absent stays, 0 is none.
+fn limits(reserve_bytes: Option<u64>, quota_bytes: Option<u64>, now: Limits) -> Limits {
+    let wished = |wish: Option<u64>, now| wish.map_or(now, |bytes| Some(bytes).filter(|bytes| *bytes > 0));
+    Limits {
+        reserve_bytes: wished(reserve_bytes, now.reserve_bytes),
+        quota_bytes: wished(quota_bytes, now.quota_bytes),
+    }
+}
