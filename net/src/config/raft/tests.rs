@@ -1,0 +1,6 @@
+//! Clusters in one thread with a clock of their own: [`wire`] carries messages, disks are in memory.
+
+mod cluster;
+mod failures;
+mod growth;
+mod wire;
