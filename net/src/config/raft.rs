@@ -61,6 +61,9 @@ pub enum ProposeError {
     /// The command is too long for a message.
     #[error("the change is too large: split it")]
     TooLarge,
+    /// Who takes part cannot change like this, or not now.
+    #[error("the cluster's voters cannot be changed like this now: {0}")]
+    Membership(String),
     /// A peer does not talk to this node.
     #[error("node {0} refuses: {1}")]
     Refused(NodeId, Refusal),

@@ -76,12 +76,13 @@ impl Raft {
         Ok(Self(Arc::new(Inner { raft, links, keeper: Mutex::new(Some(keeper)) })))
     }
 
-    /// Makes the cluster, with this node as its only member. Does nothing if it is made already, and goes on if it was begun.
+    /// Makes the cluster, with this node, on the file it has, as its only member. Does nothing if it is made already, and goes
+    /// on if it was begun.
     ///
     /// # Errors
     /// [`StartError::NotFounder`]; what [`Consensus::propose`] says.
     pub async fn found(&self, node: NewNode, now_ms: u64) -> Result<(), StartError> {
-        let Identity { cluster, node: id, .. } = self.0.links.identity;
+        let Identity { cluster, node: id, store } = self.0.links.identity;
         if id != NodeId(1) {
             return Err(StartError::NotFounder(id));
         }
@@ -90,6 +91,7 @@ impl Raft {
             Err(error) => return Err(StartError::Raft(error.to_string())),
         }
         if self.read().await?.configuration.cluster().is_none() {
+            let node = NewNode { store, ..node };
             self.propose(Command::Found { cluster, node, now_ms }).await?;
         }
         Ok(())
@@ -197,7 +199,9 @@ impl Inner {
         match keeper::make(&self.raft, step).await {
             Ok(()) => Ok(()),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NoLeader),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Err(ProposeError::Uncertain),
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(ProposeError::Membership(error.to_string()))
+            }
             Err(RaftError::Fatal(_)) => Err(self.stopped()),
         }
     }

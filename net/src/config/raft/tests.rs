@@ -3,4 +3,5 @@
 mod cluster;
 mod failures;
 mod growth;
+mod messages;
 mod wire;
