@@ -1,7 +1,9 @@
 //! What can be asked of the configuration, one command for each change.
 //!
 //! The types here are also the stored form of commands, version 1 (`docs/protocol.md`, "Configuration"): fields never
-//! change, and a new command is a new variant at the end with a new version of the record.
+//! change, and a new command is a new variant at the end with a new version of the record. It must not be larger than the
+//! largest there is: all variants take the same room, so that would move the bytes of the others. One that needs more has it
+//! out of line, as lists and boxes are.
 
 use super::super::id::{ClusterId, Epoch, Lsn, NodeId, TokenId, VolumeId};
 use super::super::name::{Name, Text};

@@ -89,7 +89,27 @@ fn messages_have_these_bytes() {
     assert_eq!(found, GOLDEN, "{found:#x?}");
 }
 
-const GOLDEN: [(usize, u32); 19] = [(0, 0); 19];
+const GOLDEN: [(usize, u32); 19] = [
+    (757, 0x9d15_9859),
+    (207, 0x3132_e1fb),
+    (299, 0xffcf_1e5e),
+    (207, 0x1f52_d501),
+    (207, 0xdbc5_3423),
+    (56, 0x28a9_ce15),
+    (56, 0x69a2_cbf9),
+    (56, 0xc951_a7b8),
+    (56, 0x3c08_b2f3),
+    (56, 0xe80b_866b),
+    (56, 0x962d_4719),
+    (56, 0xf874_966f),
+    (56, 0x7dd7_2fcf),
+    (56, 0xed0a_2df4),
+    (56, 0xbc4c_0851),
+    (56, 0xe707_c79a),
+    (56, 0xdc1d_2c6e),
+    (56, 0x8681_83fd),
+    (56, 0x651f_7112),
+];
 
 #[test]
 fn calls_that_do_not_hold_together_are_refused() {

@@ -1,5 +1,5 @@
 //! The stored form of commands, outcomes and the configuration, byte for byte. A line of `golden.txt` never changes; a new
-//! command gets a new line. What is longer than 96 bytes is there by its length and checksum.
+//! command gets a new line. What is longer than 256 bytes is there by its length and checksum.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ const GOLDEN: &str = include_str!("golden.txt");
 
 fn line(label: &str, bytes: &[u8]) -> String {
     let mut line = format!("{label} ");
-    if bytes.len() > 96 {
+    if bytes.len() > 256 {
         write!(line, "{} bytes {:08x}", bytes.len(), checksum(CrcAlgorithm::Crc32Iscsi, bytes)).unwrap();
     } else {
         bytes.iter().for_each(|byte| write!(line, "{byte:02x}").unwrap());
