@@ -55,6 +55,7 @@ fn a_node_becomes_a_member_only_after_it_has_caught_up() {
     refused(&mut configuration, catch_up(1, 4), "node 4 is in the replica set of volume 1 already");
     refused(&mut configuration, promote(1, 4, false), "node 4 is no member of volume 1");
     assert_eq!(done(&mut configuration, add(1, 4)), Outcome::Epoch(Epoch(2)));
+    assert_eq!(set(&configuration).epoch, Epoch(2));
     assert_eq!(set(&configuration).members, [1, 2, 3, 4].map(NodeId));
     assert_eq!(set(&configuration).catching_up, []);
     // One may be too many while one is replaced, no more.
