@@ -1,0 +1,104 @@
+//! The invariants of a configuration. A restored snapshot that breaks one is damage.
+
+use std::collections::BTreeSet;
+
+use super::super::id::{NodeId, VolumeId};
+use super::volume::{ReplicaSet, Volume};
+use super::{Configuration, MOVING_MAX};
+
+/// An invariant that does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// Something has an id that was not given out yet.
+    #[error("an id is in use that was not given out yet")]
+    Ids,
+    /// There is content, but no cluster.
+    #[error("there is content, but no cluster")]
+    NotFounded,
+    /// Two nodes share a name, configuration file or certificate.
+    #[error("two nodes share a name, configuration file or certificate")]
+    Nodes,
+    /// A replica set is none.
+    #[error("the replica set of volume {0} makes no sense")]
+    Replicas(VolumeId),
+    /// Two volumes have the same name.
+    #[error("two volumes have the same name, or a name means none")]
+    Names,
+    /// Snapshots of no volume, or counted wrongly.
+    #[error("there are snapshots of no volume, two with the same id, or miscounted ones")]
+    Snapshots,
+}
+
+impl Configuration {
+    /// That the invariants hold.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), Broken> {
+        self.check_ids()?;
+        self.check_nodes()?;
+        self.check_names()?;
+        self.check_snapshots()?;
+        self.volumes().try_for_each(|volume| self.check_replicas(volume))
+    }
+
+    fn check_ids(&self) -> Result<(), Broken> {
+        let is_empty = self.nodes.is_empty() && self.tokens.is_empty() && self.volumes.is_empty();
+        if self.cluster.is_none() && !(is_empty && self.settings.is_empty()) {
+            return Err(Broken::NotFounded);
+        }
+        let mut snapshots = self.snapshots.values().flat_map(|of_volume| of_volume.values());
+        let are_given_out = self.nodes.iter().all(|(&id, node)| node.id == id && id < self.next.node)
+            && self.tokens.iter().all(|(&id, token)| token.id == id && id < self.next.token)
+            && self.volumes.iter().all(|(&id, volume)| volume.id == id && id < self.next.volume)
+            && snapshots.all(|snapshot| snapshot.id < self.next.snapshot && snapshot.group <= snapshot.id);
+        if are_given_out { Ok(()) } else { Err(Broken::Ids) }
+    }
+
+    fn check_nodes(&self) -> Result<(), Broken> {
+        let (mut names, mut stores, mut certificates) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let are_distinct = self.nodes().all(|node| {
+            (!node.is_present() || names.insert(&node.about.name))
+                && stores.insert(node.about.store)
+                && certificates.insert(node.about.certificate.fingerprint)
+        });
+        if are_distinct { Ok(()) } else { Err(Broken::Nodes) }
+    }
+
+    fn check_names(&self) -> Result<(), Broken> {
+        let named = self.volumes().filter(|volume| volume.trashed.is_none());
+        let mut count = 0;
+        let are_known = named.into_iter().all(|volume| {
+            count += 1;
+            self.names.get(&volume.name) == Some(&volume.id)
+        });
+        if are_known && count == self.names.len() { Ok(()) } else { Err(Broken::Names) }
+    }
+
+    fn check_snapshots(&self) -> Result<(), Broken> {
+        let mut ids = BTreeSet::new();
+        let are_of_volumes = self.snapshots.iter().all(|(volume, of_volume)| {
+            self.volumes.contains_key(volume)
+                && !of_volume.is_empty()
+                && of_volume.values().all(|snapshot| ids.insert(snapshot.id))
+        });
+        if are_of_volumes && ids.len() == self.snapshot_count { Ok(()) } else { Err(Broken::Snapshots) }
+    }
+
+    fn check_replicas(&self, volume: &Volume) -> Result<(), Broken> {
+        let set = &volume.replicas;
+        let is_sound = volume.copies.make_sense()
+            && set.epoch.0 > 0
+            && set.is_member(set.primary)
+            && are_disjoint_and_sorted(set)
+            && set.nodes().count() <= usize::from(volume.copies.replicas) + MOVING_MAX
+            && set.nodes().all(|node| self.present_node(node).is_ok());
+        if is_sound { Ok(()) } else { Err(Broken::Replicas(volume.id)) }
+    }
+}
+
+fn are_disjoint_and_sorted(set: &ReplicaSet) -> bool {
+    let is_sorted = |nodes: &[NodeId]| nodes.windows(2).all(|pair| pair[0] < pair[1]);
+    is_sorted(&set.members) && is_sorted(&set.catching_up) && set.catching_up.iter().all(|&node| !set.is_member(node))
+}

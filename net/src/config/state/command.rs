@@ -1,0 +1,278 @@
+//! What can be asked of the configuration, one command for each change.
+//!
+//! The types here are also the stored form of commands, version 1 (`docs/protocol.md`, "Configuration"): fields never
+//! change, and a new command is a new variant at the end with a new version of the record. It must not be larger than the
+//! largest there is: all variants take the same room, so that would move the bytes of the others. One that needs more has it
+//! out of line, as lists and boxes are.
+
+use super::super::id::{ClusterId, Epoch, Lsn, NodeId, TokenId, VolumeId};
+use super::super::name::{Name, Text};
+use super::node::{Certificate, NewNode};
+use super::volume::{Copies, Origin, VolumeState};
+
+/// One change of the configuration. Times are milliseconds since the Unix epoch, by the clock of whoever asks.
+#[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub enum Command {
+    /// Makes the cluster, with one node as its only member. The first command of all.
+    Found {
+        /// The cluster's id, by chance.
+        cluster: ClusterId,
+        /// The node.
+        node: NewNode,
+        /// Now.
+        now_ms: u64,
+    },
+    /// Makes a token, and forgets those that have expired.
+    CreateToken {
+        /// BLAKE3-256 of its secret.
+        secret_hash: [u8; 32],
+        /// Until when it lets a node in.
+        expires_ms: u64,
+        /// Now.
+        now_ms: u64,
+    },
+    /// Takes a token away.
+    RemoveToken {
+        /// The token.
+        token: TokenId,
+    },
+    /// Uses a token up and makes the node that came with it, both or neither.
+    Join {
+        /// The token.
+        token: TokenId,
+        /// BLAKE3-256 of the secret that was shown.
+        secret_hash: [u8; 32],
+        /// The node.
+        node: NewNode,
+        /// Now.
+        now_ms: u64,
+    },
+    /// Makes a joining node a member, once it has the configuration.
+    AdmitNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Changes where a node is.
+    MoveNode {
+        /// The node.
+        node: NodeId,
+        /// Where it listens, best first.
+        addresses: Vec<Text>,
+        /// What fails together with it.
+        zone: Text,
+    },
+    /// Gives a node another name.
+    RenameNode {
+        /// The node.
+        node: NodeId,
+        /// The name.
+        name: Name,
+    },
+    /// Gives a node another certificate; the old one is no longer good.
+    RenewCertificate {
+        /// The node.
+        node: NodeId,
+        /// The certificate.
+        certificate: Certificate,
+    },
+    /// Begins to take a node out of the cluster.
+    DrainNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Makes a draining node a member again.
+    ResumeNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Removes a draining or joining node that holds nothing any more. It can never come back.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Makes a volume.
+    CreateVolume(NewVolume),
+    /// Says that a volume's content is complete.
+    FinishImport {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// Gives a volume another name.
+    RenameVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// The name.
+        name: Name,
+    },
+    /// Gives a volume another size.
+    ResizeVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// The size in bytes.
+        size_bytes: u64,
+    },
+    /// Changes how new blocks are compressed.
+    SetCodec {
+        /// The volume.
+        volume: VolumeId,
+        /// The codec.
+        codec: Text,
+    },
+    /// Gives a volume a schedule or takes it away.
+    SetSchedule {
+        /// The volume.
+        volume: VolumeId,
+        /// The schedule.
+        schedule: Option<Text>,
+    },
+    /// Changes how many copies a volume is to have.
+    SetCopies {
+        /// The volume.
+        volume: VolumeId,
+        /// How many.
+        copies: Copies,
+    },
+    /// Puts a volume, with its snapshots, into the trash. Its name is free.
+    TrashVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// When it may go for good.
+        expires_ms: u64,
+        /// Now.
+        now_ms: u64,
+    },
+    /// Takes a volume out of the trash, under a name that may be another.
+    RestoreVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// The name.
+        name: Name,
+    },
+    /// Removes a volume for good, in the trash or not.
+    DeleteVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// Its snapshots may go with it.
+        with_snapshots: bool,
+    },
+    /// Takes a member that is not the primary out of a replica set.
+    RemoveMember {
+        /// The volume.
+        volume: VolumeId,
+        /// The epoch that this follows.
+        epoch: Epoch,
+        /// The member.
+        member: NodeId,
+    },
+    /// Makes another member the primary.
+    PromotePrimary {
+        /// The volume.
+        volume: VolumeId,
+        /// The epoch that this follows.
+        epoch: Epoch,
+        /// The new primary.
+        primary: NodeId,
+        /// The old primary is no member from then on: it failed.
+        drop_old: bool,
+    },
+    /// Begins to bring a node up to date.
+    StartCatchUp {
+        /// The volume.
+        volume: VolumeId,
+        /// The epoch it is in.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
+    /// Gives up bringing a node up to date.
+    StopCatchUp {
+        /// The volume.
+        volume: VolumeId,
+        /// The epoch it is in.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
+    /// Makes a node that has caught up a member.
+    AddMember {
+        /// The volume.
+        volume: VolumeId,
+        /// The epoch that this follows.
+        epoch: Epoch,
+        /// The node.
+        member: NodeId,
+    },
+    /// Names snapshots that were made at the same moment: all of them or none.
+    CreateSnapshots {
+        /// Each volume once.
+        cuts: Vec<Cut>,
+        /// When they were made.
+        now_ms: u64,
+    },
+    /// Gives a snapshot another name.
+    RenameSnapshot {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its name.
+        name: Name,
+        /// Its new name.
+        to: Name,
+    },
+    /// Removes snapshots of one volume: all of them or none.
+    RemoveSnapshots {
+        /// Their volume.
+        volume: VolumeId,
+        /// Their names.
+        names: Vec<Name>,
+    },
+    /// Sets a setting of the whole cluster or takes it away.
+    SetSetting {
+        /// Its name.
+        name: Name,
+        /// Its value.
+        value: Option<Text>,
+    },
+}
+
+impl Command {
+    /// About how long the stored form is.
+    pub(in super::super) fn encoded_bytes(&self) -> usize {
+        rkyv::to_bytes::<rkyv::rancor::Error>(self).expect("a command in memory has a stored form").len()
+    }
+}
+
+/// A volume to be made.
+#[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct NewVolume {
+    /// Its name.
+    pub name: Name,
+    /// Size in bytes, 1 to [`super::VOLUME_BYTES_MAX`].
+    pub size_bytes: u64,
+    /// How new blocks are compressed.
+    pub codec: Text,
+    /// Whether its content is there already.
+    pub state: VolumeState,
+    /// What it is cloned from.
+    pub origin: Option<Origin>,
+    /// How many copies it is to have.
+    pub copies: Copies,
+    /// Who orders writes; one of the members.
+    pub primary: NodeId,
+    /// Who holds it: at least `copies.in_sync_min` nodes, at most `copies.replicas`.
+    pub members: Vec<NodeId>,
+    /// Now.
+    pub now_ms: u64,
+}
+
+/// Where a volume was cut for a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub struct Cut {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The epoch whose primary made the cut.
+    pub epoch: Epoch,
+    /// The snapshot's name.
+    pub name: Name,
+    /// The last write in it.
+    pub lsn: Lsn,
+}

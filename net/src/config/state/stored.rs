@@ -1,0 +1,96 @@
+//! The stored form of a configuration, version 1: flat lists, with nothing that can be derived.
+
+use std::collections::BTreeMap;
+
+use super::super::id::{ClusterId, NodeId, SnapshotId, TokenId, VolumeId};
+use super::super::name::{Name, Text};
+use super::super::record::{self, InvalidRecord, Kind, Place};
+use super::node::Node;
+use super::token::Token;
+use super::volume::{Snapshot, Volume};
+use super::{Configuration, NextIds};
+
+const KIND: Kind = Kind(*b"cCfg");
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct ConfigurationV1 {
+    cluster: Option<ClusterId>,
+    next_node: NodeId,
+    next_token: TokenId,
+    next_volume: VolumeId,
+    next_snapshot: SnapshotId,
+    nodes: Vec<Node>,
+    tokens: Vec<Token>,
+    volumes: Vec<Volume>,
+    snapshots: Vec<SnapshotV1>,
+    settings: Vec<SettingV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct SnapshotV1 {
+    volume: VolumeId,
+    name: Name,
+    snapshot: Snapshot,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct SettingV1 {
+    name: Name,
+    value: Text,
+}
+
+impl Configuration {
+    /// The stored form, as a record. It is the same in every file, since it travels between nodes.
+    pub(in super::super) fn encode(&self) -> Vec<u8> {
+        let snapshots = self.snapshots.iter().flat_map(|(&volume, of_volume)| {
+            let stored = move |(name, snapshot): (&Name, &Snapshot)| SnapshotV1 {
+                volume,
+                name: name.clone(),
+                snapshot: *snapshot,
+            };
+            of_volume.iter().map(stored)
+        });
+        let settings = self.settings.iter().map(|(name, value)| SettingV1 { name: name.clone(), value: value.clone() });
+        let stored = ConfigurationV1 {
+            cluster: self.cluster,
+            next_node: self.next.node,
+            next_token: self.next.token,
+            next_volume: self.next.volume,
+            next_snapshot: self.next.snapshot,
+            nodes: self.nodes.values().cloned().collect(),
+            tokens: self.tokens.values().cloned().collect(),
+            volumes: self.volumes.values().cloned().collect(),
+            snapshots: snapshots.collect(),
+            settings: settings.collect(),
+        };
+        record::encode(KIND, Place::default(), &stored)
+    }
+
+    /// The configuration in a record; one that breaks an invariant is damage.
+    pub(in super::super) fn decode(record: &[u8]) -> Result<Self, InvalidRecord> {
+        let stored: ConfigurationV1 = record::decode(KIND, Place::default(), record)?;
+        let snapshot_count = stored.snapshots.len();
+        let mut snapshots: BTreeMap<VolumeId, BTreeMap<Name, Snapshot>> = BTreeMap::new();
+        for SnapshotV1 { volume, name, snapshot } in stored.snapshots {
+            snapshots.entry(volume).or_default().insert(name, snapshot);
+        }
+        let named = stored.volumes.iter().filter(|volume| volume.trashed.is_none());
+        let configuration = Self {
+            cluster: stored.cluster,
+            next: NextIds {
+                node: stored.next_node,
+                token: stored.next_token,
+                volume: stored.next_volume,
+                snapshot: stored.next_snapshot,
+            },
+            names: named.map(|volume| (volume.name.clone(), volume.id)).collect(),
+            nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
+            tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),
+            volumes: stored.volumes.into_iter().map(|volume| (volume.id, volume)).collect(),
+            snapshots,
+            settings: stored.settings.into_iter().map(|setting| (setting.name, setting.value)).collect(),
+            snapshot_count,
+        };
+        configuration.check().map(|()| configuration).map_err(|_| InvalidRecord::Damaged)
+    }
+}

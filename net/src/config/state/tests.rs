@@ -1,0 +1,117 @@
+//! What commands do and refuse, the invariants under any sequence of them, the bytes.
+
+mod bytes;
+mod nodes;
+mod properties;
+mod replicas;
+mod volumes;
+mod voters;
+
+use super::super::id::{ClusterId, Epoch, Lsn, NodeId, SnapshotId, StoreId, TokenId, VolumeId};
+use super::*;
+
+const CLUSTER: ClusterId = ClusterId([1; 16]);
+const SECRET: [u8; 32] = [9; 32];
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn text(text: &str) -> Text {
+    text.parse().unwrap()
+}
+
+fn new_node(number: u64) -> NewNode {
+    NewNode {
+        name: name(&format!("node-{number}")),
+        addresses: vec![text(&format!("10.0.0.{number}:7000"))],
+        zone: text(&format!("rack-{}", number % 3)),
+        certificate: Certificate { serial: number, fingerprint: [number as u8; 32] },
+        store: StoreId([number as u8; 16]),
+    }
+}
+
+fn new_volume(called: &str, members: &[u64]) -> NewVolume {
+    NewVolume {
+        name: name(called),
+        size_bytes: 1 << 30,
+        codec: text("lz4"),
+        state: VolumeState::Ready,
+        origin: None,
+        copies: Copies::of(3),
+        primary: NodeId(members[0]),
+        members: members.iter().copied().map(NodeId).collect(),
+        now_ms: 5,
+    }
+}
+
+/// A cluster with nodes 1 to `count`, all members.
+fn cluster(count: u64) -> Configuration {
+    let mut configuration = Configuration::default();
+    done(&mut configuration, Command::Found { cluster: CLUSTER, node: new_node(1), now_ms: 1 });
+    for number in 2..=count {
+        let token = token(&mut configuration);
+        done(&mut configuration, Command::Join { token, secret_hash: SECRET, node: new_node(number), now_ms: 3 });
+        done(&mut configuration, Command::AdmitNode { node: NodeId(number) });
+    }
+    configuration
+}
+
+/// A cluster of four nodes and volume 1 on the first three.
+fn with_volume() -> Configuration {
+    let mut configuration = cluster(4);
+    done(&mut configuration, Command::CreateVolume(new_volume("db", &[1, 2, 3])));
+    configuration
+}
+
+fn token(configuration: &mut Configuration) -> TokenId {
+    let command = Command::CreateToken { secret_hash: SECRET, expires_ms: 100, now_ms: 2 };
+    let Outcome::Token(token) = done(configuration, command) else { panic!("a token") };
+    token
+}
+
+#[track_caller]
+fn done(configuration: &mut Configuration, command: Command) -> Outcome {
+    let outcome = configuration.apply(&command).unwrap();
+    configuration.check().unwrap();
+    outcome
+}
+
+/// That the command is refused with these words and changes nothing.
+#[track_caller]
+fn refused(configuration: &mut Configuration, command: Command, words: &str) {
+    let before = configuration.clone();
+    assert_eq!(configuration.apply(&command).unwrap_err().to_string(), words);
+    assert_eq!(*configuration, before);
+}
+
+#[test]
+fn there_is_nothing_before_the_cluster_and_only_one_cluster() {
+    let mut configuration = Configuration::default();
+    refused(
+        &mut configuration,
+        Command::CreateVolume(new_volume("a", &[1])),
+        "there is no cluster yet: make one first",
+    );
+    let found = Command::Found { cluster: CLUSTER, node: new_node(1), now_ms: 1 };
+    assert_eq!(done(&mut configuration, found.clone()), Outcome::Node(NodeId(1)));
+    assert_eq!(configuration.cluster(), Some(CLUSTER));
+    assert_eq!(configuration.node(NodeId(1)).unwrap().state, NodeState::Member);
+    refused(&mut configuration, found, "the cluster exists already");
+}
+
+#[test]
+fn settings_are_set_and_taken_away_and_bounded() {
+    let mut configuration = cluster(1);
+    let set = |key: &str, value: Option<&str>| Command::SetSetting { name: name(key), value: value.map(text) };
+    done(&mut configuration, set("a", Some("1")));
+    done(&mut configuration, set("a", Some("2")));
+    assert_eq!(configuration.setting(&name("a")), Some(&text("2")));
+    done(&mut configuration, set("a", None));
+    assert_eq!(configuration.settings().count(), 0);
+    for number in 0..SETTINGS_MAX {
+        done(&mut configuration, set(&format!("s{number}"), Some("")));
+    }
+    refused(&mut configuration, set("one-more", Some("")), "the cluster has as many settings as it can");
+    done(&mut configuration, set("s0", Some("changed")));
+}

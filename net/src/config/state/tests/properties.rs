@@ -1,0 +1,213 @@
+//! Any sequence of commands: the invariants hold, what is refused changes nothing, and the same commands give the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::{Discriminant, discriminant};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const KINDS: u64 = 30;
+
+/// Numbers that a command is made of. Most name something that exists or could.
+#[derive(Clone, Copy, Debug)]
+struct Seed {
+    kind: u64,
+    a: u64,
+    b: u64,
+    c: u64,
+}
+
+fn seeds() -> impl Strategy<Value = Vec<Seed>> {
+    let seed = (0..KINDS, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(kind, a, b, c)| Seed { kind, a, b, c });
+    vec(seed, 1..120)
+}
+
+/// One of what there is, or nothing.
+fn pick<T: Default>(ids: impl Iterator<Item = T>, number: u64) -> T {
+    let mut ids: Vec<T> = ids.collect();
+    let at = (number % (ids.len() as u64 + 1)) as usize;
+    if at < ids.len() { ids.swap_remove(at) } else { T::default() }
+}
+
+/// The command of a seed, given what there is. Epochs are mostly right, so that compare-and-set is passed often enough.
+fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
+    let Seed { kind, a, b, c } = seed;
+    let node = pick(configuration.nodes().map(|node| node.id), a);
+    let volume = pick(configuration.volumes().map(|volume| volume.id), b / 8);
+    let epoch = configuration.volume(volume).map_or(0, |volume| volume.replicas.epoch.0) + u64::from(c % 8 == 0);
+    let epoch = Epoch(epoch);
+    let called = name(&format!("n{}", c % 7));
+    let fresh = NewNode { name: name(&format!("m{}", c % 16)), ..new_node(step % 250) };
+    let token = TokenId(a % 6);
+    let joining = configuration.nodes().filter(|node| node.state == NodeState::Joining).map(|node| node.id);
+    let joining = pick(joining, a / 64);
+    let late = configuration.volume(volume).into_iter().flat_map(|volume| volume.replicas.catching_up.clone());
+    let late = pick(late, a / 64);
+    let mut snapshots = configuration.snapshots(volume).map(|(name, _)| name.clone());
+    let snapshot = snapshots.next().filter(|_| b % 4 != 0).unwrap_or_else(|| called.clone());
+    match kind {
+        0 => Command::Found { cluster: CLUSTER, node: fresh, now_ms: step },
+        1 => Command::CreateToken { secret_hash: SECRET, expires_ms: step + c % 40, now_ms: step },
+        2 => Command::RemoveToken { token },
+        3 => Command::Join { token, secret_hash: [9 - (b % 8 == 0) as u8; 32], node: fresh, now_ms: step },
+        4 => Command::AdmitNode { node: joining },
+        5 => Command::MoveNode { node, addresses: vec![text("a"); (c % 10) as usize], zone: text("z") },
+        6 => Command::RenameNode { node, name: called },
+        7 => Command::RenewCertificate { node, certificate: fresh.certificate },
+        8 => Command::DrainNode { node },
+        9 => Command::ResumeNode { node },
+        10 => Command::RemoveNode { node },
+        11 => Command::CreateVolume(NewVolume {
+            name: called,
+            size_bytes: b % 5,
+            members: (1..5).filter(|bit| c >> bit & 1 == 1).map(NodeId).chain([node]).collect(),
+            primary: node,
+            copies: Copies { replicas: (b % 6) as u8, in_sync_min: 1 + (c % 2) as u8 },
+            state: if a % 2 == 0 { VolumeState::Ready } else { VolumeState::Importing },
+            origin: (c % 3 == 0).then_some(Origin { volume, snapshot: (b % 2 == 0).then_some(SnapshotId(a % 6)) }),
+            ..new_volume("x", &[1])
+        }),
+        12 => Command::FinishImport { volume },
+        13 => Command::RenameVolume { volume, name: called },
+        14 => Command::ResizeVolume { volume, size_bytes: a % 3 },
+        15 => Command::SetCodec { volume, codec: text("none") },
+        16 => Command::SetSchedule { volume, schedule: (a % 2 == 0).then(|| text("every=1h")) },
+        17 => Command::SetCopies { volume, copies: Copies { replicas: (a % 5) as u8, in_sync_min: (c % 3) as u8 } },
+        18 => Command::TrashVolume { volume, expires_ms: step + a % 4, now_ms: step },
+        19 => Command::RestoreVolume { volume, name: called },
+        20 => Command::DeleteVolume { volume, with_snapshots: a % 2 == 0 },
+        21 => Command::RemoveMember { volume, epoch, member: node },
+        22 => Command::PromotePrimary { volume, epoch, primary: node, drop_old: c % 3 == 0 },
+        23 => Command::StartCatchUp { volume, epoch, node },
+        24 => Command::StopCatchUp { volume, epoch, node: late },
+        25 => Command::AddMember { volume, epoch, member: late },
+        26 => Command::CreateSnapshots {
+            cuts: vec![Cut { volume, epoch, name: called, lsn: Lsn(a) }; 1 + (a % 5 == 0) as usize],
+            now_ms: step,
+        },
+        27 => Command::RenameSnapshot { volume, name: snapshot, to: name(&format!("n{}", a % 7)) },
+        28 => Command::RemoveSnapshots { volume, names: vec![snapshot; 1 + (a % 5 == 0) as usize] },
+        _ => Command::SetSetting { name: called, value: (a % 2 == 0).then(|| text("v")) },
+    }
+}
+
+/// What must hold from one state to the next.
+#[derive(Default)]
+struct History {
+    epochs: BTreeMap<VolumeId, Epoch>,
+    given: BTreeSet<Outcome2>,
+}
+
+/// An id that was given out.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome2 {
+    Node(NodeId),
+    Token(TokenId),
+    Volume(VolumeId),
+    Snapshot(SnapshotId),
+}
+
+impl History {
+    fn see(&mut self, configuration: &Configuration, outcome: &Outcome) {
+        let given = match outcome {
+            Outcome::Node(id) => vec![Outcome2::Node(*id)],
+            Outcome::Token(id) => vec![Outcome2::Token(*id)],
+            Outcome::Volume(id) => vec![Outcome2::Volume(*id)],
+            Outcome::Snapshots(ids) => ids.iter().copied().map(Outcome2::Snapshot).collect(),
+            Outcome::Done | Outcome::Epoch(_) => Vec::new(),
+        };
+        for id in given {
+            assert!(self.given.insert(id), "an id is given out once");
+        }
+        for volume in configuration.volumes() {
+            let set = &volume.replicas;
+            let before = self.epochs.insert(volume.id, set.epoch);
+            assert!(before <= Some(set.epoch), "an epoch only grows");
+            assert!(set.members.contains(&set.primary), "the primary is a member");
+            assert!(set.members.len() <= usize::from(volume.copies.replicas) + MOVING_MAX);
+            for id in set.members.iter().chain(&set.catching_up) {
+                assert_ne!(configuration.node(*id).unwrap().state, NodeState::Removed, "a removed node holds nothing");
+            }
+        }
+        let names: BTreeSet<_> = configuration.volumes().filter(|v| v.trashed.is_none()).map(|v| &v.name).collect();
+        let named = configuration.volumes().filter(|volume| volume.trashed.is_none()).count();
+        assert_eq!(names.len(), named, "names are unique");
+    }
+}
+
+/// Applies a command to two configurations at once, one of which has just been stored and read back.
+fn apply(configuration: &mut Configuration, command: &Command) -> Result<Outcome, Rejection> {
+    let before = configuration.clone();
+    let mut stored = Configuration::decode(&before.encode()).unwrap();
+    let result = configuration.apply(command);
+    assert_eq!(stored.apply(command), result, "the same command does the same");
+    assert_eq!(stored, *configuration);
+    if result.is_err() {
+        assert_eq!(*configuration, before, "what is refused changes nothing");
+    }
+    configuration.check().unwrap();
+    let changed_epoch = |volume: &Volume| {
+        let Some(old) = before.volume(volume.id) else { return true };
+        let (old, new) = (&old.replicas, &volume.replicas);
+        (old.primary == new.primary && old.members == new.members) == (old.epoch == new.epoch)
+    };
+    assert!(configuration.volumes().all(changed_epoch), "an epoch grows when who acknowledges changes, and only then");
+    result
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_invariants_hold_whatever_is_asked(seeds in seeds()) {
+        let mut configuration = cluster(5);
+        let mut history = History::default();
+        for (step, seed) in (10..).zip(seeds) {
+            let command = command(seed, &configuration, step);
+            if let Ok(outcome) = apply(&mut configuration, &command) {
+                history.see(&configuration, &outcome);
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_no_configuration(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let mut record = with_volume().encode();
+        let at = at.index(record.len());
+        record[at] ^= 1 << bit;
+        prop_assert!(Configuration::decode(&record).is_err());
+        prop_assert!(Configuration::decode(&record[..at]).is_err());
+    }
+}
+
+/// The property above would be worth little if its commands were never accepted, or never refused.
+#[test]
+fn every_kind_of_command_is_accepted_and_refused_at_some_time() {
+    let (mut accepted, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    let kinds = |found: &BTreeMap<u64, Discriminant<Command>>| found.len() as u64;
+    let mut random = 1_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 32
+    };
+    for round in 0..60 {
+        let mut configuration = if round == 0 { Configuration::default() } else { cluster(5) };
+        for step in 10..200 {
+            let kind = if step == 10 { 0 } else { next() % KINDS };
+            let command = command(Seed { kind, a: next(), b: next(), c: next() }, &configuration, step);
+            let seen = if configuration.apply(&command).is_ok() { &mut accepted } else { &mut refused };
+            seen.insert(kind, discriminant(&command));
+        }
+        configuration.check().unwrap();
+    }
+    assert_eq!(
+        kinds(&accepted),
+        KINDS,
+        "{:?}",
+        (0..KINDS).filter(|kind| !accepted.contains_key(kind)).collect::<Vec<_>>()
+    );
+    // A setting is only refused when there are too many.
+    assert_eq!(kinds(&refused), KINDS - 1);
+}
