@@ -17,7 +17,7 @@ use crate::machine::SimMachine;
 use crate::model::{StoreModel, Survives, Violation};
 use crate::planted::device::Lie;
 use crate::runner::{Machine, Runner, Tolerance, chain};
-use crate::system::{Maker, read_back};
+use crate::system::{Maker, audit, read_back};
 use crate::workload::{Operation, Profile, generate};
 
 pub use image::Choice;
@@ -142,13 +142,15 @@ impl Enumeration<'_> {
         };
         let image = read_back(&*system, &expected.model)
             .map_err(|error| Violation(format!("reading back failed: {}", chain(&error))))?;
-        expected.model.admits(&image, survives).map(Some)
+        let settled = expected.model.admits(&image, survives)?;
+        audit(&*system)?;
+        Ok(Some(settled))
     }
 
     /// A recovered store must be of use: some more work on it, and a second restart.
     fn go_on(&self, disk: SimDevice, settled: StoreModel) -> Result<(), Violation> {
         let machine = SimMachine::on(disk, self.lie);
-        let mut runner = Runner::stopped(self.maker, machine, Tolerance::Nothing, settled);
+        let mut runner = Runner::stopped(self.maker, machine, Tolerance::Nothing, settled).audited();
         let more = generate(self.seed, 6, Profile::SMALL);
         runner
             .start(Survives::Answered)

@@ -7,6 +7,7 @@ pub mod crash;
 pub mod fault;
 pub mod full;
 pub mod machine;
+pub mod mark;
 pub mod model;
 pub mod nbd;
 pub mod planted;
