@@ -3,6 +3,7 @@
 //! Everything is decided by a seed: a failure prints the command that repeats it.
 
 pub mod content;
+pub mod control;
 pub mod crash;
 pub mod fault;
 pub mod full;
