@@ -277,7 +277,7 @@ fn full_disks(maker: &dyn Maker, seeds: Seeds, step: usize, at: Option<u64>) -> 
         let sweep = (least..=most).chain(least + full::RESERVE_BYTES..=most + full::RESERVE_BYTES);
         let capacities: Vec<u64> = at.map_or_else(|| sweep.step_by(step).collect(), |at| vec![at]);
         for capacity in capacities {
-            refused += full::run(maker, seed, seeds.ops, capacity).map_err(|Violation(why)| {
+            refused += full::run(maker, None, seed, seeds.ops, capacity).map_err(|Violation(why)| {
                 Violation(format!("capacity of {capacity} bytes (--at {capacity}): {why}"))
             })?;
             runs += 1;
