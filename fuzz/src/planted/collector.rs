@@ -22,10 +22,6 @@ use crate::workload::Compression;
 /// What the collector is careless about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slip {
-    /// Files go before the commit that frees them is durable.
-    ReclaimsBeforeCommit,
-    /// Survivors are named before they are durable.
-    SurvivorsNotSynced,
     /// A run is not rewritten: some of what moved is looked for where nothing is any more.
     LosesForwarding,
     /// A run is rewritten with the place of the block's neighbour, which is as sound as its own.
@@ -41,8 +37,6 @@ pub enum Slip {
 impl Slip {
     fn lie(self) -> Option<Lie> {
         match self {
-            Self::ReclaimsBeforeCommit => Some(Lie::SkipSync { below: "manifest/" }),
-            Self::SurvivorsNotSynced => Some(Lie::SkipSync { below: "segments/" }),
             Self::KeepsFiles => Some(Lie::KeepRemoved),
             _ => None,
         }

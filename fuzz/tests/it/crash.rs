@@ -1,7 +1,6 @@
 //! Power loss at every operation of the device.
 
 use fuzz::crash::{Effort, enumerate};
-use fuzz::planted::collector::{Careless, Slip};
 use fuzz::planted::device::Lie;
 use fuzz::planted::system::{Bug, Planted};
 use fuzz::store::StoreMaker;
@@ -62,13 +61,5 @@ fn planted_bugs_are_caught() {
     }
     for bug in [Bug::FlushIgnored, Bug::WriteHeldBack, Bug::GroupBackwards, Bug::DeleteIgnored] {
         assert!(is_caught(&Planted::new(StoreMaker::default(), bug), None), "{bug:?} goes unnoticed");
-    }
-}
-
-#[test]
-fn a_careless_collector_is_caught() {
-    for slip in [Slip::ReclaimsBeforeCommit, Slip::SurvivorsNotSynced, Slip::SnapshotsNotMarked, Slip::LosesForwarding]
-    {
-        assert!(is_caught(&Careless::new(StoreMaker::default(), slip), None), "{slip:?} goes unnoticed");
     }
 }
