@@ -17,7 +17,7 @@ use crate::machine::SimMachine;
 use crate::model::{StoreModel, Survives, Violation};
 use crate::planted::device::Lie;
 use crate::runner::{Machine, Runner, Tolerance, chain};
-use crate::system::{Maker, read_back};
+use crate::system::{Maker, audit, read_back};
 use crate::workload::{Operation, Profile, generate};
 
 pub use image::Choice;
@@ -32,8 +32,27 @@ pub struct Effort {
     pub images_per_point: usize,
     /// One in so many recoveries is crashed in its turn.
     pub nested_one_in: u64,
-    /// Only this point of the log, to repeat a failure.
-    pub only_point: Option<usize>,
+    /// Pending changes of which every subset is tried, if there are no more; of more, some.
+    pub subsets_of_max: usize,
+    /// The first point of the log that is tried, and the one behind the last.
+    pub points: (usize, usize),
+    /// Hears which point of how many is tried.
+    pub progress: fn(usize, usize),
+}
+
+impl Effort {
+    /// All points of a workload of so many operations, of which some images are tried, as in a test run.
+    #[must_use]
+    pub const fn usual(operations: usize) -> Self {
+        let points = (0, usize::MAX);
+        Self { operations, images_per_point: 10, nested_one_in: 24, subsets_of_max: 8, points, progress: |_, _| {} }
+    }
+
+    /// The same of only one point, to repeat a failure.
+    #[must_use]
+    pub const fn at(self, point: usize) -> Self {
+        Self { points: (point, point + 1), ..self }
+    }
 }
 
 /// States tried.
@@ -51,7 +70,8 @@ pub fn enumerate(maker: &dyn Maker, lie: Option<Lie>, seed: u64, effort: Effort)
     let recording = Recording::make(maker, lie, seed, &operations)?;
     let mut tried = Tried::default();
     for (count, point) in recording.device().walk() {
-        if effort.only_point.is_none_or(|only| only == count) {
+        if (effort.points.0..effort.points.1).contains(&count) {
+            (effort.progress)(count, recording.device().len());
             let enumeration =
                 Enumeration { maker, lie, effort, seed: seed ^ (count as u64).wrapping_mul(GOLDEN_RATIO) };
             let expected = recording.expected(count);
@@ -80,7 +100,7 @@ struct Enumeration<'a> {
 impl Enumeration<'_> {
     fn crash_here(&self, point: &CrashPoint, expected: &Expected, tried: &mut Tried) -> Result<(), Violation> {
         let dice = SeededRng::new(self.seed);
-        for choice in image::choices(point, &dice, self.effort.images_per_point) {
+        for choice in image::choices(point, &dice, self.effort.images_per_point, self.effort.subsets_of_max) {
             let machine = SimMachine::on(choice.image(point), self.lie);
             let is_nested = dice.below(self.effort.nested_one_in) == 0;
             let verdict = guarded(|| self.recover(&machine, expected, choice.survives(), is_nested.then_some(&dice)));
@@ -111,7 +131,7 @@ impl Enumeration<'_> {
         let mut states = 0;
         for count in sampled_points(recording.len(), dice) {
             let point = recording.at(count);
-            for choice in image::choices(&point, dice, NESTED_IMAGES) {
+            for choice in image::choices(&point, dice, NESTED_IMAGES, self.effort.subsets_of_max) {
                 let again = SimMachine::on(choice.image(&point), self.lie);
                 let (expected, survives) = match choice {
                     _ if count == recording.len() => (&finished, Survives::Answered),
@@ -142,13 +162,15 @@ impl Enumeration<'_> {
         };
         let image = read_back(&*system, &expected.model)
             .map_err(|error| Violation(format!("reading back failed: {}", chain(&error))))?;
-        expected.model.admits(&image, survives).map(Some)
+        let settled = expected.model.admits(&image, survives)?;
+        audit(&*system)?;
+        Ok(Some(settled))
     }
 
     /// A recovered store must be of use: some more work on it, and a second restart.
     fn go_on(&self, disk: SimDevice, settled: StoreModel) -> Result<(), Violation> {
         let machine = SimMachine::on(disk, self.lie);
-        let mut runner = Runner::stopped(self.maker, machine, Tolerance::Nothing, settled);
+        let mut runner = Runner::stopped(self.maker, machine, Tolerance::Nothing, settled).audited();
         let more = generate(self.seed, 6, Profile::SMALL);
         runner
             .start(Survives::Answered)

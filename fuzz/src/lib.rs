@@ -3,10 +3,12 @@
 //! Everything is decided by a seed: a failure prints the command that repeats it.
 
 pub mod content;
+pub mod control;
 pub mod crash;
 pub mod fault;
 pub mod full;
 pub mod machine;
+pub mod mark;
 pub mod model;
 pub mod nbd;
 pub mod planted;

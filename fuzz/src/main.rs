@@ -37,6 +37,36 @@ struct Seeds {
     threads: u64,
 }
 
+/// A part of a campaign: it can be broken off, and go on from the last place it has told of.
+#[derive(Args, Clone, Copy)]
+struct Part {
+    /// The first place.
+    #[arg(long, default_value_t = 0)]
+    from: usize,
+    /// The place behind the last.
+    #[arg(long, default_value_t = usize::MAX)]
+    to: usize,
+}
+
+impl Part {
+    fn with_only(self, at: Option<u64>) -> Self {
+        at.map_or(self, |at| Self { from: at as usize, to: at as usize + 1 })
+    }
+}
+
+/// More subsets than those of so many changes are no campaign any more.
+const SUBSETS_OF_MAX: usize = 16;
+
+/// Lines of progress of a long campaign, about, and places between two lines of a short one.
+const PROGRESS_LINES: usize = 500;
+const PROGRESS_PLACES_MIN: usize = 50;
+
+fn progress(done: usize, all: usize) {
+    if done > 0 && done.is_multiple_of((all / PROGRESS_LINES).max(PROGRESS_PLACES_MIN)) {
+        say(&format!("  at {done} of {all}"));
+    }
+}
+
 #[derive(Subcommand)]
 enum Harness {
     /// Seeded runs of everything a store can do, with restarts and power cuts.
@@ -54,9 +84,15 @@ enum Harness {
         /// One in so many recoveries is crashed in its turn.
         #[arg(long, default_value_t = 16)]
         nested_one_in: u64,
+        /// Of up to so many pending changes every subset is tried, if there are images enough.
+        #[arg(long, default_value_t = 8)]
+        subsets: usize,
         /// Only this point of the device's log.
         #[arg(long)]
-        at: Option<usize>,
+        at: Option<u64>,
+        /// Points of the device's log.
+        #[command(flatten)]
+        part: Part,
     },
     /// A flipped bit in every byte, zeroed and stale pages.
     Rot {
@@ -68,6 +104,9 @@ enum Harness {
         /// How the store was stopped.
         #[arg(long, value_enum, default_value_t = HowStopped::Closed)]
         stop: HowStopped,
+        /// Damages, in the order in which they are tried.
+        #[command(flatten)]
+        part: Part,
     },
     /// The K-th operation of the device fails, for every K.
     Fault {
@@ -82,6 +121,9 @@ enum Harness {
         /// Only this failure.
         #[arg(long, value_enum)]
         failure: Option<HowFailed>,
+        /// Ks.
+        #[command(flatten)]
+        part: Part,
     },
     /// Too little room, for every amount of it.
     Full {
@@ -148,12 +190,17 @@ fn run(harness: Harness) -> anyhow::Result<()> {
     let maker = StoreMaker::default();
     match harness {
         Harness::Model { seeds } => model(&maker, seeds),
-        Harness::Crash { seeds, images, nested_one_in, at } => {
-            let effort = Effort { operations: seeds.ops, images_per_point: images, nested_one_in, only_point: at };
+        Harness::Crash { seeds, images, nested_one_in, subsets, at, part } => {
+            let part = part.with_only(at);
+            let (images_per_point, subsets_of_max) = (images, subsets.min(SUBSETS_OF_MAX));
+            let (points, usual) = ((part.from, part.to), Effort::usual(seeds.ops));
+            let effort = Effort { images_per_point, nested_one_in, subsets_of_max, points, progress, ..usual };
             crashes(&maker, seeds, effort)
         }
-        Harness::Rot { seeds, stride, stop } => rot(&maker, seeds, stride, stop),
-        Harness::Fault { seeds, stride, at, failure } => faults(&maker, seeds, stride, at, failure),
+        Harness::Rot { seeds, stride, stop, part } => rot(&maker, seeds, stride, stop, part),
+        Harness::Fault { seeds, stride, at, failure, part } => {
+            faults(&maker, seeds, stride, part.with_only(at), failure)
+        }
         Harness::Full { seeds, step, at } => full_disks(&maker, seeds, step, at),
     }
 }
@@ -206,7 +253,10 @@ fn model(maker: &dyn Maker, seeds: Seeds) -> anyhow::Result<()> {
 }
 
 fn crashes(maker: &dyn Maker, seeds: Seeds, effort: Effort) -> anyhow::Result<()> {
-    let command = format!("crash --images {} --nested-one-in {}", effort.images_per_point, effort.nested_one_in);
+    let command = format!(
+        "crash --images {} --nested-one-in {} --subsets {}",
+        effort.images_per_point, effort.nested_one_in, effort.subsets_of_max
+    );
     let states = for_seeds(seeds, &command, |seed| {
         let tried = crash::enumerate(maker, None, seed, effort)?;
         say(&format!("seed={seed} states={} nested={}", tried.states, tried.nested_states));
@@ -216,14 +266,16 @@ fn crashes(maker: &dyn Maker, seeds: Seeds, effort: Effort) -> anyhow::Result<()
     Ok(())
 }
 
-fn rot(maker: &dyn Maker, seeds: Seeds, stride: usize, stop: HowStopped) -> anyhow::Result<()> {
+fn rot(maker: &dyn Maker, seeds: Seeds, stride: usize, stop: HowStopped, part: Part) -> anyhow::Result<()> {
     let command = format!("rot --stride {stride} --stop {stop:?}").to_lowercase();
     let damages = for_seeds(seeds, &command, |seed| {
         let golden = Golden::make(maker, seed, seeds.ops, stop.into())?;
         let mut tally = Tally::default();
-        for damage in golden.damages(stride, seed) {
-            let noticed = golden.try_damage(maker, &damage)?;
-            tally.add(&golden, &damage, noticed);
+        let damages = golden.damages(stride, seed);
+        for (index, damage) in damages.iter().enumerate().take(part.to).skip(part.from) {
+            progress(index, damages.len());
+            let noticed = golden.try_damage(maker, damage)?;
+            tally.add(&golden, damage, noticed);
         }
         report_rot(seed, &golden, &tally);
         Ok(tally.by_file.values().sum())
@@ -243,20 +295,15 @@ fn report_rot(seed: u64, golden: &Golden, tally: &Tally) {
     }
 }
 
-fn faults(
-    maker: &dyn Maker,
-    seeds: Seeds,
-    stride: usize,
-    at: Option<u64>,
-    only: Option<HowFailed>,
-) -> anyhow::Result<()> {
+fn faults(maker: &dyn Maker, seeds: Seeds, stride: usize, part: Part, only: Option<HowFailed>) -> anyhow::Result<()> {
     let runs = for_seeds(seeds, "fault", |seed| {
         let mut runs = 0;
         for how in HowFailed::value_variants().iter().filter(|how| only.is_none_or(|only| only == **how)) {
             let failure = Failure::from(*how);
             let count = fault::count_places(maker, seed, seeds.ops, failure)?;
-            let first = at.unwrap_or(1 + SeededRng::new(seed).below(stride as u64));
-            for k in (first..=at.unwrap_or(count)).step_by(stride) {
+            let first = (part.from as u64).max(1 + SeededRng::new(seed).below(stride as u64));
+            for k in (first..(count + 1).min(part.to as u64)).step_by(stride) {
+                progress(k as usize, count as usize);
                 fault::run(maker, None, seed, seeds.ops, k, failure).map_err(|Violation(why)| {
                     Violation(format!("{failure:?} at {k} (--failure {how:?} --at {k}): {why}"))
                 })?;
@@ -277,7 +324,7 @@ fn full_disks(maker: &dyn Maker, seeds: Seeds, step: usize, at: Option<u64>) -> 
         let sweep = (least..=most).chain(least + full::RESERVE_BYTES..=most + full::RESERVE_BYTES);
         let capacities: Vec<u64> = at.map_or_else(|| sweep.step_by(step).collect(), |at| vec![at]);
         for capacity in capacities {
-            refused += full::run(maker, seed, seeds.ops, capacity).map_err(|Violation(why)| {
+            refused += full::run(maker, None, seed, seeds.ops, capacity).map_err(|Violation(why)| {
                 Violation(format!("capacity of {capacity} bytes (--at {capacity}): {why}"))
             })?;
             runs += 1;

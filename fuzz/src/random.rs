@@ -21,7 +21,8 @@ pub fn run_operations(
     operations: &[Operation],
 ) -> Result<String, Violation> {
     let runner = Runner::create(maker, SimMachine::new(seed, lie), Tolerance::Nothing);
-    let mut runner = runner.map_err(|error| Violation(format!("creating the store failed: {}", chain(&error))))?;
+    let runner = runner.map_err(|error| Violation(format!("creating the store failed: {}", chain(&error))))?;
+    let mut runner = runner.audited();
     let ending = [Operation::Check, Operation::Reopen];
     for (index, operation) in operations.iter().chain(&ending).enumerate() {
         runner.apply(operation).map_err(|violation| explain(&runner, index, &violation))?;

@@ -9,7 +9,7 @@ use lsm_store::request::Write;
 use lsm_store::{Error, ErrorKind};
 
 use crate::model::{Change, StoreModel, Survives, Violation};
-use crate::system::{Maker, System, read_back};
+use crate::system::{Maker, System, audit, read_back};
 use crate::workload::Operation;
 
 /// Lines of the log kept to explain a violation with.
@@ -105,6 +105,7 @@ pub struct Runner<'a, M> {
     snapshots: Vec<(VolumeId, VolumeId)>,
     volumes_max: usize,
     tolerance: Tolerance,
+    audits: bool,
     observer: Option<&'a mut dyn Observer>,
     log: RunLog,
 }
@@ -124,7 +125,20 @@ impl<'a, M: Machine> Runner<'a, M> {
     pub fn stopped(maker: &'a dyn Maker, machine: M, tolerance: Tolerance, model: StoreModel) -> Self {
         let (living, snapshots) = (model.living().collect(), model.snapshots().collect());
         let log = RunLog { digest: blake3::Hasher::new(), tail: VecDeque::new() };
-        Self { maker, machine, system: None, model, living, snapshots, volumes_max: 4, tolerance, observer: None, log }
+        let (volumes_max, audits) = (4, false);
+        Self {
+            maker,
+            machine,
+            system: None,
+            model,
+            living,
+            snapshots,
+            volumes_max,
+            tolerance,
+            audits,
+            observer: None,
+            log,
+        }
     }
 
     /// Tells `observer` of everything from now on.
@@ -132,6 +146,12 @@ impl<'a, M: Machine> Runner<'a, M> {
     pub fn observed_by(mut self, observer: &'a mut dyn Observer) -> Self {
         self.observer = Some(observer);
         self
+    }
+
+    /// Holds what the collector thinks against an independent mark after every operation from now on.
+    #[must_use]
+    pub fn audited(self) -> Self {
+        Self { audits: true, ..self }
     }
 
     /// The log so far.
@@ -179,7 +199,7 @@ impl<'a, M: Machine> Runner<'a, M> {
 
     /// Carries out one operation.
     pub fn apply(&mut self, operation: &Operation) -> Verdict<Outcome> {
-        let result = self.dispatch(operation);
+        let result = self.dispatch(operation).and_then(|outcome| self.audit().map(|()| outcome));
         let line = match &result {
             Ok(Outcome::Done) => format!("{operation:?}"),
             Ok(outcome) => format!("{operation:?}: {outcome:?}"),
@@ -187,6 +207,13 @@ impl<'a, M: Machine> Runner<'a, M> {
         };
         self.log.note(line);
         result
+    }
+
+    fn audit(&self) -> Verdict<()> {
+        match &self.system {
+            Some(system) if self.audits => audit(&**system),
+            _ => Ok(()),
+        }
     }
 
     fn dispatch(&mut self, operation: &Operation) -> Verdict<Outcome> {

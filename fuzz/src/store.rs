@@ -9,9 +9,10 @@ use lsm_store::device::sim::VirtualClock;
 use lsm_store::id::VolumeId;
 use lsm_store::request::{StatusExtent, Write, Zeroing};
 use lsm_store::rng::SeededRng;
-use lsm_store::store::{BackgroundMode, Budget};
+use lsm_store::store::{BackgroundMode, Budget, CollectPlan};
 use lsm_store::{Environment, Error, Options, Result, Settings, Store, VolumeSpec};
 
+use crate::mark::Mark;
 use crate::system::{Maker, System};
 use crate::workload::Compression;
 
@@ -48,7 +49,8 @@ impl Maker for StoreMaker {
     fn open(&self, device: &Arc<dyn Device>) -> Result<Box<dyn System>> {
         let budget = Budget::divide(self.memory_bytes);
         let options = Options { budget, background: BackgroundMode::Manual, read_only: false };
-        Ok(Box::new(RealStore { store: Store::open(environment(device), options)? }))
+        let store = Store::open(environment(device), options)?;
+        Ok(Box::new(RealStore { store, device: Arc::clone(device) }))
     }
 
     fn check(&self, device: &Arc<dyn Device>) -> Result<Vec<String>> {
@@ -62,6 +64,7 @@ impl Maker for StoreMaker {
 
 struct RealStore {
     store: Arc<Store>,
+    device: Arc<dyn Device>,
 }
 
 impl RealStore {
@@ -162,6 +165,14 @@ impl System for RealStore {
 
     fn collect(&self) -> Result<()> {
         self.store.collect(true).map(|_| ())
+    }
+
+    fn collect_plan(&self) -> Result<CollectPlan> {
+        self.store.collect_plan(true)
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        Mark::take(&self.store, &*self.device)
     }
 
     fn freeze(&self) -> Result<()> {

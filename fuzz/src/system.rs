@@ -8,9 +8,12 @@ use std::sync::Arc;
 use lsm_store::device::Device;
 use lsm_store::id::VolumeId;
 use lsm_store::request::{StatusExtent, Write, Zeroing};
+use lsm_store::store::CollectPlan;
 use lsm_store::{Error, ErrorKind, Result};
 
-use crate::model::{Image, StoreImage, StoreModel};
+use crate::mark::Mark;
+use crate::model::{Image, StoreImage, StoreModel, Violation};
+use crate::runner::chain;
 use crate::workload::Compression;
 
 /// Extents asked for in one call when a volume is read back: few, so that calls are continued.
@@ -58,10 +61,25 @@ pub trait System {
     fn step(&self) -> Result<bool>;
     /// Gives back the room of what nobody sees.
     fn collect(&self) -> Result<()>;
+    /// What the next collection would begin with.
+    fn collect_plan(&self) -> Result<CollectPlan>;
+    /// What the collector should think: an independent mark.
+    fn mark(&self) -> Result<Mark>;
     /// Starts a new memtable and journal generation.
     fn freeze(&self) -> Result<()>;
     /// Stops cleanly.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// Holds what the collector thinks against an independent mark.
+pub fn audit(system: &dyn System) -> std::result::Result<(), Violation> {
+    let failed = |error: Error| Violation(format!("auditing the collector failed: {}", chain(&error)));
+    let mark = system.mark().map_err(failed)?;
+    let found = mark.disagreements(&system.collect_plan().map_err(failed)?);
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Violation(format!("the collector and an independent mark disagree: {}", found.join("; "))))
 }
 
 /// Reads back everything the model knows of.

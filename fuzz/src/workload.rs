@@ -12,7 +12,7 @@ use crate::content::Content;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// Blocks of the occasional thin volume, of which next to nothing is ever written.
-const THIN_BLOCKS: u64 = 1 << 14;
+const THIN_BLOCKS: u64 = 1 << 28;
 
 /// A range of a volume; the offset is taken modulo the volume's size, the length cut at its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,7 +13,6 @@ mod merge;
 mod page;
 pub mod rewrite;
 pub mod run;
-mod seal;
 mod sieve;
 #[cfg(test)]
 mod testing;

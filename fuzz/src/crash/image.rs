@@ -5,9 +5,6 @@ use lsm_store::rng::SeededRng;
 
 use crate::model::Survives;
 
-/// Of up to so many pending changes every subset is tried.
-const SUBSETS_OF_MAX: usize = 8;
-
 /// A way to crash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Choice {
@@ -37,13 +34,14 @@ impl Choice {
 }
 
 /// The ways worth trying at a point, at most `count_max` and at least three: always the death of the process, nothing
-/// and everything; then every subset of few changes, or what [`CrashPoint::choices`] has, thinned out at random.
-pub(super) fn choices(point: &CrashPoint, dice: &SeededRng, count_max: usize) -> Vec<Choice> {
+/// and everything; then what [`CrashPoint::choices`] has and every subset of up to `subsets_of_max` changes, thinned out at
+/// random.
+pub(super) fn choices(point: &CrashPoint, dice: &SeededRng, count_max: usize, subsets_of_max: usize) -> Vec<Choice> {
     let pending = point.pending_count();
     let mut choices = vec![Choice::ProcessDeath];
     choices.extend([CrashChoice::Nothing, CrashChoice::Everything].map(Choice::PowerCut));
     let mut more: Vec<CrashChoice> = point.choices(dice.next_u64(), usize::MAX).into_iter().skip(2).collect();
-    if pending <= SUBSETS_OF_MAX {
+    if pending <= subsets_of_max {
         more.extend((1..1_u64 << pending).map(|bits| CrashChoice::Subset(vec![bits])));
     }
     while choices.len() < count_max && !more.is_empty() {

@@ -72,7 +72,7 @@ impl Recording {
         let runner = Runner::create(maker, machine, Tolerance::Nothing);
         let runner = runner.map_err(|error| Violation(format!("creating the store failed: {}", chain(&error))))?;
         watch.note(true, &StoreModel::default());
-        let mut runner = runner.observed_by(&mut watch);
+        let mut runner = runner.observed_by(&mut watch).audited();
         let mut starts = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
             starts.push((disk.recording().len(), format!("{operation:?}")));

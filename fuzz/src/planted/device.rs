@@ -3,9 +3,11 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lsm_store::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
+
+use crate::full::RESERVE_BYTES;
 
 /// What goes wrong. `below` is the start of the paths it goes wrong for: a directory, or a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,25 +57,49 @@ pub enum Lie {
     KeepRemoved,
     /// Renames are left out.
     SkipRename,
+    /// More room is reported than there is, as much as the store should keep in reserve.
+    HideReserve,
+}
+
+/// A lie, and whether it is told at the moment.
+#[derive(Clone)]
+struct Told {
+    lie: Lie,
+    at_work: Arc<AtomicBool>,
+    writes: Arc<AtomicU64>,
+}
+
+impl Told {
+    fn now(&self) -> Option<Lie> {
+        self.at_work.load(Ordering::Relaxed).then_some(self.lie)
+    }
+
+    fn is_nth(&self, every: u64) -> bool {
+        self.writes.fetch_add(1, Ordering::Relaxed) % every == every - 1
+    }
 }
 
 /// A device that lies.
 pub struct LyingDevice {
     inner: Arc<dyn Device>,
-    lie: Lie,
-    writes: Arc<AtomicU64>,
+    told: Told,
 }
 
 impl LyingDevice {
     /// Puts a lie in front of a device.
     #[must_use]
     pub fn new(inner: Arc<dyn Device>, lie: Lie) -> Self {
-        Self { inner, lie, writes: Arc::default() }
+        Self::told_while(inner, lie, Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Puts a lie in front of a device that is told only while `at_work` is set.
+    #[must_use]
+    pub fn told_while(inner: Arc<dyn Device>, lie: Lie, at_work: Arc<AtomicBool>) -> Self {
+        Self { inner, told: Told { lie, at_work, writes: Arc::default() } }
     }
 
     fn wrap(&self, path: &str, file: Arc<dyn File>) -> Arc<dyn File> {
-        let (lie, writes) = (self.lie, Arc::clone(&self.writes));
-        Arc::new(LyingFile { inner: file, path: path.to_owned(), lie, writes })
+        Arc::new(LyingFile { inner: file, path: path.to_owned(), told: self.told.clone() })
     }
 }
 
@@ -91,11 +117,11 @@ impl Device for LyingDevice {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        if self.lie == Lie::SkipRename { Ok(()) } else { self.inner.rename(from, to) }
+        if self.told.now() == Some(Lie::SkipRename) { Ok(()) } else { self.inner.rename(from, to) }
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        if self.lie == Lie::KeepRemoved { Ok(()) } else { self.inner.remove(path) }
+        if self.told.now() == Some(Lie::KeepRemoved) { Ok(()) } else { self.inner.remove(path) }
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
@@ -103,15 +129,19 @@ impl Device for LyingDevice {
     }
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
-        match self.lie {
-            Lie::SkipDirectorySync { below } if directory.starts_with(below) => Ok(()),
-            Lie::IgnoreDirectorySyncErrors => self.inner.sync_directory(directory).or(Ok(())),
+        match self.told.now() {
+            Some(Lie::SkipDirectorySync { below }) if directory.starts_with(below) => Ok(()),
+            Some(Lie::IgnoreDirectorySyncErrors) => self.inner.sync_directory(directory).or(Ok(())),
             _ => self.inner.sync_directory(directory),
         }
     }
 
     fn space(&self) -> io::Result<Space> {
-        self.inner.space()
+        let mut space = self.inner.space()?;
+        if self.told.now() == Some(Lie::HideReserve) {
+            space.available_bytes = (space.available_bytes + RESERVE_BYTES).min(space.total_bytes);
+        }
+        Ok(space)
     }
 
     fn read_queue(&self, depth: usize) -> io::Result<Box<dyn ReadQueue>> {
@@ -126,20 +156,19 @@ impl Device for LyingDevice {
 struct LyingFile {
     inner: Arc<dyn File>,
     path: String,
-    lie: Lie,
-    writes: Arc<AtomicU64>,
+    told: Told,
 }
 
 impl LyingFile {
     fn is_nth(&self, below: &str, every: u64) -> bool {
-        self.path.starts_with(below) && self.writes.fetch_add(1, Ordering::Relaxed) % every == every - 1
+        self.path.starts_with(below) && self.told.is_nth(every)
     }
 }
 
 impl File for LyingFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let result = self.inner.read_at(buf, offset);
-        if self.lie == Lie::ZerosForFailedReads && result.is_err() {
+        if self.told.now() == Some(Lie::ZerosForFailedReads) && result.is_err() {
             buf.fill(0);
             return Ok(());
         }
@@ -147,26 +176,26 @@ impl File for LyingFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        match self.lie {
-            Lie::LoseWrite { below, every } if self.is_nth(below, every) => Ok(()),
-            Lie::MisplaceWrite { below, every } if self.is_nth(below, every) => {
+        match self.told.now() {
+            Some(Lie::LoseWrite { below, every }) if self.is_nth(below, every) => Ok(()),
+            Some(Lie::MisplaceWrite { below, every }) if self.is_nth(below, every) => {
                 self.inner.write_at(bufs, offset + 4096)
             }
-            Lie::CutWrite { below, every } if self.is_nth(below, every) => {
+            Some(Lie::CutWrite { below, every }) if self.is_nth(below, every) => {
                 let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
                 let kept = bytes.len().saturating_sub(1) / 512 * 512;
                 self.inner.write_at(&[IoSlice::new(&bytes[..kept])], offset)
             }
-            Lie::IgnoreWriteErrors => self.inner.write_at(bufs, offset).or(Ok(())),
+            Some(Lie::IgnoreWriteErrors) => self.inner.write_at(bufs, offset).or(Ok(())),
             _ => self.inner.write_at(bufs, offset),
         }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        match self.lie {
-            Lie::SkipSync { below } if self.path.starts_with(below) => Ok(()),
-            Lie::RetrySync => self.inner.sync_data().or_else(|_| self.inner.sync_data()),
-            Lie::IgnoreSyncErrors => self.inner.sync_data().or(Ok(())),
+        match self.told.now() {
+            Some(Lie::SkipSync { below }) if self.path.starts_with(below) => Ok(()),
+            Some(Lie::RetrySync) => self.inner.sync_data().or_else(|_| self.inner.sync_data()),
+            Some(Lie::IgnoreSyncErrors) => self.inner.sync_data().or(Ok(())),
             _ => self.inner.sync_data(),
         }
     }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use lsm_store::device::Device;
 use lsm_store::id::{BLOCK_BYTES, VolumeId};
 use lsm_store::request::{BlockState, StatusExtent, Write, Zeroing};
+use lsm_store::store::CollectPlan;
 use lsm_store::{Error, ErrorKind, Result};
 
+use crate::mark::Mark;
 use crate::system::{Maker, System};
 use crate::workload::Compression;
 
@@ -322,6 +324,14 @@ impl System for BuggySystem {
         self.answer(self.inner.collect())
     }
 
+    fn collect_plan(&self) -> Result<CollectPlan> {
+        self.inner.collect_plan()
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        self.inner.mark()
+    }
+
     fn freeze(&self) -> Result<()> {
         self.answer(self.inner.freeze())
     }
@@ -389,6 +399,14 @@ impl System for Empty {
 
     fn collect(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn collect_plan(&self) -> Result<CollectPlan> {
+        Ok(CollectPlan::default())
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        Ok(Mark::default())
     }
 
     fn freeze(&self) -> Result<()> {

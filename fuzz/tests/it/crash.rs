@@ -6,7 +6,7 @@ use fuzz::planted::system::{Bug, Planted};
 use fuzz::store::StoreMaker;
 use fuzz::system::Maker;
 
-const EFFORT: Effort = Effort { operations: 40, images_per_point: 10, nested_one_in: 24, only_point: None };
+const EFFORT: Effort = Effort::usual(40);
 
 #[test]
 fn every_crash_recovers_to_a_prefix() {
@@ -18,7 +18,7 @@ fn every_crash_recovers_to_a_prefix() {
 }
 
 fn crash_at(point: usize, seed: u64, nested_one_in: u64) {
-    let effort = Effort { operations: 30, images_per_point: 24, nested_one_in, only_point: Some(point) };
+    let effort = Effort { images_per_point: 24, nested_one_in, ..Effort::usual(30) }.at(point);
     let tried = enumerate(&StoreMaker::default(), None, seed, effort)
         .unwrap_or_else(|violation| panic!("seed={seed} {effort:?}: {violation}"));
     assert!(tried.nested_states > 0, "a recovery is crashed: {tried:?}");

@@ -1,6 +1,7 @@
 //! Disks of every size that is too small.
 
-use fuzz::full::{RESERVE_BYTES, range, run};
+use fuzz::full::{RESERVE_BYTES, fill, range, run};
+use fuzz::planted::device::Lie;
 use fuzz::planted::system::{Bug, Planted};
 use fuzz::store::StoreMaker;
 use fuzz::system::Maker;
@@ -19,7 +20,7 @@ fn full_is_not_broken() {
     let mut refused = 0;
     for seed in 1..=3 {
         for capacity in capacities(seed) {
-            refused += run(&StoreMaker::default(), seed, OPERATIONS, capacity).unwrap_or_else(|violation| {
+            refused += run(&StoreMaker::default(), None, seed, OPERATIONS, capacity).unwrap_or_else(|violation| {
                 panic!("seed={seed} ops={OPERATIONS} capacity={capacity}: {violation}");
             });
         }
@@ -28,7 +29,7 @@ fn full_is_not_broken() {
 }
 
 fn is_caught(maker: &dyn Maker) -> bool {
-    (1..=4).any(|seed| capacities(seed).any(|capacity| run(maker, seed, OPERATIONS, capacity).is_err()))
+    (1..=4).any(|seed| capacities(seed).any(|capacity| run(maker, None, seed, OPERATIONS, capacity).is_err()))
 }
 
 #[test]
@@ -38,4 +39,12 @@ fn planted_bugs_are_caught() {
     for bug in bugs {
         assert!(is_caught(&Planted::new(StoreMaker::default(), bug)), "{bug:?} goes unnoticed");
     }
+}
+
+#[test]
+fn what_a_full_disk_took_is_flushed_and_collected() {
+    let taken = fill(&StoreMaker::default(), None, 1).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(taken > 2 << 20, "there is room beside the reserve, {taken} bytes were taken");
+    let lie = Lie::HideReserve;
+    assert!(fill(&StoreMaker::default(), Some(lie), 1).is_err(), "{lie:?} goes unnoticed");
 }

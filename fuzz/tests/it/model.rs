@@ -1,6 +1,7 @@
 //! The store against the model.
 
 use fuzz::content::Content;
+use fuzz::planted::collector::{Careless, Slip};
 use fuzz::planted::device::Lie;
 use fuzz::planted::system::{Bug, Planted};
 use fuzz::random;
@@ -124,5 +125,20 @@ fn planted_bugs_are_caught() {
     for lie in lies {
         let found = caught(|seed| random::run(&StoreMaker::default(), Some(lie), seed, 400).is_ok());
         assert!(found.is_some(), "{lie:?} goes unnoticed");
+    }
+}
+
+#[test]
+fn a_careless_collector_is_caught() {
+    let slips = [
+        Slip::LosesForwarding,
+        Slip::StaleLocation,
+        Slip::SnapshotsNotMarked,
+        Slip::OverlooksTheDead,
+        Slip::KeepsFiles,
+    ];
+    for slip in slips {
+        let maker = Careless::new(StoreMaker::default(), slip);
+        assert!(caught(|seed| random::run(&maker, None, seed, 400).is_ok()).is_some(), "{slip:?} goes unnoticed");
     }
 }

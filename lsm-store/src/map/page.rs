@@ -13,20 +13,16 @@ use std::ops::Range;
 
 use super::bits::{WIDTH_MAX, read_bits};
 use super::{Key, Place, Stretch, Target};
+use crate::checksum::PAGE_BODY_BYTES;
+pub use crate::checksum::PAGE_BYTES;
 use crate::id::{BlockIndex, Slot};
 pub(super) use group::Cursor;
-
-/// Bytes of a page, on disk and in a cache.
-pub const PAGE_BYTES: usize = 4096;
 
 /// Bytes before the anchors.
 const HEADER_BYTES: usize = 40;
 
 /// No group reaches beyond here: 4 zero bytes and the seal follow.
-const BODY_END: usize = PAGE_BYTES - 8;
-
-/// Where the seal is.
-pub(super) const SEAL_AT: usize = PAGE_BYTES - 4;
+const BODY_END: usize = PAGE_BODY_BYTES - 4;
 
 /// Stretches of a full group.
 const GROUP_MAX: usize = 32;

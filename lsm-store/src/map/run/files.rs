@@ -14,6 +14,7 @@ use super::format::{
 };
 use super::index::RunIndex;
 use super::{DIRECTORY, Patience, Run, RunMeta, Stop, path, summary};
+use crate::checksum::{Kind, Seal};
 use crate::clock::Clock;
 use crate::device::{Access, AlignedBuffer, Device, File};
 use crate::error::{Error, Result};
@@ -21,7 +22,6 @@ use crate::id::{RunId, SegmentId, StoreId};
 use crate::map::cache::{PageCache, PageKey};
 use crate::map::filter::FilterBudget;
 use crate::map::page::{PAGE_BYTES, Page};
-use crate::map::seal::{Kind, Seal};
 
 /// How much of the machine the runs may take, pages aside.
 #[derive(Clone, Copy, Debug)]

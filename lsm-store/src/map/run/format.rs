@@ -4,9 +4,9 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::RunMeta;
+use crate::checksum::Kind;
 use crate::id::{BlockIndex, FamilyId, LayerId, RunId, StoreId};
 use crate::map::Key;
-use crate::map::seal::Kind;
 
 pub(in crate::map) const HEADER_MAGIC: [u8; 8] = *b"siltrunH";
 pub(in crate::map) const FOOTER_MAGIC: [u8; 8] = *b"siltrunF";
