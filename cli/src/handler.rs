@@ -190,6 +190,7 @@ impl Handler for NodeHandler {
                 Ok(Response::Done)
             }
             Request::Collect(collect) => self.collect(collect),
+            Request::PackCold(pack) => self.pack_cold(pack),
             Request::Import(import) => self.import(import, peer),
             Request::Export { name } => self.export(name, peer),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

@@ -58,6 +58,8 @@ pub trait System {
     fn step(&self) -> Result<bool>;
     /// Gives back the room of what nobody sees.
     fn collect(&self) -> Result<()>;
+    /// Packs all that is in segments as cold data is.
+    fn collect_cold(&self) -> Result<()>;
     /// Starts a new memtable and journal generation.
     fn freeze(&self) -> Result<()>;
     /// Stops cleanly.

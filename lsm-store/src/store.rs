@@ -36,14 +36,14 @@ use parking_lot::Mutex;
 pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
-pub use collect::{CollectPlan, CollectReport};
+pub use collect::{ColdPlan, ColdScope, CollectPlan, CollectReport};
 pub use reads::VolumeReads;
 pub use snapshots::SNAPSHOT_GROUP_MAX;
 pub use status::{MemoryUse, StoreStatus};
 pub use volume::{PREFETCH_BYTES_MAX, Volume};
 
 use crate::clock::Clock;
-use crate::codec::Codec;
+use crate::codec::{Codec, ZstdLevel};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, Lsn, SegmentId, StoreId, VolumeId};
@@ -441,6 +441,28 @@ impl Store {
     /// As [`Store::collect`].
     pub fn collect_plan(&self, now: bool) -> Result<CollectPlan> {
         self.inner.collect_plan(now)
+    }
+
+    /// Has the store compress what nobody has read for an hour in groups of up to 16 blocks, by zstd at this level, while it
+    /// has nothing else to do; `None`, as after opening, stops it. What is compressed already stays as it is. Random reads of
+    /// such data are slower. Volumes with [`Codec::None`] are left alone.
+    pub fn set_cold(&self, level: Option<ZstdLevel>) {
+        self.inner.set_cold(level);
+    }
+
+    /// What [`Store::pack_cold`] has still to do. Reads nothing.
+    #[must_use]
+    pub fn cold_plan(&self, scope: ColdScope, last: SegmentId) -> ColdPlan {
+        self.inner.cold_plan(scope, last)
+    }
+
+    /// Packs some segments of [`Store::cold_plan`] now, at the level of [`Store::set_cold`] or else 3. A pass is over when
+    /// nothing is left of the plan; what is written meanwhile is in segments behind `last`, and never part of it.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn pack_cold(&self, scope: ColdScope, last: SegmentId) -> Result<CollectReport> {
+        self.inner.pack_cold(scope, last)
     }
 
     /// Numbers about the store now.

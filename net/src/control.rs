@@ -24,10 +24,10 @@ pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use hello::{Hello, VERSION, Versions, Welcome};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
-pub use request::{Collect, CreateVolume, ImportVolume, Purge, Request, ResizeVolume, Rewind, SetVolume};
+pub use request::{Collect, CreateVolume, ImportVolume, PackCold, Purge, Request, ResizeVolume, Rewind, SetVolume};
 pub use response::{
-    ChangedRange, Changes, Collected, Counters, NodeStatus, NodeUsage, OperationCounters, OriginDescription, Response,
-    Rewound, ScheduleDescription, SnapshotDescription, StoreStatus, Transferred, TrashDescription, Uris, Usage,
-    VolumeCounters, VolumeDescription, VolumeUsage,
+    ChangedRange, Changes, Collected, Counters, NodeStatus, NodeUsage, OperationCounters, OriginDescription, Packed,
+    Response, Rewound, ScheduleDescription, SnapshotDescription, StoreStatus, Transferred, TrashDescription, Uris,
+    Usage, VolumeCounters, VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use siltstone::control::{CreateVolume, Handler, Kind, NoTransfer, Request};
 use siltstone::name::{InvalidName, VolumeName};
-use siltstone::store::codec::Codec;
+use siltstone::store::codec::{Codec, ZstdLevel};
 
 use crate::args::Global;
 use crate::daemon::{Daemon, Options, Signals};
@@ -35,6 +35,10 @@ pub(crate) struct Serve {
     /// How volumes are compressed whose maker does not say: lz4, zstd, zstd:1 to zstd:19, or none.
     #[arg(long, default_value = "lz4", value_parser = super::codec)]
     codec: String,
+    /// Compress what nobody has read for an hour in groups of 64 KiB while there is nothing else to do, by zstd, zstd:1 to
+    /// zstd:19, or not: off.
+    #[arg(long, value_name = "CODEC", default_value = "zstd:3")]
+    cold: Cold,
     /// Where to serve NBD by TCP. If the port is taken, the Unix socket alone serves.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10809")]
     listen: SocketAddr,
@@ -44,6 +48,22 @@ pub(crate) struct Serve {
     /// Serve NBD by the Unix socket only.
     #[arg(long, conflicts_with_all = ["listen", "insecure_listen"])]
     no_tcp: bool,
+}
+
+/// The level of cold data, if it is compressed again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cold(Option<ZstdLevel>);
+
+impl FromStr for Cold {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse()) {
+            ("off", _) => Ok(Self(None)),
+            (_, Ok(Codec::Zstd { level })) => Ok(Self(Some(level))),
+            _ => Err("write zstd, zstd:LEVEL with a level of 1 to 19, or off"),
+        }
+    }
 }
 
 /// A volume that must be there.
@@ -117,6 +137,7 @@ impl Serve {
             memory_bytes: self.memory.0,
             capacity_bytes: self.capacity.map(|size| size.0),
             codec: self.codec.parse::<Codec>()?,
+            cold: self.cold.0,
             listen,
         };
         let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;

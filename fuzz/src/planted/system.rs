@@ -322,6 +322,10 @@ impl System for BuggySystem {
         self.answer(self.inner.collect())
     }
 
+    fn collect_cold(&self) -> Result<()> {
+        self.answer(self.inner.collect_cold())
+    }
+
     fn freeze(&self) -> Result<()> {
         self.answer(self.inner.freeze())
     }
@@ -388,6 +392,10 @@ impl System for Empty {
     }
 
     fn collect(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn collect_cold(&self) -> Result<()> {
         Ok(())
     }
 

@@ -107,7 +107,7 @@ impl Inner {
         Ok(vec![
             spawn("silt-flush", Inner::step_flush)?,
             spawn("silt-compact", Inner::step_upkeep)?,
-            spawn("silt-collect", Inner::step_collect)?,
+            spawn("silt-collect", Inner::step_collection)?,
         ])
     }
 
@@ -151,6 +151,11 @@ impl Inner {
         unprepared.filter(|_| !worked).map_or(Ok(worked), Err)
     }
 
+    /// A batch of collection, or if none is due, of packing.
+    fn step_collection(&self) -> Result<bool> {
+        Ok(self.step_collect()? || self.step_cold()?)
+    }
+
     /// One unit of background work; `false` if there is none.
     pub(super) fn step(&self) -> Result<bool> {
         if self.read_only {
@@ -159,7 +164,7 @@ impl Inner {
         let worked = self.step_flush().and_then(|flushed| if flushed { Ok(true) } else { self.step_upkeep() });
         match worked {
             Ok(true) => Ok(true),
-            Ok(false) => self.step_collect(),
+            Ok(false) => self.step_collection(),
             Err(Error::OutOfSpace) if self.step_collect()? => Ok(true),
             Err(error) => Err(error),
         }
@@ -178,6 +183,7 @@ impl Inner {
     /// On success `bytes` of memory are held, to be released by the flush job or, if nothing was placed, by the caller.
     pub(super) fn admit(&self, payload_bytes: u64, bytes: u64) -> Result<()> {
         self.refuse_if_poisoned()?;
+        self.collector.cold.note_request();
         if payload_bytes == 0 {
             // Zeroing and trimming go on also when data has to wait for space: they are what makes some.
             self.pace.hold(bytes);

@@ -128,6 +128,8 @@ pub enum Request {
     },
     /// Gives back the space of what nobody sees any more. Answer: `Collected`.
     Collect(Collect),
+    /// Compresses some of the data that nobody reads in groups. Answer: `Packed`.
+    PackCold(PackCold),
     /// Makes a volume from content that follows. Answer: `Transferred`.
     Import(ImportVolume),
     /// Gives the content of a volume or snapshot. Answer: `Transferred`, after the content.
@@ -230,6 +232,20 @@ pub struct Collect {
     /// Only tell what the next batch would do.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// Which cold data to pack. A pass is a request for each batch, until the answer says that nothing is left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PackCold {
+    /// Take also what was read lately.
+    #[serde(default)]
+    pub all: bool,
+    /// Only tell what is left to do.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The newest segment that the pass takes: `None` at its beginning, then what the answer to that said.
+    #[serde(default)]
+    pub last_segment: Option<u32>,
 }
 
 /// A volume to make from content.
