@@ -102,8 +102,8 @@ impl Relocation<'_> {
         }
     }
 
-    /// Appends cold frames, of no more blocks than a group has, compressed together if that saves a sixteenth of what they
-    /// take now.
+    /// Appends cold frames, of no more blocks than a group has, compressed together. If they could stay as they are, that has
+    /// to save a sixteenth of what they take now.
     pub(super) fn move_group(&mut self, parts: &[Part<'_>]) -> Result<()> {
         let Some(first) = parts.first() else { return Ok(()) };
         if matches!(parts, [part] if part.is_whole() && part.stored.encoding == Encoding::Zstd) {
@@ -116,7 +116,8 @@ impl Relocation<'_> {
         let level = self.cold_level(first);
         let stored = self.compressor.compress(Codec::Zstd { level }, &blocks);
         let now: usize = parts.iter().map(Part::stored_bytes).sum();
-        if stored.encoding == Encoding::Raw || stored.bytes.len() > now - now / 16 {
+        let is_worth = stored.bytes.len() <= now - now / 16 || !parts.iter().all(Part::is_whole);
+        if stored.encoding == Encoding::Raw || !is_worth {
             return parts.iter().try_for_each(|part| self.move_part(part));
         }
         let locations: Vec<_> = parts.iter().flat_map(|part| &part.locations).copied().collect();
