@@ -208,13 +208,7 @@ impl Inner {
         let version = Arc::clone(&self.view().version);
         let visibility = self.visibility();
         let packing = std::mem::take(&mut turn.packing);
-        let kinds = if victims.iter().all(|id| packing.segments.contains(id) == packing.segments.contains(&victims[0]))
-        {
-            1
-        } else {
-            2
-        };
-        let bytes = self.survivor_bytes(mark, victims) + kinds * SEGMENT_BYTES_MAX + version.bytes();
+        let bytes = self.survivor_bytes(mark, victims) + packing.kinds(victims) * SEGMENT_BYTES_MAX + version.bytes();
         let _lent = self.lend(bytes)?;
         let mut relocation = Relocation::new(self, mark, &packing);
         let moved = relocation.run(victims, version.scan_visible(&visibility));

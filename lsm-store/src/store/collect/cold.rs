@@ -55,6 +55,14 @@ pub(super) struct Packing {
     pub(super) level: ZstdLevel,
 }
 
+impl Packing {
+    /// Of how many kinds the segments are that take what lives in `victims`: so many are under construction at once.
+    pub(super) fn kinds(&self, victims: &[SegmentId]) -> u64 {
+        let packed = victims.iter().filter(|id| self.segments.contains(id)).count();
+        if packed == 0 || packed == victims.len() { 1 } else { 2 }
+    }
+}
+
 impl Cold {
     /// A read or a write was asked for.
     pub(in crate::store) fn note_request(&self) {
@@ -84,7 +92,7 @@ impl Inner {
         let mut turn = self.collector.turn.lock();
         let candidates = self.cold_candidates(&turn, |summary| self.is_in_scope(summary, scope, last));
         let mut report = CollectReport::default();
-        self.collector.schedule.set_urgent(true);
+        self.collector.schedule.set_urgent(false);
         self.pack_batch(&mut turn, &candidates, &mut report)?;
         Ok(report)
     }
