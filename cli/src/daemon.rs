@@ -11,7 +11,7 @@ use anyhow::Context;
 use siltstone::control::Kind;
 use siltstone::node::{Duties, Node};
 use siltstone::store::clock::{Clock, SystemClock};
-use siltstone::store::codec::Codec;
+use siltstone::store::codec::{Codec, ZstdLevel};
 use siltstone::store::store::Store;
 
 use crate::backend;
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) capacity_bytes: Option<u64>,
     /// What volumes get whose maker does not care.
     pub(crate) codec: Codec,
+    /// How what nobody reads is compressed again, if it is.
+    pub(crate) cold: Option<ZstdLevel>,
     /// Where NBD is served by TCP, if anywhere.
     pub(crate) listen: Option<SocketAddr>,
     /// How full it has to be for a warning.
@@ -60,6 +62,7 @@ impl Daemon {
         if options.capacity_bytes.is_some() {
             store.set_capacity(options.capacity_bytes).context("--capacity")?;
         }
+        store.set_cold(options.cold);
         let node = Node::open(store, false)?;
         prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
         let frontends = Frontends::new(&node, &clock)?;

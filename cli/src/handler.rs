@@ -207,6 +207,7 @@ impl Handler for NodeHandler {
             Request::Collect(collect) => self.collect(collect),
             Request::Scrub(scrub) => self.scrub(scrub),
             Request::ScrubVolume { name, snapshots } => self.scrub_volume(name, *snapshots, peer),
+            Request::PackCold(pack) => self.pack_cold(pack),
             Request::Import(import) => self.import(import, peer),
             Request::Export { name } => self.export(name, peer),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

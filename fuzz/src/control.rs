@@ -6,9 +6,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use net::control::{
-    ChangedRange, Changes, Chunk, Client, Collect, Collected, CreateVolume, Error, Failure, Handler, ImportVolume,
-    Kind, OriginDescription, Peer, Progress, Purge, Received, Request, ResizeVolume, Response, Rewind, Rewound,
-    SetVolume, SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
+    ChangedRange, Changes, Chunk, Client, Collect, Collected, CreateVolume, DamagedRange, Error, Failure, Handler,
+    ImportVolume, Kind, OriginDescription, PackCold, Peer, Progress, Purge, Received, Request, ResizeVolume, Response,
+    Rewind, Rewound, Scrub, ScrubAction, ScrubDescription, ScrubbedVolume, SetVolume, SnapshotDescription, Transferred,
+    Uris, VolumeDescription, serve,
 };
 
 /// Bytes of a chunk in the golden conversation.
@@ -21,7 +22,14 @@ fn requests() -> Vec<Request> {
         Request::Status,
         Request::List,
         Request::Info { name: name() },
-        Request::Create(CreateVolume { name: name(), size_bytes: 1 << 30, codec: Some("zstd:3".into()), reuse: true }),
+        Request::Create(CreateVolume {
+            name: name(),
+            size_bytes: 1 << 30,
+            codec: Some("zstd:3".into()),
+            reuse: true,
+            reserve_bytes: None,
+            quota_bytes: Some(1 << 29),
+        }),
         Request::Resize(ResizeVolume { name: name(), size_bytes: u64::MAX, allow_shrink: true }),
         Request::Discard { name: name(), snapshots: true, keep_s: 604_800 },
         Request::Restore { name: name(), id: Some(7), to: Some("back".into()) },
@@ -29,12 +37,21 @@ fn requests() -> Vec<Request> {
         Request::Snapshot { names: vec!["vol@a".into(), "\u{1f980}@b".into()] },
         Request::ListSnapshots { volume: None },
         Request::Rewind(Rewind { name: name(), ago_s: Some(300), ..Rewind::default() }),
-        Request::Set(SetVolume { name: name(), snap_every: Some("10s".into()), keep: Some("10s:1h".into()) }),
+        Request::Set(SetVolume {
+            name: name(),
+            snap_every: Some("10s".into()),
+            keep: Some("10s:1h".into()),
+            reserve_bytes: Some(1 << 20),
+            quota_bytes: None,
+        }),
         Request::Usage { names: vec![name()] },
         Request::Changes { from: "vol@a".into(), to: name(), offset: 4096 },
         Request::Uris { name: name() },
         Request::SetCapacity { capacity_bytes: None },
         Request::Collect(Collect { now: true, dry_run: false }),
+        Request::PackCold(PackCold { all: true, dry_run: false, last_segment: Some(7) }),
+        Request::Scrub(Scrub { action: ScrubAction::Start, rate_bytes: Some(1 << 20), every: Some("30d".into()) }),
+        Request::ScrubVolume { name: name(), snapshots: true },
         Request::Import(ImportVolume { name: name(), size_bytes: Some(1 << 20), codec: None, keep_partial: true }),
         Request::Export { name: name() },
     ]
@@ -52,6 +69,8 @@ fn volume() -> VolumeDescription {
         snapshots: 1,
         origin: Some(OriginDescription { volume_id: 3, volume: None, snapshot_id: Some(4), snapshot: None }),
         schedule: None,
+        reserve_bytes: Some(1 << 20),
+        quota_bytes: None,
     }
 }
 
@@ -63,6 +82,7 @@ fn snapshot() -> SnapshotDescription {
         size_bytes: 1 << 30,
         created: "2026-11-26T07:15:00Z".into(),
         connections: 0,
+        frees_bytes: Some(4096),
     }
 }
 
@@ -111,6 +131,16 @@ impl Handler for Obliging {
                 peer.progress(&Progress { done: 1, total: Some(2), what: "exporting".into() })?;
                 peer.send(1 << 40, &[7; CHUNK_BYTES])?;
                 Response::Transferred(Transferred { name: name.clone(), size_bytes: 1 << 30, data_bytes: 300 })
+            }
+            Request::Scrub(_) => {
+                Response::Scrub(Box::new(ScrubDescription { state: "running".into(), ..Default::default() }))
+            }
+            Request::ScrubVolume { name, .. } => {
+                let range = DamagedRange { offset: 0, length: 4096, what: "rot".into(), file: "segments/1".into() };
+                let (name, damage) = (name.clone(), vec![range]);
+                Response::ScrubbedVolumes {
+                    volumes: vec![ScrubbedVolume { name, blocks_good: 1, blocks_damaged: 1, damage }],
+                }
             }
             Request::Status => return Err(Failure::new(Kind::Poisoned, "the store has stopped")),
             _ => Response::Done,

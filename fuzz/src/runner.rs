@@ -220,7 +220,8 @@ impl<'a, M: Machine> Runner<'a, M> {
         match operation {
             Operation::Create { blocks, compression } => self.create_volume(*blocks, *compression),
             Operation::Step { count } => self.step(*count),
-            Operation::Collect => self.collect(),
+            Operation::Collect => self.collect(|system| system.collect()),
+            Operation::CollectCold => self.collect(|system| system.collect_cold()),
             Operation::Freeze => self.simple("freeze", |system| system.freeze()),
             Operation::Reopen => self.reopen(),
             Operation::Kill => {
@@ -493,8 +494,8 @@ impl<'a, M: Machine> Runner<'a, M> {
         Ok(Outcome::Done)
     }
 
-    fn collect(&mut self) -> Verdict<Outcome> {
-        let outcome = match self.system()?.collect() {
+    fn collect(&mut self, call: impl FnOnce(&dyn System) -> lsm_store::Result<()>) -> Verdict<Outcome> {
+        let outcome = match call(self.system()?) {
             Ok(()) => Outcome::Done,
             Err(error) => self.tolerated("collect", error, Takes::Room)?,
         };

@@ -9,7 +9,7 @@ use lsm_store::device::sim::VirtualClock;
 use lsm_store::id::VolumeId;
 use lsm_store::request::{StatusExtent, Write, Zeroing};
 use lsm_store::rng::SeededRng;
-use lsm_store::store::{BackgroundMode, Budget, CollectPlan};
+use lsm_store::store::{BackgroundMode, Budget, ColdScope, CollectPlan};
 use lsm_store::{Environment, Error, Options, Result, Settings, Store, VolumeSpec};
 
 use crate::mark::Mark;
@@ -173,6 +173,14 @@ impl System for RealStore {
 
     fn mark(&self) -> Result<Mark> {
         Mark::take(&self.store, &*self.device)
+    }
+
+    fn collect_cold(&self) -> Result<()> {
+        let last = self.store.segment_ids().last().copied().unwrap_or_default();
+        while !self.store.cold_plan(ColdScope::All, last).victims.is_empty() {
+            self.store.pack_cold(ColdScope::All, last)?;
+        }
+        Ok(())
     }
 
     fn freeze(&self) -> Result<()> {

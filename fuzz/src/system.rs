@@ -65,6 +65,8 @@ pub trait System {
     fn collect_plan(&self) -> Result<CollectPlan>;
     /// What the collector should think: an independent mark.
     fn mark(&self) -> Result<Mark>;
+    /// Packs all that is in segments as cold data is.
+    fn collect_cold(&self) -> Result<()>;
     /// Starts a new memtable and journal generation.
     fn freeze(&self) -> Result<()>;
     /// Stops cleanly.

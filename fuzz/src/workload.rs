@@ -130,6 +130,8 @@ pub enum Operation {
     },
     /// Collection of all that is worth it, and of more.
     Collect,
+    /// All that is in segments is packed as cold data is.
+    CollectCold,
     /// A new memtable and journal generation.
     Freeze,
     /// A clean stop and a new start; everything is read back.
@@ -223,7 +225,8 @@ impl Dice {
             87 => Operation::Clone { of: volume },
             88 => Operation::RollBack { snapshot: volume },
             89 => Operation::DeleteSnapshot { snapshot: volume },
-            90 | 91 => Operation::Collect,
+            90 => Operation::Collect,
+            91 => Operation::CollectCold,
             _ => Operation::Step { count: 1 + self.below(3) as u8 },
         }
     }

@@ -12,6 +12,7 @@ mod directory;
 mod fingerprint_page;
 mod frame;
 mod geometry;
+mod heat;
 mod open;
 mod set;
 mod slot_table;
@@ -25,6 +26,7 @@ pub use check::{Check, Damage, DamageKind, check, check_paced};
 pub use directory::Directory;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FramePlace};
 pub use geometry::Geometry;
+pub use heat::Heat;
 pub use open::{Readahead, Segment};
 pub use set::Segments;
 pub use slot_table::SlotPage;
@@ -69,11 +71,13 @@ pub enum Class {
     Large = 1,
     /// Blocks that outlived the segments they were in.
     Survivor = 2,
+    /// Blocks that nobody reads, compressed in groups.
+    Cold = 3,
 }
 
 impl Class {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Flush, Self::Large, Self::Survivor].into_iter().find(|class| *class as u8 == byte)
+        [Self::Flush, Self::Large, Self::Survivor, Self::Cold].into_iter().find(|class| *class as u8 == byte)
     }
 }
 

@@ -42,7 +42,7 @@ pub use allowance::Limits;
 pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
-pub use collect::{CollectPlan, CollectReport, collectable_bytes};
+pub use collect::{ColdPlan, ColdScope, CollectPlan, CollectReport, collectable_bytes};
 pub use reads::VolumeReads;
 pub use scrub::{
     DamagedRange, SCRUB_RATE_DEFAULT, SCRUB_RATE_MIN, ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings,
@@ -53,7 +53,7 @@ pub use status::{MemoryUse, StoreStatus};
 pub use volume::{PREFETCH_BYTES_MAX, Volume};
 
 use crate::clock::Clock;
-use crate::codec::Codec;
+use crate::codec::{Codec, ZstdLevel};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
@@ -556,6 +556,28 @@ impl Store {
     /// `NotFound`, `Busy` if the store is being closed, `Poisoned`, and those of `progress`. Damage is in the report.
     pub fn scrub_volume(&self, id: VolumeId, progress: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<VolumeScrub> {
         self.inner.scrub_volume(id, progress)
+    }
+
+    /// Has the store compress what nobody has read for an hour in groups of up to 16 blocks, by zstd at this level, while it
+    /// has nothing else to do; `None`, as after opening, stops it. What is compressed already stays as it is. Random reads of
+    /// such data are slower. Volumes with [`Codec::None`] are left alone.
+    pub fn set_cold(&self, level: Option<ZstdLevel>) {
+        self.inner.set_cold(level);
+    }
+
+    /// What [`Store::pack_cold`] has still to do. Reads nothing.
+    #[must_use]
+    pub fn cold_plan(&self, scope: ColdScope, last: SegmentId) -> ColdPlan {
+        self.inner.cold_plan(scope, last)
+    }
+
+    /// Packs some segments of [`Store::cold_plan`] now, at the level of [`Store::set_cold`] or else 3. A pass is over when
+    /// nothing is left of the plan; what is written meanwhile is in segments behind `last`, and never part of it.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn pack_cold(&self, scope: ColdScope, last: SegmentId) -> Result<CollectReport> {
+        self.inner.pack_cold(scope, last)
     }
 
     /// Numbers about the store now.

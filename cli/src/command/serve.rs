@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use siltstone::control::{CreateVolume, Handler, Kind, NoTransfer, Request};
 use siltstone::name::{InvalidName, VolumeName};
-use siltstone::store::codec::Codec;
+use siltstone::store::codec::{Codec, ZstdLevel};
 
 use crate::args::Global;
 use crate::daemon::{Daemon, Options, Signals};
@@ -39,6 +39,10 @@ pub(crate) struct Serve {
     /// How full the store has to be, in percent, for `silt status` to warn.
     #[arg(long, value_name = "PERCENT,...", default_value = "80,90")]
     warn_at: WarnAt,
+    /// Compress what nobody has read for an hour in groups of 64 KiB while there is nothing else to do, by zstd, zstd:1 to
+    /// zstd:19, or not: off.
+    #[arg(long, value_name = "CODEC", default_value = "zstd:3")]
+    cold: Cold,
     /// Where to serve NBD by TCP. If the port is taken, the Unix socket alone serves.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10809")]
     listen: SocketAddr,
@@ -48,6 +52,22 @@ pub(crate) struct Serve {
     /// Serve NBD by the Unix socket only.
     #[arg(long, conflicts_with_all = ["listen", "insecure_listen"])]
     no_tcp: bool,
+}
+
+/// The level of cold data, if it is compressed again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cold(Option<ZstdLevel>);
+
+impl FromStr for Cold {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse()) {
+            ("off", _) => Ok(Self(None)),
+            (_, Ok(Codec::Zstd { level })) => Ok(Self(Some(level))),
+            _ => Err("write zstd, zstd:LEVEL with a level of 1 to 19, or off"),
+        }
+    }
 }
 
 /// A volume that must be there.
@@ -121,6 +141,7 @@ impl Serve {
             memory_bytes: self.memory.0,
             capacity_bytes: self.capacity.map(|size| size.0),
             codec: self.codec.parse::<Codec>()?,
+            cold: self.cold.0,
             listen,
             warn_at: self.warn_at.clone(),
         };

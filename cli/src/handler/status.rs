@@ -55,6 +55,7 @@ fn numbers(status: &Numbers) -> BTreeMap<String, u64> {
         ("room_bytes", status.room_bytes),
         ("segment_count", status.segment_count),
         ("segment_bytes", status.segment_bytes),
+        ("cold_bytes", status.cold_bytes),
         ("run_count", status.run_count),
         ("run_bytes", status.run_bytes),
         ("journal_bytes", status.journal_bytes),

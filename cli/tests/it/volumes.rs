@@ -270,6 +270,32 @@ fn space_of_removed_volumes_comes_back_while_the_daemon_runs_and_when_it_does_no
     }
 }
 
+#[test]
+fn cold_data_is_packed_on_demand_once_while_the_daemon_runs_and_when_it_does_not() {
+    let scratch = Scratch::new("cold");
+    for serve in [false, true] {
+        let silt = Silt::new(&scratch.join(if serve { "served" } else { "stopped" }));
+        let text: Vec<u8> =
+            (0..200_000_u64).flat_map(|line| format!("line {} \n", line * line % 9973).into_bytes()).collect();
+        silt.run_with_input(&["import", "-", "text"], &text).expect(0);
+        let daemon = serve.then(|| Daemon::start(&silt, &["--cold", "zstd:5"]));
+        let number = |name: &str| silt.json(&["status"])["store"]["numbers"][name].as_u64().unwrap();
+        let before = number("segment_bytes");
+        let plan = silt.json(&["gc", "--cold", "--now", "--dry-run"]);
+        assert_eq!((&plan["left_bytes"], &plan["segments"]), (&json!(before), &json!(0)), "{plan}");
+        assert_eq!(number("cold_bytes"), 0);
+        let packed = silt.json(&["gc", "--cold", "--now"]);
+        assert_eq!((&packed["segment_bytes"], &packed["left_segments"]), (&json!(before), &json!(0)), "{packed}");
+        assert!(number("segment_bytes") < before && number("cold_bytes") == number("segment_bytes"));
+        assert!(silt.run(&["gc", "--cold"]).expect(0).text().contains("nothing is cold"));
+        assert!(silt.run(&["export", "text", "-"]).expect(0).stdout == text);
+        daemon.into_iter().for_each(|daemon| drop(daemon.stop().expect(0)));
+        assert_eq!(silt.json(&["check"])["damaged"], false);
+    }
+    let silt = Silt::new(&scratch.join("refused"));
+    assert!(silt.run(&["serve", "--cold", "lz4"]).expect(2).stderr.contains("off"));
+}
+
 /// Every number of bytes in a document is an integer, or null where there is none.
 fn assert_bytes_are_integers(document: &Value) {
     match document {

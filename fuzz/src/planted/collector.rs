@@ -187,6 +187,10 @@ impl System for CarelessSystem {
         self.slip(&before)
     }
 
+    fn collect_cold(&self) -> Result<()> {
+        self.inner.collect_cold()
+    }
+
     fn collect_plan(&self) -> Result<CollectPlan> {
         let mut plan = self.inner.collect_plan()?;
         match self.slip {

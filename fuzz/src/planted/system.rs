@@ -332,6 +332,10 @@ impl System for BuggySystem {
         self.inner.mark()
     }
 
+    fn collect_cold(&self) -> Result<()> {
+        self.answer(self.inner.collect_cold())
+    }
+
     fn freeze(&self) -> Result<()> {
         self.answer(self.inner.freeze())
     }
@@ -407,6 +411,10 @@ impl System for Empty {
 
     fn mark(&self) -> Result<Mark> {
         Ok(Mark::default())
+    }
+
+    fn collect_cold(&self) -> Result<()> {
+        Ok(())
     }
 
     fn freeze(&self) -> Result<()> {

@@ -59,6 +59,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (1_u8..5).prop_map(|count| Operation::Step { count }),
         2 => Just(Operation::Freeze),
         1 => Just(Operation::Collect),
+        1 => Just(Operation::CollectCold),
         1 => prop_oneof![Just(Operation::Reopen), Just(Operation::Kill), Just(Operation::Check)],
         1 => any::<u64>().prop_map(|seed| Operation::PowerCut { seed }),
     ]

@@ -14,8 +14,15 @@ use crate::id::{BlockIndex, Epoch, FamilyId, Generation, LayerId, Lsn, RunId, Se
 use crate::map::{Key, RunMeta};
 use crate::segment::{Class, Geometry, Identity, SegmentSummary};
 
-/// Version of the commit bodies this program writes.
-pub(crate) const EDIT_VERSION: u16 = 2;
+/// The newest version of commit bodies that this program reads.
+const EDIT_VERSION: u16 = 3;
+
+/// The version of a commit body with these edits: the oldest that has them, so that a program which knows no segments of
+/// class 3 goes on with a store that has none, and refuses one that has.
+pub(super) fn version_of(edits: &[Edit]) -> u16 {
+    let is_cold = |edit: &Edit| matches!(edit, Edit::AddSegment(segment) if segment.identity.class == Class::Cold);
+    if edits.iter().any(is_cold) { 3 } else { 2 }
+}
 
 /// What the manifest keeps of a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

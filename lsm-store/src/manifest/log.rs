@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::edit::{self, EDIT_VERSION, Edit};
+use super::edit::{self, Edit};
 use super::state::State;
 use crate::checksum::{Kind, Seal};
 use crate::device::{Access, AlignedBuffer, DIRECT_ALIGNMENT, Device, File};
@@ -86,7 +86,7 @@ fn encode_commit(seal: &Seal, offset: u64, previous: u32, sequence: u64, edits: 
         previous: previous.into(),
         body_bytes: (body.len() as u32).into(),
         sequence: sequence.into(),
-        version: EDIT_VERSION.into(),
+        version: edit::version_of(edits).into(),
         reserved: [0; 6],
     };
     let checksum = seal.checksum(offset, &[&header.as_bytes()[8..], &body]);

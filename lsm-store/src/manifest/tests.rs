@@ -87,6 +87,24 @@ fn edits_keep_their_bytes() {
     assert_eq!((bytes.len(), &digest[..16]), (302, "6541a6c4d8d36a6d"), "the stored form of edits has changed");
 }
 
+/// What version 3 has added.
+fn cold_edit() -> Edit {
+    let Some(Edit::AddSegment(segment)) = all_edits().get(5).cloned() else { panic!("the sixth adds a segment") };
+    let identity = Identity { class: Class::Cold, ..segment.identity };
+    Edit::AddSegment(SegmentSummary { identity, ..segment })
+}
+
+#[test]
+fn only_commits_with_cold_segments_need_a_program_that_knows_them() {
+    assert_eq!(edit::version_of(&[all_edits(), snapshot_edits()].concat()), 2);
+    let edits = vec![cold_edit()];
+    let bytes = edit::encode(&edits);
+    let digest = blake3::hash(&bytes).to_hex();
+    assert_eq!((bytes.len(), &digest[..16]), (106, "0cff04adf25d9e89"), "the stored form of edits has changed");
+    assert_eq!(edit::version_of(&edits), 3);
+    assert_eq!(edit::decode(3, &bytes).unwrap(), Some(edits));
+}
+
 #[test]
 fn edits_survive_their_stored_form() {
     let mut edits = all_edits();
@@ -147,7 +165,7 @@ fn a_damaged_commit_with_valid_ones_behind_it_is_not_taken_for_the_end() {
 
 #[test]
 fn a_commit_of_a_newer_version_is_refused() {
-    assert!(matches!(edit::decode(3, &[]), Err(Error::Unsupported { found: 3, .. })));
+    assert!(matches!(edit::decode(4, &[]), Err(Error::Unsupported { found: 4, .. })));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::fingerprint_page::{self, FINGERPRINTS_KIND};
 use super::frame::{self, FRAME_KIND, Frame, FramePlace};
 use super::geometry::Geometry;
+use super::heat::Heat;
 use super::path;
 use super::slot_table::{self, SLOT_TABLE_KIND, SlotPage};
 use super::trailer::{self, Footer};
@@ -41,6 +42,7 @@ pub struct Segment {
     frame_seal: Seal,
     slot_seal: Seal,
     fingerprint_seal: Seal,
+    heat: Arc<Heat>,
 }
 
 impl Segment {
@@ -70,7 +72,18 @@ impl Segment {
             frame_seal: Seal::new(store, FRAME_KIND, id.0.into()),
             slot_seal: slot_table::seal(store, id),
             fingerprint_seal: fingerprint_page::seal(store, id),
+            heat: Arc::default(),
         })
+    }
+
+    /// Shares the count of reads with who keeps it while the segment is not open.
+    pub(super) fn with_heat(self, heat: Arc<Heat>) -> Self {
+        Self { heat, ..self }
+    }
+
+    /// How much is read of it.
+    pub(crate) fn heat(&self) -> &Heat {
+        &self.heat
     }
 
     /// The segment's id.

@@ -12,6 +12,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::geometry::Geometry;
+use super::heat::Heat;
 use super::open::{Readahead, Segment, fingerprint_page_key};
 use super::{SegmentSummary, fingerprint_page};
 use crate::device::Device;
@@ -26,7 +27,14 @@ pub struct Segments {
     store: StoreId,
     pages: Arc<PageCache>,
     open: Cache<SegmentId, Arc<Segment>, UnitWeighter, FxBuildHasher>,
-    known: RwLock<FxHashMap<SegmentId, Geometry>>,
+    known: RwLock<FxHashMap<SegmentId, Known>>,
+}
+
+/// What is known of a segment that may not be open.
+#[derive(Clone)]
+struct Known {
+    geometry: Geometry,
+    heat: Arc<Heat>,
 }
 
 impl Segments {
@@ -39,7 +47,8 @@ impl Segments {
 
     /// Remembers a sealed segment.
     pub fn learn(&self, summary: &SegmentSummary) {
-        self.known.write().insert(summary.identity.id, summary.geometry);
+        let known = Known { geometry: summary.geometry, heat: Arc::default() };
+        self.known.write().insert(summary.identity.id, known);
     }
 
     /// Forgets a segment that is about to be deleted and closes it.
@@ -54,14 +63,26 @@ impl Segments {
         self.known.read().contains_key(&id)
     }
 
+    /// How much is read of a segment that was learnt.
+    pub(crate) fn heat(&self, id: SegmentId) -> Option<Arc<Heat>> {
+        self.known.read().get(&id).map(|known| Arc::clone(&known.heat))
+    }
+
+    /// A period has passed: what was read before it counts half from now on.
+    pub(crate) fn pass_period(&self) {
+        self.known.read().values().for_each(|known| known.heat.pass_period());
+    }
+
     /// A segment, opened if it is not; may block.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] if it is missing, not sealed, or its footer is damaged.
     pub fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
         self.open.get_or_insert_with(&id, || {
-            let known = self.known.read().get(&id).copied();
-            Segment::open(&*self.device, self.pages.clone(), self.store, id, known).map(Arc::new)
+            let known = self.known.read().get(&id).cloned();
+            let (geometry, heat) = known.map(|known| (known.geometry, known.heat)).unzip();
+            let segment = Segment::open(&*self.device, self.pages.clone(), self.store, id, geometry)?;
+            Ok(Arc::new(segment.with_heat(heat.unwrap_or_default())))
         })
     }
 

@@ -155,10 +155,10 @@ impl Inner {
         unprepared.filter(|_| !worked).map_or(Ok(worked), Err)
     }
 
-    /// What reads much of the map.
+    /// What reads much of the map: a count that a limit waits for, a batch of collection, or if none is due, of packing.
     fn step_slow(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
-        Ok(self.count_one()? || self.step_collect()?)
+        Ok(self.count_one()? || self.step_collect()? || self.step_cold()?)
     }
 
     /// One unit of background work; `false` if there is none.
@@ -170,7 +170,7 @@ impl Inner {
         match worked {
             Ok(true) => Ok(true),
             Ok(false) => self.step_slow(),
-            Err(Error::OutOfSpace) if self.step_slow()? => Ok(true),
+            Err(Error::OutOfSpace) if self.count_one()? || self.step_collect()? => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -188,6 +188,7 @@ impl Inner {
     /// On success `bytes` of memory are held, to be released by the flush job or, if nothing was placed, by the caller.
     pub(super) fn admit(&self, volume: &VolumeState, payload_bytes: u64, bytes: u64) -> Result<()> {
         self.refuse_if_poisoned()?;
+        self.collector.cold.note_request();
         if payload_bytes == 0 {
             // Zeroing and trimming go on also when data has to wait for space: they are what makes some.
             self.pace.hold(bytes);

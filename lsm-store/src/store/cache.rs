@@ -41,9 +41,9 @@ impl Missed {
         Self { tags: (0..count.next_power_of_two()).map(|_| AtomicU32::new(0)).collect() }
     }
 
-    /// Notes a miss; true if the block was missed before.
-    fn note(&self, location: Location) -> bool {
-        let hash = FxBuildHasher.hash_one(location.to_bits());
+    /// Notes a miss of a block, or of a group; true if it was missed before.
+    fn note(&self, what: (u64, bool)) -> bool {
+        let hash = FxBuildHasher.hash_one(what);
         let tag = (hash >> 32) as u32 | 1;
         let place = &self.tags[hash as usize & (self.tags.len() - 1)];
         place.swap(tag, Ordering::Relaxed) == tag
@@ -63,7 +63,12 @@ impl BlockCache {
 
     /// Notes that a block was not there; true if that happened before not long ago, so that it is worth keeping.
     pub(super) fn was_missed(&self, location: Location) -> bool {
-        self.missed.note(location)
+        self.missed.note((location.to_bits(), false))
+    }
+
+    /// The same for the group whose first block is at `location`.
+    pub(super) fn was_group_missed(&self, location: Location) -> bool {
+        self.missed.note((location.to_bits(), true))
     }
 
     /// Keeps a block, which must have memory of its own: a part of a larger buffer would keep all of it.

@@ -10,6 +10,7 @@
 //! 5. *Mark* a last time, and reclaim what is proved to be unreferenced. Files go when their last reader is gone
 //!    ([`doomed`]).
 
+mod cold;
 mod doomed;
 mod examination;
 mod mark;
@@ -33,6 +34,8 @@ use crate::id::SegmentId;
 use crate::layers::Visibility;
 use crate::map::Version;
 use crate::segment::SEGMENT_BYTES_MAX;
+use cold::{Cold, Packing};
+pub use cold::{ColdPlan, ColdScope};
 use doomed::Exits;
 use examination::Batch;
 use mark::Mark;
@@ -47,6 +50,7 @@ pub(super) struct Collector {
     turn: Mutex<Turn>,
     pub(super) exits: Exits,
     pub(super) schedule: Schedule,
+    pub(super) cold: Cold,
 }
 
 /// Held by whoever collects.
@@ -56,6 +60,8 @@ struct Turn {
     examined_to: SegmentId,
     /// Segments of which something could not be read: they stay as they are.
     damaged: FxHashSet<SegmentId>,
+    /// How the batch under way stores what it moves.
+    packing: Packing,
 }
 
 /// What was collected.
@@ -75,7 +81,8 @@ pub struct CollectReport {
 
 impl Collector {
     pub(super) fn new(used_bytes: u64) -> Self {
-        Self { turn: Mutex::default(), exits: Exits::default(), schedule: Schedule::new(used_bytes) }
+        let (turn, exits) = (Mutex::default(), Exits::default());
+        Self { turn, exits, schedule: Schedule::new(used_bytes), cold: Cold::default() }
     }
 
     pub(super) fn live_permille(&self) -> Option<u64> {
@@ -122,7 +129,7 @@ impl Inner {
         if may_wait && self.pace.is_pressed() {
             self.clock.sleep(schedule::GIVE_WAY);
         }
-        Ok(())
+        self.give_way_to_requests()
     }
 
     /// One batch; `false` if nothing is worth it.
@@ -134,14 +141,26 @@ impl Inner {
         }
         self.collector.schedule.set_urgent(alone || eager);
         let condemned: Vec<_> = plan.dead.iter().chain(&plan.victims).copied().collect();
-        self.collector.exits.condemn(condemned.iter().copied());
+        turn.packing = self.packing(&plan.victims, alone);
         let (began, before) = (self.clock.monotonic(), *report);
-        let collected = self.collect_condemned(turn, &condemned, alone, report);
-        self.collector.exits.pardon(&condemned);
-        report.batches += 1;
+        let collected = self.collect_chosen(turn, &condemned, alone, report);
         let gained = (report.bytes_reclaimed - before.bytes_reclaimed)
             .saturating_sub(report.bytes_relocated - before.bytes_relocated);
         self.collector.schedule.note_gain(gained, self.clock.monotonic().saturating_sub(began));
+        collected
+    }
+
+    fn collect_chosen(
+        &self,
+        turn: &mut Turn,
+        condemned: &[SegmentId],
+        alone: bool,
+        report: &mut CollectReport,
+    ) -> Result<bool> {
+        self.collector.exits.condemn(condemned.iter().copied());
+        let collected = self.collect_condemned(turn, condemned, alone, report);
+        self.collector.exits.pardon(condemned);
+        report.batches += 1;
         self.bury_unread()?;
         self.background.wake();
         collected
@@ -196,10 +215,11 @@ impl Inner {
     ) -> Result<bool> {
         let version = Arc::clone(&self.view().version);
         let visibility = self.visibility();
-        let bytes = self.survivor_bytes(mark, victims) + SEGMENT_BYTES_MAX + version.bytes();
+        let packing = std::mem::take(&mut turn.packing);
+        let bytes = self.survivor_bytes(mark, victims) + packing.kinds(victims) * SEGMENT_BYTES_MAX + version.bytes();
         let _lent = self.lend(bytes)?;
         self.space.claim(bytes);
-        let relocated = self.relocate_claimed(turn, mark, victims, (version, &visibility), report);
+        let relocated = self.relocate_claimed(turn, mark, victims, (version, &visibility), &packing, report);
         self.space.claim(0);
         relocated
     }
@@ -211,9 +231,10 @@ impl Inner {
         mark: &Mark,
         victims: &[SegmentId],
         (version, visibility): (Arc<Version>, &Visibility),
+        packing: &Packing,
         report: &mut CollectReport,
     ) -> Result<bool> {
-        let mut relocation = Relocation::new(self, mark);
+        let mut relocation = Relocation::new(self, mark, packing);
         let moved = relocation.run(victims, version.scan_visible(visibility));
         drop(version);
         let Relocation { mut survivors, reading, .. } = relocation;

@@ -14,7 +14,8 @@ use super::plan::{Fetch, Want};
 use crate::codec::Decompressor;
 use crate::device::AlignedBuffer;
 use crate::error::Result;
-use crate::id::{BLOCK_BYTES, Location};
+use crate::id::{BLOCK_BYTES, Location, SegmentId, Slot};
+use crate::segment::FramePlace;
 
 /// Workers at most.
 const WORKERS_MAX: usize = 4;
@@ -26,12 +27,16 @@ const SHARED_BLOCKS_MIN: usize = 16;
 #[derive(Default)]
 pub(super) struct Decoder {
     with: Decompressor,
+    /// The group that was decoded last, and whose it is.
     group: Vec<u8>,
+    held: Option<(SegmentId, FramePlace)>,
 }
 
 impl Decoder {
     /// The blocks that `fetch` wants of `bytes`.
     pub(super) fn decode(&mut self, fetch: &Fetch, bytes: &[u8], pool: &Arc<PayloadPool>) -> Result<Vec<Arrived>> {
+        // What an earlier fetch has left is not what was read now.
+        self.held = None;
         let mut arrived = Vec::with_capacity(1);
         let mut wants = &fetch.wants[..];
         while let Some(first) = wants.first() {
@@ -45,7 +50,6 @@ impl Decoder {
     }
 
     fn decode_wants(&mut self, fetch: &Fetch, wants: &[Want], bytes: &[u8], out: &mut [u8]) -> Result<()> {
-        let mut group: Option<u32> = None;
         for (want, block) in wants.iter().zip(out.as_chunks_mut::<BLOCK_BYTES>().0) {
             let start = (u64::from(want.place.offset) - fetch.offset) as usize;
             let frame = &bytes[start..start + want.place.len as usize];
@@ -54,15 +58,26 @@ impl Decoder {
                 continue;
             }
             // Blocks of one group follow one another: it is decoded once for all of them.
-            if group != Some(want.place.offset) {
+            let group = Some((fetch.segment.id(), want.place));
+            if self.held != group {
+                self.held = None;
                 self.group.resize(want.place.decoded_bytes(), 0);
                 fetch.segment.decode(&want.place, frame, &mut self.with, &mut self.group)?;
-                group = Some(want.place.offset);
+                self.held = group;
             }
             let at = want.place.index_of(want.slot) * BLOCK_BYTES;
             block.copy_from_slice(&self.group[at..at + BLOCK_BYTES]);
         }
         Ok(())
+    }
+}
+
+impl Decoder {
+    /// The blocks of the group that was decoded last, if `fetch` wants some of it.
+    fn group_of(&self, fetch: &Fetch) -> Option<(FramePlace, &[u8])> {
+        let (id, place) = self.held?;
+        let is_wanted = id == fetch.segment.id() && fetch.wants.iter().any(|want| want.place == place);
+        is_wanted.then_some((place, &self.group[..]))
     }
 }
 
@@ -82,6 +97,7 @@ pub(super) fn keep(cache: &BlockCache, keep: Keep, fetch: &Fetch, arrived: &[Arr
     if keep == Keep::None {
         return;
     }
+    fetch.segment.heat().note_read(fetch.wants.len());
     let mut wants = fetch.wants.iter();
     for blocks in arrived {
         for (block, want) in blocks.bytes.chunks(BLOCK_BYTES).zip(&mut wants) {
@@ -89,6 +105,18 @@ pub(super) fn keep(cache: &BlockCache, keep: Keep, fetch: &Fetch, arrived: &[Arr
             if keep == Keep::All || cache.was_missed(location) {
                 cache.insert(location, Bytes::copy_from_slice(block));
             }
+        }
+    }
+}
+
+/// Puts a whole group into the cache if short reads want some of it for the second time: it had to be decoded for one block,
+/// and its neighbours are likely next.
+pub(super) fn keep_group(cache: &BlockCache, keep: Keep, fetch: &Fetch, decoder: &Decoder) {
+    let Some((place, blocks)) = decoder.group_of(fetch).filter(|_| keep == Keep::Again) else { return };
+    let location = |step: usize| Location { segment: fetch.segment.id(), slot: Slot(place.first.0 + step as u16) };
+    if cache.was_group_missed(location(0)) {
+        for (step, block) in blocks.chunks(BLOCK_BYTES).enumerate() {
+            cache.insert(location(step), Bytes::copy_from_slice(block));
         }
     }
 }

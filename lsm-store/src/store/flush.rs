@@ -126,7 +126,7 @@ impl Inner {
 
     /// How what was written to the layer is compressed: as its volume or a snapshot of it says, or, if neither is left,
     /// somebody who sees it.
-    fn codec_of(&self, layer: LayerId) -> Codec {
+    pub(super) fn codec_of(&self, layer: LayerId) -> Codec {
         let volumes = self.volumes.read();
         let own = volumes.values().find(|volume| volume.layer() == layer);
         let sees = |volume: &&Arc<VolumeState>| volume.lineage().is_ok_and(|lineage| lineage.contains(layer));

@@ -22,6 +22,9 @@ const FETCH_BYTES_MAX: u64 = 256 << 10;
 /// Frames this near to each other are read in one go: the bytes between cost less than another request.
 const GAP_BYTES_MAX: u64 = 8 << 10;
 
+/// Fetches among which a group is looked for that one of them brings: blocks of others may lie between its own.
+const FETCHES_BACK: usize = 8;
+
 /// Where a block of a read comes from.
 pub(super) enum Source {
     /// It reads as zeros.
@@ -63,6 +66,7 @@ impl Inner {
     /// Plans a read of `len` bytes at `offset`, at least 1. Waits for the device only where the map itself or a segment's
     /// slot table has to be read.
     pub(super) fn plan(&self, volume: &VolumeState, offset: u64, len: usize) -> Result<Plan> {
+        self.collector.cold.note_request();
         let view = self.view();
         let lineage = volume.lineage()?;
         let first = block_of(offset);
@@ -145,6 +149,16 @@ impl Planner<'_> {
         let want = Want { index: self.sources.len(), slot: location.slot, place };
         let (offset, len) = place.aligned_range(segment.file().alignment().max(1));
         let end = offset + len as u64;
+        let brings = |fetch: &&mut Fetch| {
+            let (id, fetched) = (fetch.segment.id(), fetch.offset..=fetch.offset + fetch.len as u64);
+            id == segment.id() && fetched.contains(&offset) && fetched.contains(&end)
+        };
+        if place.blocks > 1
+            && let Some(fetch) = self.fetches.iter_mut().rev().take(FETCHES_BACK).find(brings)
+        {
+            fetch.wants.push(want);
+            return Ok(());
+        }
         if let Some(fetch) = self.fetches.last_mut()
             && fetch.segment.id() == segment.id()
             && offset >= fetch.offset

@@ -52,6 +52,7 @@ impl Inner {
             fetch.segment.file().read_at(&mut buffer, fetch.offset).map_err(|error| read_failed(fetch, error))?;
             let arrived = decoder.decode(fetch, &buffer, &self.read_payloads)?;
             decode::keep(&self.blocks, keep, fetch, &arrived);
+            decode::keep_group(&self.blocks, keep, fetch, &decoder);
             arrived.into_iter().for_each(|blocks| assembly.accept(blocks));
         }
         Ok(assembly.finish())
@@ -251,7 +252,9 @@ impl VolumeReads {
         request.missing -= 1;
         let delivered = result.map(|(fetch, arrived)| {
             let stream = request.assembly.block_count() > CACHED_BLOCKS_MAX;
-            decode::keep(&self.inner.blocks, if stream { Keep::None } else { Keep::Again }, &fetch, &arrived);
+            let keep = if stream { Keep::None } else { Keep::Again };
+            decode::keep(&self.inner.blocks, keep, &fetch, &arrived);
+            decode::keep_group(&self.inner.blocks, keep, &fetch, &self.decoder);
             arrived.into_iter().for_each(|blocks| request.assembly.accept(blocks));
         });
         if delivered.is_ok() && request.missing > 0 {

@@ -8,7 +8,7 @@ use super::space;
 use crate::dedupe::DedupeCounts;
 use crate::id::StoreId;
 use crate::map::RunMeta;
-use crate::segment::SegmentSummary;
+use crate::segment::{Class, SegmentSummary};
 
 /// What happened since the store was opened.
 #[derive(Debug, Default)]
@@ -72,6 +72,8 @@ pub struct StoreStatus {
     pub segment_count: u64,
     /// Bytes of sealed segments.
     pub segment_bytes: u64,
+    /// Bytes of those segments that hold cold data, compressed in groups.
+    pub cold_bytes: u64,
     /// Runs of the map.
     pub run_count: u64,
     /// Bytes of runs.
@@ -132,6 +134,7 @@ impl Inner {
         let (total_bytes, free_bytes) = self.space.total_and_available(&*self.device).unwrap_or((0, 0));
         let kept_bytes = space::kept_bytes(total_bytes);
         let room_bytes = free_bytes.saturating_sub(kept_bytes);
+        let cold = state.segments.values().filter(|segment| segment.identity.class == Class::Cold);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StoreStatus {
             id: self.store,
@@ -147,6 +150,7 @@ impl Inner {
             volume_count: state.volumes.len() as u64,
             segment_count: state.segments.len() as u64,
             segment_bytes: state.segments.values().map(|segment| u64::from(segment.geometry.file_bytes())).sum(),
+            cold_bytes: cold.map(|segment| u64::from(segment.geometry.file_bytes())).sum(),
             run_count: state.runs.len() as u64,
             run_bytes: state.runs.values().map(|run| run.bytes).sum(),
             journal_bytes: self.generations.total_bytes(),

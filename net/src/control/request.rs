@@ -138,6 +138,8 @@ pub enum Request {
         #[serde(default)]
         snapshots: bool,
     },
+    /// Compresses some of the data that nobody reads in groups. Answer: `Packed`.
+    PackCold(PackCold),
     /// Makes a volume from content that follows. Answer: `Transferred`.
     Import(ImportVolume),
     /// Gives the content of a volume or snapshot. Answer: `Transferred`, after the content.
@@ -285,6 +287,20 @@ pub enum ScrubAction {
     /// An action of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// Which cold data to pack. A pass is a request for each batch, until the answer says that nothing is left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PackCold {
+    /// Take also what was read lately.
+    #[serde(default)]
+    pub all: bool,
+    /// Only tell what is left to do.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The newest segment that the pass takes: `None` at its beginning, then what the answer to that said.
+    #[serde(default)]
+    pub last_segment: Option<u32>,
 }
 
 /// A volume to make from content.

@@ -53,6 +53,8 @@ pub enum Response {
         /// The volumes and snapshots.
         volumes: Vec<ScrubbedVolume>,
     },
+    /// What was packed, or would be.
+    Packed(Packed),
     /// An import or export is complete.
     Transferred(Transferred),
     /// An answer of a newer version.
@@ -370,6 +372,23 @@ pub struct Collected {
     pub segment_bytes: u64,
     /// What of that is seen by somebody, and so moves.
     pub relocated_bytes: u64,
+}
+
+/// A batch of packing cold data.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Packed {
+    /// Segments that were packed.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Bytes that came of them.
+    pub packed_bytes: u64,
+    /// Segments that are left to do.
+    pub left_segments: u64,
+    /// Their bytes.
+    pub left_bytes: u64,
+    /// The newest segment that the pass takes.
+    pub last_segment: u32,
 }
 
 /// What all volumes and snapshots take together.

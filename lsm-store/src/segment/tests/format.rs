@@ -98,8 +98,9 @@ fn newer_formats_are_refused_as_such() {
     let kind = |edit: fn(&mut IdentityV1)| decode_edited(edit).unwrap_err().kind();
     assert_eq!(kind(|identity| identity.version = 2.into()), ErrorKind::Unsupported);
     assert_eq!(kind(|identity| identity.features_incompat = 4.into()), ErrorKind::Unsupported);
-    assert_eq!(kind(|identity| identity.class = 3), ErrorKind::Unsupported);
+    assert_eq!(kind(|identity| identity.class = 4), ErrorKind::Unsupported);
     assert_eq!(kind(|identity| identity.magic[0] = b'X'), ErrorKind::Corrupt);
+    assert_eq!(decode_edited(|identity| identity.class = 3).unwrap().class, Class::Cold);
     assert!(decode_edited(|identity| identity.features_compat = 4.into()).is_ok());
     assert!(decode_edited(|identity| identity.features_ro_compat = 4.into()).is_ok());
 }

@@ -19,7 +19,7 @@ const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
 
 /// Parts of the memory budget: the bits of a mark, and the table of a batch.
 const MARK_PARTS: u64 = 32;
-const TABLE_PARTS: u64 = 64;
+pub(super) const TABLE_PARTS: u64 = 64;
 
 /// The next batch, and how much of the machine it may take.
 pub(super) struct Batch {
@@ -75,7 +75,8 @@ impl Inner {
             slots: (self.budget.total_bytes / TABLE_PARTS / 8).max(SLOTS_MAX.into()),
             eager,
         };
-        let room = self.room_to_collect(true)?.saturating_sub(needed);
+        // Survivors of cold segments go into segments of their own.
+        let room = self.room_to_collect(true)?.saturating_sub(needed + SEGMENT_BYTES_MAX);
         let plan = choose(candidates, &limits(room));
         if !plan.victims.is_empty() {
             return Ok(Batch { plan, alone: false });

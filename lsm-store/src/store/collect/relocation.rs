@@ -1,23 +1,27 @@
 //! Copies living blocks out of condemned segments, in the order of the map, so that what is read together lies together.
 //!
 //! A frame is verified before it moves. If all of its blocks live it moves as it is; otherwise those that live are
-//! compressed again, the way they were. Fingerprints come from the directory, all 256 bits, and are kept.
+//! compressed again, the way they were. What lives in cold segments is compressed in groups ([`group`]). Fingerprints come
+//! from the directory, all 256 bits, and are kept.
+
+mod group;
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::cold::Packing;
 use super::mark::Mark;
 use super::survivors::Survivors;
-use crate::codec::{Codec, Compressor, Decompressor, Encoding, Stored, ZstdLevel};
+use crate::codec::{Codec, Compressor, Decompressor};
 use crate::device::AlignedBuffer;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::id::{BLOCK_BYTES, Location, SegmentId, Slot};
+use crate::id::{FamilyId, LayerId, Location, SegmentId, Slot};
 use crate::map::rewrite::Moves;
 use crate::map::{Stretch, Target};
-use crate::segment::{FramePlace, Readahead, Segment, path};
+use crate::segment::{Class, FramePlace, Segment, path};
 use crate::store::inner::Inner;
+use group::Part;
 
 /// Bytes of frames that are read together, before they are written in the order of the map.
 const WINDOW_BYTES: usize = 2 << 20;
@@ -32,6 +36,9 @@ const GAP_BYTES_MAX: u64 = 8 << 10;
 struct Wanted {
     segment: Arc<Segment>,
     place: FramePlace,
+    /// Whose data it is, or, if it is shared, that of one of them.
+    family: FamilyId,
+    layer: LayerId,
     /// Which buffer of the window it is in, and where.
     at: (usize, usize),
 }
@@ -39,6 +46,9 @@ struct Wanted {
 /// Blocks on their way from condemned segments into new ones.
 pub(super) struct Relocation<'a> {
     mark: &'a Mark,
+    packing: &'a Packing,
+    /// Of the layers met so far.
+    codecs: FxHashMap<LayerId, Codec>,
     segments: FxHashMap<SegmentId, Arc<Segment>>,
     pub(super) survivors: Survivors<'a>,
     window: Vec<Wanted>,
@@ -63,9 +73,11 @@ impl Reading {
 
 impl<'a> Relocation<'a> {
     /// A relocation of what `mark` says lives in the segments it was taken of.
-    pub(super) fn new(inner: &'a Inner, mark: &'a Mark) -> Self {
+    pub(super) fn new(inner: &'a Inner, mark: &'a Mark, packing: &'a Packing) -> Self {
         Self {
             mark,
+            packing,
+            codecs: FxHashMap::default(),
             segments: FxHashMap::default(),
             survivors: Survivors::new(inner),
             window: Vec::new(),
@@ -90,7 +102,7 @@ impl<'a> Relocation<'a> {
                 && self.survivors.table.concerns(first.segment)
             {
                 for step in 0..stretch.count {
-                    self.want(Location { slot: Slot(first.slot.0 + step as u16), ..first })?;
+                    self.want(&stretch, Location { slot: Slot(first.slot.0 + step as u16), ..first })?;
                 }
             }
         }
@@ -98,8 +110,8 @@ impl<'a> Relocation<'a> {
         self.survivors.finish()
     }
 
-    /// Puts the frame of a living block into the window, unless it is there or has moved.
-    fn want(&mut self, location: Location) -> Result<()> {
+    /// Puts the frame of a living block of `stretch` into the window, unless it is there or has moved.
+    fn want(&mut self, stretch: &Stretch, location: Location) -> Result<()> {
         if !self.survivors.table.is_unmoved(location) {
             return Ok(());
         }
@@ -111,7 +123,8 @@ impl<'a> Relocation<'a> {
         }
         assert!(!self.survivors.table.is_unmoved(location), "what is seen now was seen when {location:?} was marked");
         self.window_bytes += place.len as usize;
-        self.window.push(Wanted { segment, place, at: (0, 0) });
+        let Stretch { family, layer, .. } = *stretch;
+        self.window.push(Wanted { segment, place, family, layer, at: (0, 0) });
         if self.window_bytes >= WINDOW_BYTES { self.move_window() } else { Ok(()) }
     }
 
@@ -120,11 +133,16 @@ impl<'a> Relocation<'a> {
         let mut window = std::mem::take(&mut self.window);
         self.window_bytes = 0;
         let buffers = self.read_window(&mut window)?;
+        let mut group: Vec<Part<'_>> = Vec::new();
         for wanted in &window {
             let (buffer, start) = wanted.at;
-            self.move_frame(wanted, &buffers[buffer][start..start + wanted.place.len as usize])?;
+            let part = self.part(wanted, &buffers[buffer][start..start + wanted.place.len as usize])?;
+            match self.is_to_be_packed(wanted) {
+                true => self.pack(&mut group, part)?,
+                false => self.move_part(&part)?,
+            }
         }
-        Ok(())
+        self.move_group(&group)
     }
 
     /// Reads the window's frames in the order in which they lie on disk.
@@ -133,7 +151,7 @@ impl<'a> Relocation<'a> {
         order.sort_by_key(|index| (window[*index].segment.id(), window[*index].place.offset));
         let mut reads: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
         for index in order {
-            let Wanted { segment, place, at } = &mut window[index];
+            let Wanted { segment, place, at, .. } = &mut window[index];
             let (offset, len) = place.aligned_range(segment.file().alignment().max(1));
             let end = offset + len as u64;
             let near = reads.last_mut().filter(|(before, from, to)| {
@@ -161,51 +179,18 @@ impl<'a> Relocation<'a> {
         Ok(buffers)
     }
 
-    fn move_frame(&mut self, wanted: &Wanted, bytes: &[u8]) -> Result<()> {
-        let Wanted { segment, place, .. } = wanted;
-        let slots: Vec<_> = living(self.mark, segment.id(), *place).collect();
-        let (frame, fingerprints) = self.reading.of(segment.id(), || {
-            let fingerprints = slots.iter().map(|slot| segment.fingerprint(*slot, Readahead::Stream));
-            Ok((segment.frame(place, bytes)?, fingerprints.collect::<Result<Vec<_>>>()?))
-        })?;
-        if slots.len() == usize::from(place.blocks) {
-            return self.survivors.append(segment.id(), &slots, &fingerprints, frame.stored);
-        }
-        let mut decoded = vec![0; place.decoded_bytes()];
-        self.reading.of(segment.id(), || segment.decode(place, bytes, &mut self.decompressor, &mut decoded))?;
-        let block = |slot: &Slot| {
-            let at = place.index_of(*slot) * BLOCK_BYTES;
-            &decoded[at..at + BLOCK_BYTES]
-        };
-        let blocks: Vec<_> = slots.iter().flat_map(block).copied().collect();
-        self.append_again(segment.id(), (&slots, &fingerprints), frame.stored.encoding, &blocks)
+    /// True if the frame goes into a group: its segment is cold, and its volume lets its data be compressed.
+    fn is_to_be_packed(&mut self, wanted: &Wanted) -> bool {
+        self.class_of(wanted.segment.id()) == Class::Cold && self.codec_of(wanted.layer) != Codec::None
     }
 
-    /// Compresses what is left of a frame, and appends it.
-    fn append_again(
-        &mut self,
-        id: SegmentId,
-        (slots, fingerprints): (&[Slot], &[Fingerprint]),
-        encoding: Encoding,
-        blocks: &[u8],
-    ) -> Result<()> {
-        let (codec, together) = match encoding {
-            Encoding::Zstd => (Codec::Zstd { level: ZstdLevel::default() }, slots.len()),
-            Encoding::Lz4 | Encoding::Raw => (Codec::Lz4, 1),
-        };
-        let parts = slots.chunks(together).zip(fingerprints.chunks(together));
-        for ((slots, fingerprints), part) in parts.zip(blocks.chunks(together * BLOCK_BYTES)) {
-            let stored = self.compressor.compress(codec, part);
-            if stored.encoding != Encoding::Raw {
-                self.survivors.append(id, slots, fingerprints, stored)?;
-                continue;
-            }
-            for (index, block) in part.chunks(BLOCK_BYTES).enumerate() {
-                let stored = Stored { encoding: Encoding::Raw, bytes: block };
-                self.survivors.append(id, &slots[index..=index], &fingerprints[index..=index], stored)?;
-            }
-        }
-        Ok(())
+    /// What kind of segment takes what lives in a victim.
+    fn class_of(&self, victim: SegmentId) -> Class {
+        if self.packing.segments.contains(&victim) { Class::Cold } else { Class::Survivor }
+    }
+
+    fn codec_of(&mut self, layer: LayerId) -> Codec {
+        *self.codecs.entry(layer).or_insert_with(|| self.survivors.inner.codec_of(layer))
     }
 }
 

@@ -119,6 +119,20 @@ impl Schedule {
         Some(self.live_permille.load(Ordering::Relaxed)).filter(|permille| *permille != UNKNOWN)
     }
 
+    /// Bytes were written that have replaced nothing.
+    pub(super) fn note_moved(&self, bytes: u64) {
+        self.settled_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Ends collection until the next opening: the map cannot be read.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_urgent(&self, urgent: bool) {
         self.urgent.store(urgent, Ordering::Relaxed);
     }
@@ -173,6 +187,11 @@ impl Inner {
         is_due(schedule.changed_bytes(self.segment_bytes_written(), used), used, true)
     }
 
+    /// True if collection is urgent.
+    pub(super) fn is_room_short(&self) -> Result<bool> {
+        Ok(self.space.room(&*self.device)? < SHORT_BYTES.max(self.used_segment_bytes() / SHORT_PARTS))
+    }
+
     /// One batch of collection, if one is due; `false` if none is.
     pub(in crate::store) fn step_collect(&self) -> Result<bool> {
         self.refuse_if_poisoned()?;
@@ -188,7 +207,7 @@ impl Inner {
         if !is_due(changed, used, true) {
             return Ok(false);
         }
-        let short = self.space.room(&*self.device)? < SHORT_BYTES.max(used / SHORT_PARTS);
+        let short = self.is_room_short()?;
         if !is_due(changed, used, short) || !short && self.pace.is_pressed() {
             return Ok(false);
         }

@@ -55,7 +55,8 @@ impl Moves for Table {
 pub(super) struct Survivors<'a> {
     pub(super) inner: &'a Inner,
     pub(super) table: Table,
-    writer: Option<SegmentWriter>,
+    /// Segments under construction: for what stays as it was, and for cold data.
+    writers: [Option<SegmentWriter>; 2],
     pub(super) sealed: Vec<SegmentSummary>,
     /// Segments that have files, sealed or not.
     created: Vec<SegmentId>,
@@ -66,25 +67,26 @@ pub(super) struct Survivors<'a> {
 impl<'a> Survivors<'a> {
     pub(super) fn new(inner: &'a Inner) -> Self {
         let (sealed, created) = (Vec::new(), Vec::new());
-        Self { inner, table: Table::default(), writer: None, sealed, created, blocks: 0, bytes: 0 }
+        Self { inner, table: Table::default(), writers: [None, None], sealed, created, blocks: 0, bytes: 0 }
     }
 
-    /// Appends a frame with the blocks of these slots of segment `from`.
+    /// Appends a frame with the blocks that were at `from`, to a segment of this class.
     pub(super) fn append(
         &mut self,
-        from: SegmentId,
-        slots: &[Slot],
+        class: Class,
+        from: &[Location],
         fingerprints: &[Fingerprint],
         stored: Stored<'_>,
     ) -> Result<()> {
-        if let Some(full) = self.writer.take_if(|writer| !writer.room_for(slots.len(), stored.bytes.len())) {
+        let writer = &mut self.writers[usize::from(class == Class::Cold)];
+        if let Some(full) = writer.take_if(|writer| !writer.room_for(from.len(), stored.bytes.len())) {
             self.sealed.push(full.seal()?);
         }
-        let writer = match &mut self.writer {
+        let writer = match writer {
             Some(writer) => writer,
             empty => {
                 self.inner.top_up_ids()?;
-                let writer = empty.insert(self.inner.new_segment(Class::Survivor)?);
+                let writer = empty.insert(self.inner.new_segment(class)?);
                 self.inner.space.take_claimed(SEGMENT_BYTES_MAX);
                 self.created.push(writer.identity().id);
                 writer
@@ -92,18 +94,18 @@ impl<'a> Survivors<'a> {
         };
         let segment = writer.identity().id;
         let first = writer.append_group(fingerprints, stored)?;
-        for (step, slot) in slots.iter().enumerate() {
+        for (step, from) in from.iter().enumerate() {
             let to = Location { segment, slot: Slot(first.0 + step as u16) };
-            *self.table.entry(Location { segment: from, slot: *slot }) = to.to_bits();
+            *self.table.entry(*from) = to.to_bits();
         }
-        self.blocks += slots.len() as u64;
+        self.blocks += from.len() as u64;
         self.bytes += stored.bytes.len() as u64;
         Ok(())
     }
 
-    /// Seals the last segment and makes the names of all durable.
+    /// Seals the last segments and makes the names of all durable.
     pub(super) fn finish(&mut self) -> Result<()> {
-        if let Some(last) = self.writer.take() {
+        for last in self.writers.iter_mut().filter_map(Option::take) {
             self.sealed.push(last.seal()?);
         }
         let synced = self.inner.device.sync_directory(SEGMENT_DIRECTORY);
@@ -112,7 +114,7 @@ impl<'a> Survivors<'a> {
 
     /// Removes the new segments.
     pub(super) fn discard(&mut self) {
-        self.writer = None;
+        self.writers = [None, None];
         self.inner.remove_segments(&self.created);
     }
 }

@@ -9,6 +9,7 @@ use crate::device::sim::SimOptions;
 use crate::id::Slot;
 use crate::map::Target;
 
+mod cold;
 mod failures;
 
 /// Volumes, and what each should hold.
