@@ -1,5 +1,9 @@
 //! What Siltstone's nodes and tools say to each other.
 //!
-//! Nothing here opens a socket, a file or reads a clock: byte streams come from the caller.
+//! [`control`] opens no socket: byte streams come from the caller. [`transport::quic`] is the one place that does.
 
 pub mod control;
+pub mod envelope;
+pub mod environment;
+pub mod identity;
+pub mod transport;

@@ -1,0 +1,4 @@
+//! Endpoints on the loopback interface.
+
+mod cluster;
+mod exchange;
