@@ -9,12 +9,14 @@ mod error;
 mod header;
 mod hello;
 mod kind;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use body::{Checked, decode_body, encode_body};
 pub use error::Error;
 pub use header::{HEADER_BYTES, Header};
-pub(crate) use hello::{Hello, Opening, Welcome};
+pub use hello::{Hello, Opening, Welcome};
 pub use kind::{Family, Kind};
 pub use version::{LINK_VERSION, VERSION, Versions};
 

@@ -14,6 +14,8 @@ mod folder;
 mod id;
 mod name;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod verifier;
 
@@ -24,5 +26,5 @@ pub use error::Error;
 pub use folder::{Directory, Folder, MemoryFolder};
 pub use id::{ClusterId, NodeId};
 pub(crate) use name::{node_name, peer_node};
-pub(crate) use tls::Tls;
+pub(crate) use tls::{Tls, pinned_tls};
 pub use verifier::Fingerprint;

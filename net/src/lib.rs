@@ -6,4 +6,5 @@ pub mod control;
 pub mod envelope;
 pub mod environment;
 pub mod identity;
+pub mod join;
 pub mod transport;

@@ -30,39 +30,41 @@ struct OpeningV0 {
 
 /// The dialler's first message on each of a session's connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Hello {
+pub struct Hello {
     /// What the dialler speaks.
-    pub(crate) versions: Versions,
+    pub versions: Versions,
     /// Drawn by the dialler; the same on all connections of a session.
-    pub(crate) session: u64,
+    pub session: u64,
     /// Which of the session's connections this is.
-    pub(crate) index: u8,
+    pub index: u8,
     /// How many the session has.
-    pub(crate) count: u8,
+    pub count: u8,
     /// The dialler's name and version, for the log.
-    pub(crate) program: String,
+    pub program: String,
 }
 
 /// The answer to a hello.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Welcome {
+pub struct Welcome {
     /// The version both use from here on.
-    pub(crate) version: u16,
+    pub version: u16,
     /// The listener's name and version, for the log.
-    pub(crate) program: String,
+    pub program: String,
 }
 
 /// The first message of a channel's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Opening {
+pub struct Opening {
     /// The channel's class, by number.
-    pub(crate) class: u8,
+    pub class: u8,
     /// The channel within its class.
-    pub(crate) id: u64,
+    pub id: u64,
 }
 
 impl Hello {
-    pub(crate) fn encode(&self) -> Message {
+    /// The message.
+    #[must_use]
+    pub fn encode(&self) -> Message {
         let body = HelloV0 {
             versions_min: self.versions.min,
             versions_max: self.versions.max,
@@ -74,7 +76,8 @@ impl Hello {
         Message::new(Kind::HELLO, encode_body(&body))
     }
 
-    pub(crate) fn decode(message: &Message) -> Result<Self, Error> {
+    /// Reads the message; [`Error::Misplaced`] or [`Error::Body`] if it is another.
+    pub fn decode(message: &Message) -> Result<Self, Error> {
         let hello: HelloV0 = of_kind(message, Kind::HELLO)?;
         Ok(Self {
             versions: Versions { min: hello.versions_min, max: hello.versions_max },
@@ -87,23 +90,29 @@ impl Hello {
 }
 
 impl Welcome {
-    pub(crate) fn encode(&self) -> Message {
+    /// The message.
+    #[must_use]
+    pub fn encode(&self) -> Message {
         let body = WelcomeV0 { version: self.version, program: self.program.clone() };
         Message::new(Kind::WELCOME, encode_body(&body))
     }
 
-    pub(crate) fn decode(message: &Message) -> Result<Self, Error> {
+    /// Reads the message; [`Error::Misplaced`] or [`Error::Body`] if it is another.
+    pub fn decode(message: &Message) -> Result<Self, Error> {
         let WelcomeV0 { version, program } = of_kind(message, Kind::WELCOME)?;
         Ok(Self { version, program })
     }
 }
 
 impl Opening {
-    pub(crate) fn encode(self) -> Message {
+    /// The message.
+    #[must_use]
+    pub fn encode(self) -> Message {
         Message::new(Kind::OPENING, encode_body(&OpeningV0 { class: self.class, id: self.id }))
     }
 
-    pub(crate) fn decode(message: &Message) -> Result<Self, Error> {
+    /// Reads the message; [`Error::Misplaced`] or [`Error::Body`] if it is another.
+    pub fn decode(message: &Message) -> Result<Self, Error> {
         let OpeningV0 { class, id } = of_kind(message, Kind::OPENING)?;
         Ok(Self { class, id })
     }

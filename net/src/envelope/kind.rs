@@ -35,11 +35,16 @@ impl Family {
 
 impl Kind {
     /// The dialler's first message.
-    pub(crate) const HELLO: Self = Self(0x0001);
+    pub const HELLO: Self = Self(0x0001);
     /// The answer to it.
-    pub(crate) const WELCOME: Self = Self(0x0002);
+    pub const WELCOME: Self = Self(0x0002);
     /// The first message of a channel's stream.
-    pub(crate) const OPENING: Self = Self(0x0003);
+    pub const OPENING: Self = Self(0x0003);
+
+    /// A new node asks for its certificate.
+    pub const JOIN_REQUEST: Self = Self(0x0101);
+    /// It gets it, or not.
+    pub const JOIN_ANSWER: Self = Self(0x0102);
 
     /// Kind `low` of the control family.
     #[must_use]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SignatureAlgorithm};
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use zeroize::Zeroizing;
 
@@ -32,6 +32,13 @@ impl PublicKeyData for PublicKey {
     }
 }
 
+impl PublicKey {
+    /// True if `signature` was made of `message` with the private half.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        webpki::ring::ED25519.verify_signature(&self.0, message, signature).is_ok()
+    }
+}
+
 /// A node's key before there is a certificate for it. Made by the operating system's randomness.
 pub struct NodeKey(KeyPair);
 
@@ -54,6 +61,11 @@ impl NodeKey {
     #[must_use]
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.public_key_raw().try_into().expect("Ed25519 keys have 32 bytes"))
+    }
+
+    /// A signature of `message`.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.0.sign(message)?)
     }
 
     /// What the node speaks with from here on: this key and the certificate `issued` for it.

@@ -148,6 +148,51 @@ impl ClientCertVerifier for ClientCheck {
 #[derive(Debug)]
 pub(super) struct ServerCheck(pub(super) Check);
 
+/// The dialling side of a node that is about to join: it knows the authority's fingerprint and nobody's name.
+#[derive(Debug)]
+pub(super) struct PinnedCheck {
+    pub(super) authority: Fingerprint,
+    pub(super) provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCheck {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let authority = intermediates.iter().find(|certificate| Fingerprint::of(certificate) == self.authority);
+        let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
+        verify_chain(end_entity, authority, now, KeyUsage::server_auth()).map_err(refused)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
 impl ServerCertVerifier for ServerCheck {
     fn verify_server_cert(
         &self,

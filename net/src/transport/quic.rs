@@ -12,6 +12,7 @@ mod close;
 mod config;
 mod dial;
 mod endpoint;
+mod join;
 mod outbox;
 mod request;
 mod session;
@@ -31,6 +32,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
 pub use config::{Config, ConfigError, StartError};
+pub use join::join;
 
 use self::accept::Assemblies;
 use self::outbox::Outbox;
@@ -38,9 +40,15 @@ use super::{Channel, Down, Handler, Link, OnAnswer, Peer, RequestError, SendErro
 use crate::envelope::Message;
 use crate::environment::{Clock, Rng};
 use crate::identity::{self, Allowed, ClusterId, Credentials, NodeId, Tls};
+use crate::join::{Admission, JOIN_PROTOCOL};
 
 /// The protocol between nodes, as TLS negotiates it.
 pub(crate) const CLUSTER_PROTOCOL: &[u8] = b"siltstone-cluster/1";
+
+const ACCEPTED_PROTOCOLS: [&[u8]; 2] = [CLUSTER_PROTOCOL, JOIN_PROTOCOL];
+
+/// Threads for decisions about joining nodes.
+const JOINING_THREADS_MAX: usize = 2;
 
 /// What all tasks share.
 struct Shared {
@@ -59,6 +67,8 @@ struct Shared {
     last_session: Mutex<u64>,
     seats: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<()>>>>,
     assemblies: Mutex<Assemblies>,
+    /// Decides about nodes that want to join, if this node does.
+    admission: Mutex<Option<Arc<Admission>>>,
     /// Why the last attempt to dial a peer failed.
     failures: Mutex<HashMap<NodeId, Down>>,
 }
@@ -94,9 +104,13 @@ impl QuicTransport {
         handler: Arc<dyn Handler>,
     ) -> Result<Self, StartError> {
         config.check()?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(JOINING_THREADS_MAX)
+            .build()
+            .map_err(StartError::Runtime)?;
         let allowed = Allowed::default();
-        let tls = Tls::new(credentials, &allowed, &clock, &[CLUSTER_PROTOCOL], CLUSTER_PROTOCOL)?;
+        let tls = Tls::new(credentials, &allowed, &clock, &ACCEPTED_PROTOCOLS, CLUSTER_PROTOCOL)?;
         let endpoint = {
             let _inside = runtime.enter();
             endpoint::bind(&config, credentials, &tls, rng.clone())?
@@ -116,6 +130,7 @@ impl QuicTransport {
             last_session: Mutex::new(0),
             seats: Mutex::default(),
             assemblies: Mutex::default(),
+            admission: Mutex::default(),
             failures: Mutex::default(),
         });
         let (commands, queue) = mpsc::unbounded_channel();
@@ -140,11 +155,15 @@ impl QuicTransport {
         if (credentials.cluster(), credentials.node()) != (shared.cluster, shared.node) {
             return Err(identity::Error::Name { found: credentials.node().to_string() });
         }
-        let protocols = [CLUSTER_PROTOCOL];
-        let tls = Tls::new(credentials, &shared.allowed, &shared.clock, &protocols, CLUSTER_PROTOCOL)?;
+        let tls = Tls::new(credentials, &shared.allowed, &shared.clock, &ACCEPTED_PROTOCOLS, CLUSTER_PROTOCOL)?;
         shared.endpoint.set_server_config(Some(endpoint::server_config(&shared.config, &tls)));
         *shared.tls.lock() = tls;
         Ok(())
+    }
+
+    /// From now on `admission` decides about nodes that want to join; none, and nobody can.
+    pub fn admit_by(&self, admission: Option<Arc<Admission>>) {
+        *self.shared.admission.lock() = admission;
     }
 
     /// Why the last attempt to reach `peer` failed; `None` if it did not, or if it is the peer that dials.

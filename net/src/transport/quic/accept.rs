@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
@@ -10,9 +12,10 @@ use tokio::time::timeout;
 
 use super::config::CONNECTIONS_MAX;
 use super::stream::{read_early, write_last};
-use super::{Shared, close, session};
+use super::{Shared, close, join, session};
 use crate::envelope::{Family, Header, Hello, LINK_VERSION, Welcome};
 use crate::identity::{NodeId, peer_node};
+use crate::join::JOIN_PROTOCOL;
 use crate::transport::Down;
 
 /// Handshakes under way at once.
@@ -20,6 +23,9 @@ const HANDSHAKES_MAX: usize = 64;
 
 /// From here on, a client must first show that it has the address it says.
 const HANDSHAKES_BUSY: usize = 16;
+
+/// How long a node that wants to join may take, with the decision.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of sessions that are not complete yet, by peer.
 pub(super) type Assemblies = HashMap<NodeId, Assembly>;
@@ -38,7 +44,7 @@ impl Assembly {
     /// Closes what there is.
     pub(super) fn close(&self, reason: &Down) {
         for connection in self.connections.iter().flatten() {
-            connection.close(close::code(reason), reason.to_string().as_bytes());
+            close::close(connection, reason);
         }
     }
 }
@@ -73,6 +79,10 @@ async fn admit(shared: &Arc<Shared>, incoming: Incoming) -> Result<(), Down> {
     let limit = shared.config.handshake_timeout;
     let handshake = async { incoming.accept().map_err(close::reason)?.await.map_err(close::reason) };
     let connection = timeout(limit, handshake).await.unwrap_or(Err(Down::Silent))?;
+    if protocol(&connection).as_deref() == Some(JOIN_PROTOCOL) {
+        let served = timeout(JOIN_TIMEOUT, join::serve(shared, &connection)).await.unwrap_or(Err(Down::Silent));
+        return served.inspect_err(|reason| close::close(&connection, reason));
+    }
     let greeting = async {
         let peer = peer(shared, &connection)?;
         let (hello, version) = greet(shared, peer, &connection).await?;
@@ -80,13 +90,18 @@ async fn admit(shared: &Arc<Shared>, incoming: Incoming) -> Result<(), Down> {
     };
     let greeted = timeout(limit, greeting).await.unwrap_or(Err(Down::Silent));
     let (peer, hello, version) = greeted.inspect_err(|reason| {
-        connection.close(close::code(reason), reason.to_string().as_bytes());
+        close::close(&connection, reason);
     })?;
     if let Some(connections) = assemble(shared, peer, &hello, connection) {
         tracing::debug!(%peer, program = hello.program, "greeted");
         tokio::spawn(session::run(shared.clone(), peer, version, connections));
     }
     Ok(())
+}
+
+/// The protocol that was agreed on; TLS accepts no others than ours.
+fn protocol(connection: &Connection) -> Option<Vec<u8>> {
+    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
 /// The node at the other end, by its certificate, which the handshake has checked.

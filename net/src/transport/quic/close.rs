@@ -1,6 +1,6 @@
 //! Codes with which a connection is closed, and what they mean at the other end.
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError, VarInt};
 
 use crate::transport::Down;
 
@@ -14,7 +14,7 @@ pub(super) const SUPERSEDED: VarInt = VarInt::from_u32(4);
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 
 /// The code that tells the peer why.
-pub(super) fn code(reason: &Down) -> VarInt {
+fn code(reason: &Down) -> VarInt {
     match reason {
         Down::Envelope(_) | Down::Protocol(_) => PROTOCOL,
         Down::Version(_) => VERSION,
@@ -22,6 +22,15 @@ pub(super) fn code(reason: &Down) -> VarInt {
         Down::Superseded => SUPERSEDED,
         _ => STOP,
     }
+}
+
+/// Closes a connection and tells the peer why.
+pub(super) fn close(connection: &Connection, reason: &Down) {
+    let text = match reason {
+        Down::Version(text) => text.clone(),
+        other => other.to_string(),
+    };
+    connection.close(code(reason), text.as_bytes());
 }
 
 /// Why a connection ended.

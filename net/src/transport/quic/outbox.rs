@@ -132,7 +132,7 @@ impl Outbox {
         queues.channels.clear();
         drop(queues);
         for connection in &self.connections {
-            connection.close(close::code(reason), reason.to_string().as_bytes());
+            close::close(connection, reason);
         }
     }
 

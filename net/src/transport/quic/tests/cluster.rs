@@ -149,6 +149,18 @@ impl Node {
     }
 }
 
+/// Waits until `done`, hearing what `node` hears.
+pub(super) fn until(node: &Node, done: impl Fn() -> bool) {
+    for _ in 0..LONG.as_millis() / 10 {
+        if done() {
+            return;
+        }
+        // What it is does not matter, only that time passes.
+        let _ = node.heard.recv_timeout(Duration::from_millis(10));
+    }
+    panic!("it should have happened by now");
+}
+
 /// Makes all nodes peers of one another.
 pub(super) fn introduce(nodes: &[&Node]) {
     let peers: Vec<_> = nodes.iter().map(|node| node.peer()).collect();
