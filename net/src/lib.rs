@@ -1,7 +1,12 @@
 //! What Siltstone's nodes and tools say to each other.
 //!
-//! Nothing here opens a socket or reads a clock: byte streams and ways to peers come from the caller. The one file is that
-//! of [`config`], whose path comes from the caller too.
+//! [`transport::quic`] is the one place that opens a socket; elsewhere byte streams and ways to peers come from the caller.
+//! The files are those of [`config`] and [`identity`], whose places come from the caller too.
 
 pub mod config;
 pub mod control;
+pub mod envelope;
+pub mod environment;
+pub mod identity;
+pub mod join;
+pub mod transport;

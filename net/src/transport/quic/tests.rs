@@ -1,0 +1,10 @@
+//! Endpoints on the loopback interface.
+
+mod backoff;
+mod cluster;
+mod exchange;
+mod joining;
+mod raw;
+mod refusal;
+mod trouble;
+mod versions;
