@@ -3,3 +3,4 @@
 //! Nothing here opens a socket, a file or reads a clock: byte streams come from the caller.
 
 pub mod control;
+pub mod replication;
