@@ -39,31 +39,6 @@ fn planted_bugs_are_caught() {
     }
 }
 
-/// A backup that was sound when the volume went on without it, after a loss, took the loss for damage.
-#[test]
-fn a_loss_may_undo_what_a_backup_saw_every_member_hold() {
-    run(77, None).expect("seed 77");
-}
-
-/// The primary that went on after a loss died before it served, and its next start no longer knew of the loss. It is in
-/// the configuration since.
-#[test]
-fn a_loss_is_known_after_the_primary_that_went_on_is_restarted() {
-    run(127, None).expect("seed 127");
-}
-
-/// The journal moved on while content was sent, and nobody noticed that the content had come too late.
-#[test]
-fn content_that_the_journal_has_left_behind_is_sent_again() {
-    run(380, None).expect("seed 380");
-}
-
-/// Content was lost with the link.
-#[test]
-fn content_that_never_came_is_sent_again() {
-    run(117, None).expect("seed 117");
-}
-
 /// Flush jobs of a replica that was being caught up took records that a loss had disowned: it had them from an older epoch,
 /// and the primary's marks were about others.
 #[test]
