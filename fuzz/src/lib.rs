@@ -2,6 +2,7 @@
 //!
 //! Everything is decided by a seed: a failure prints the command that repeats it.
 
+pub mod cluster;
 pub mod content;
 pub mod control;
 pub mod crash;

@@ -11,7 +11,7 @@ use fuzz::model::Violation;
 use fuzz::rot::{Damage, Golden, Stop, Tally};
 use fuzz::store::StoreMaker;
 use fuzz::system::Maker;
-use fuzz::{full, random};
+use fuzz::{cluster, full, random};
 use lsm_store::rng::SeededRng;
 
 #[derive(Parser)]
@@ -93,6 +93,21 @@ enum Harness {
         /// Points of the device's log.
         #[command(flatten)]
         part: Part,
+    },
+    /// Replicas under a network, disks and clocks that fail.
+    Cluster {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many seeds, upwards from the first.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Seeds tried at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: u64,
+        /// On a failure, tell everything that led to it.
+        #[arg(long)]
+        trace: bool,
     },
     /// A flipped bit in every byte, zeroed and stale pages.
     Rot {
@@ -197,6 +212,7 @@ fn run(harness: Harness) -> anyhow::Result<()> {
             let effort = Effort { images_per_point, nested_one_in, subsets_of_max, points, progress, ..usual };
             crashes(&maker, seeds, effort)
         }
+        Harness::Cluster { seed, seeds, threads, trace } => clusters(Seeds { seed, seeds, ops: 0, threads }, trace),
         Harness::Rot { seeds, stride, stop, part } => rot(&maker, seeds, stride, stop, part),
         Harness::Fault { seeds, stride, at, failure, part } => {
             faults(&maker, seeds, stride, part.with_only(at), failure)
@@ -235,10 +251,9 @@ fn for_seeds(seeds: Seeds, command: &str, work: impl Fn(u64) -> Result<u64, Viol
         workers.into_iter().filter_map(|worker| worker.join().ok().flatten()).collect()
     });
     if let Some((seed, violation)) = failures.into_iter().min_by_key(|(seed, _)| *seed) {
-        bail!(
-            "seed={seed}\n{violation}\nrepeat with: cargo run --release -p fuzz -- {command} --seed {seed} --ops {}",
-            seeds.ops
-        );
+        // A harness whose seed decides everything has no number of operations.
+        let ops = if seeds.ops > 0 { format!(" --ops {}", seeds.ops) } else { String::new() };
+        bail!("seed={seed}\n{violation}\nrepeat with: cargo run --release -p fuzz -- {command} --seed {seed}{ops}");
     }
     Ok(total.into_inner())
 }
@@ -263,6 +278,18 @@ fn crashes(maker: &dyn Maker, seeds: Seeds, effort: Effort) -> anyhow::Result<()
         Ok(tried.states + tried.nested_states)
     })?;
     say(&format!("{states} states"));
+    Ok(())
+}
+
+fn clusters(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
+    let requests = for_seeds(seeds, "cluster", |seed| {
+        let report = if trace { cluster::trace(seed, None) } else { cluster::run(seed, None) }?;
+        if seeds.seeds == 1 {
+            say(&format!("seed={seed} {report:?}"));
+        }
+        Ok(report.writes + report.reads + report.flushes)
+    })?;
+    say(&format!("{} seeds, {requests} requests", seeds.seeds));
     Ok(())
 }
 

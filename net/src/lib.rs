@@ -9,4 +9,5 @@ pub mod envelope;
 pub mod environment;
 pub mod identity;
 pub mod join;
+pub mod replication;
 pub mod transport;

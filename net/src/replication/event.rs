@@ -1,0 +1,121 @@
+//! What happens to a replica.
+
+use bytes::Bytes;
+
+use super::configuration::Configuration;
+use super::history::History;
+use super::id::{Incarnation, Lsn, NodeId, RequestId, Ticket, TransferId};
+use super::message::{Message, Record, Standing};
+
+/// What a replica starts from: what its journal says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// This node.
+    pub me: NodeId,
+    /// A random number, drawn for this start.
+    pub incarnation: Incarnation,
+    /// The standing last noted; [`Standing::Outside`] if there is none, but `Sound(Epoch(1))` on the node that creates the
+    /// volume.
+    pub standing: Standing,
+    /// The kernel has not stopped since: everything that was handed to the journal is still there. False if in doubt.
+    pub intact: bool,
+    /// The log.
+    pub history: History,
+    /// Up to here the log has been synced. At most its end.
+    pub synced: Lsn,
+    /// Up to here the log is in runs and cannot be truncated.
+    pub floor: Lsn,
+    /// The first LSN that can still be read back from the journal.
+    pub journal_start: Lsn,
+}
+
+/// What happens to a replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A client writes.
+    Write {
+        /// Which request.
+        request: RequestId,
+        /// What is written, for the executor to read.
+        payload: Bytes,
+    },
+    /// A client wants durable what was answered.
+    Flush {
+        /// Which request.
+        request: RequestId,
+    },
+    /// A client reads.
+    Read {
+        /// Which request.
+        request: RequestId,
+    },
+    /// What a read wanted was read; may it be answered?
+    ReadDone {
+        /// Which request.
+        request: RequestId,
+    },
+    /// The memtable is full of what may not be flushed yet.
+    NeedSync,
+    /// Everything asked of the journal up to here was handed to the kernel.
+    Journaled(Ticket),
+    /// Everything asked of the journal up to this [`super::Action::Sync`] is durable.
+    Synced(Ticket),
+    /// The journal failed and takes nothing more.
+    JournalFailed,
+    /// Records that [`super::Action::ReadJournal`] asked for.
+    JournalRead {
+        /// For whom.
+        to: NodeId,
+        /// The LSN before the first.
+        after: Lsn,
+        /// The records, at least one.
+        records: Vec<Record>,
+    },
+    /// The journal's older part is gone; this is the first LSN that can be read back.
+    JournalStarts(Lsn),
+    /// Runs hold everything up to here.
+    Floor(Lsn),
+    /// A message came.
+    Message {
+        /// From whom; the transport has checked that.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// The connection to a peer is gone. A hint: it saves waiting.
+    PeerDown(NodeId),
+    /// The volume has this configuration, now or at some time.
+    Configuration {
+        /// The configuration.
+        configuration: Configuration,
+        /// It was the newest at some moment after this replica started: a read of the service that sees every change
+        /// that was accepted before, not a copy that may be old.
+        is_fresh: bool,
+    },
+    /// The proposal was not accepted, or its outcome is unknown.
+    ProposalFailed,
+    /// These nodes shall replicate the volume.
+    Placement(Vec<NodeId>),
+    /// Hand the volume to this member, now.
+    HandOver(NodeId),
+    /// A snapshot was pinned for a peer, at this LSN.
+    Pinned {
+        /// For whom.
+        node: NodeId,
+        /// What it holds.
+        at: Lsn,
+    },
+    /// The snapshot pinned for a peer was given up, for space or time.
+    PinLost(NodeId),
+    /// A transfer to a peer broke off.
+    TransferFailed(TransferId),
+    /// A transfer to this node is complete, every extent was verified, all of it is durable, and the log was replaced.
+    Installed {
+        /// Which transfer.
+        transfer: TransferId,
+        /// The primary's log up to where the content is from.
+        history: History,
+    },
+    /// Time passed: see [`super::Replica::deadline`].
+    Timer,
+}

@@ -1,0 +1,220 @@
+//! The protocol without faults, and its rules one by one. Faults in every combination are in `fuzz::cluster`.
+
+use bytes::Bytes;
+
+use super::super::*;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const HEARTBEAT: u64 = Timing::DEFAULT.heartbeat_us;
+
+/// Replicas whose messages arrive at once and whose journals are fast.
+struct Cluster {
+    now: u64,
+    replicas: Vec<Replica>,
+    /// Actions that were not for journal or network, with the index of who wanted them.
+    wanted: Vec<(usize, Action)>,
+    /// Nothing reaches or leaves these.
+    apart: Vec<NodeId>,
+}
+
+fn start(me: NodeId, standing: Standing) -> Start {
+    let (incarnation, history) = (Incarnation(me.0 * 1000), History::default());
+    Start { me, incarnation, standing, intact: true, history, synced: Lsn(0), floor: Lsn(0), journal_start: Lsn(1) }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mut out = Vec::new();
+        let replica = |(node, standing): (NodeId, Standing)| {
+            Replica::new(Tick(0), start(node, standing), Policy::DEFAULT, &mut out).expect("a policy that works")
+        };
+        let replicas = [(A, Standing::Sound(Epoch(1))), (B, Standing::Outside)].map(replica).into_iter().collect();
+        let mut cluster = Self { now: 0, replicas, wanted: Vec::new(), apart: Vec::new() };
+        cluster.configure(&Configuration::first(A, &[B]));
+        // A member grants leases once it is sound.
+        cluster.pass(2 * HEARTBEAT);
+        cluster
+    }
+
+    fn configure(&mut self, configuration: &Configuration) {
+        for index in 0..self.replicas.len() {
+            self.step(index, Event::Configuration { configuration: configuration.clone(), is_fresh: true });
+        }
+    }
+
+    fn pass(&mut self, us: u64) {
+        let end = self.now + us;
+        while self.now < end {
+            self.now = (self.now + HEARTBEAT / 2).min(end);
+            for index in 0..self.replicas.len() {
+                if self.replicas[index].deadline() <= Tick(self.now) {
+                    self.step(index, Event::Timer);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, index: usize, event: Event) {
+        let mut out = Vec::new();
+        self.replicas[index].step(Tick(self.now), event, &mut out);
+        for action in out {
+            let from = NodeId(index as u64 + 1);
+            match action {
+                Action::Journal { ticket, .. } | Action::Truncate { ticket, .. } | Action::Note { ticket, .. } => {
+                    self.step(index, Event::Journaled(ticket));
+                }
+                Action::Sync { ticket } => self.step(index, Event::Synced(ticket)),
+                Action::Send(to, message) if !self.apart.contains(&to) && !self.apart.contains(&from) => {
+                    self.step(to.0 as usize - 1, Event::Message { from, message });
+                }
+                Action::Send(..) => {}
+                other => self.wanted.push((index, other)),
+            }
+        }
+    }
+
+    fn write(&mut self, request: u64) {
+        self.step(0, Event::Write { request: RequestId(request), payload: Bytes::from_static(b"block") });
+    }
+
+    fn outcome(&self, request: u64) -> Option<Outcome> {
+        self.wanted.iter().rev().find_map(|(_, action)| match action {
+            Action::Answer(RequestId(of), outcome) if *of == request => Some(*outcome),
+            _ => None,
+        })
+    }
+
+    fn proposals(&self) -> Vec<&Configuration> {
+        let of = |(_, action): &'_ (usize, Action)| matches!(action, Action::Propose(_));
+        let wanted = self.wanted.iter().filter(|wanted| of(wanted));
+        wanted.filter_map(|(_, action)| if let Action::Propose(next) = action { Some(next) } else { None }).collect()
+    }
+}
+
+#[test]
+fn a_new_volume_opens_and_its_backup_becomes_sound() {
+    let cluster = Cluster::new();
+    assert!(cluster.wanted.contains(&(0, Action::Opened { epoch: Epoch(1), loss: Epoch(0) })));
+    assert_eq!(cluster.replicas.iter().map(Replica::role).collect::<Vec<_>>(), [Role::Primary, Role::Backup]);
+    assert!(cluster.replicas[0].serves_reads(Tick(cluster.now)));
+}
+
+#[test]
+fn a_write_is_answered_when_every_member_has_it() {
+    let mut cluster = Cluster::new();
+    cluster.write(1);
+    assert_eq!(cluster.outcome(1), Some(Outcome::Done));
+    cluster.apart = vec![B];
+    cluster.write(2);
+    let visible = cluster.replicas[0].committed();
+    assert_eq!((cluster.outcome(2), visible.next()), (None, cluster.replicas[0].end().lsn));
+    cluster.apart.clear();
+    cluster.pass(2 * HEARTBEAT);
+    assert_eq!(cluster.outcome(2), Some(Outcome::Done));
+}
+
+#[test]
+fn a_flush_is_answered_when_every_member_has_synced() {
+    let mut cluster = Cluster::new();
+    cluster.write(1);
+    assert!(cluster.replicas[0].flushable() < cluster.replicas[0].end().lsn);
+    cluster.step(0, Event::Flush { request: RequestId(2) });
+    assert_eq!(cluster.outcome(2), Some(Outcome::Done));
+    assert_eq!(cluster.replicas[0].flushable(), cluster.replicas[0].end().lsn);
+}
+
+#[test]
+fn a_primary_alone_serves_no_read_when_its_lease_is_over() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::Read { request: RequestId(1) });
+    assert!(cluster.wanted.contains(&(0, Action::AdmitRead(RequestId(1)))));
+    cluster.apart = vec![B];
+    cluster.now += Timing::DEFAULT.lease_us + HEARTBEAT;
+    // It was stopped while it read.
+    cluster.step(0, Event::ReadDone { request: RequestId(1) });
+    assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotReady)));
+}
+
+#[test]
+fn a_backup_takes_over_only_after_its_grant_and_within_five_seconds() {
+    let mut cluster = Cluster::new();
+    cluster.apart = vec![A];
+    cluster.pass(Timing::DEFAULT.lease_us);
+    assert!(cluster.proposals().is_empty(), "nobody takes over while the lease may hold");
+    cluster.pass(3_000_000 - Timing::DEFAULT.lease_us + HEARTBEAT);
+    let next = (*cluster.proposals().first().expect("the backup proposes itself")).clone();
+    assert_eq!((next.epoch, next.primary, next.members.len()), (Epoch(2), B, 2), "two must acknowledge");
+    cluster.configure(&next);
+    cluster.apart.clear();
+    cluster.pass(2 * HEARTBEAT);
+    assert!(cluster.wanted.contains(&(1, Action::Opened { epoch: Epoch(2), loss: Epoch(0) })));
+    assert!(cluster.now < 5_000_000);
+}
+
+#[test]
+fn what_a_primary_has_ordered_alone_is_cut_off_when_it_is_back() {
+    let mut cluster = Cluster::new();
+    cluster.apart = vec![B];
+    cluster.write(1);
+    let mut next = Configuration::first(A, &[B]);
+    (next.epoch, next.primary) = (Epoch(2), B);
+    cluster.configure(&next);
+    assert_eq!(cluster.outcome(1), Some(Outcome::Unknown));
+    cluster.apart.clear();
+    cluster.pass(2 * HEARTBEAT);
+    assert!(cluster.wanted.iter().all(|(_, action)| !matches!(action, Action::Diverged(_))));
+    assert_eq!(cluster.replicas[0].end(), cluster.replicas[1].end());
+    assert_eq!(cluster.replicas[0].end().epoch, Epoch(2));
+}
+
+#[test]
+fn messages_of_an_older_epoch_change_nothing() {
+    let mut cluster = Cluster::new();
+    let mut next = Configuration::first(A, &[B]);
+    next.epoch = Epoch(2);
+    cluster.configure(&next);
+    cluster.pass(HEARTBEAT);
+    let before = cluster.replicas[1].end();
+    let (prev, records) = (before, vec![Record { epoch: Epoch(1), body: Body::Opening }]);
+    let append = Append {
+        epoch: Epoch(1),
+        to: Incarnation(2000),
+        sent: Tick(cluster.now),
+        as_member: true,
+        prev,
+        records,
+        committed: Lsn(0),
+        flushable: Lsn(0),
+        sync: Lsn(0),
+    };
+    cluster.step(1, Event::Message { from: A, message: Message::Append(append) });
+    assert_eq!(cluster.replicas[1].end(), before);
+}
+
+#[test]
+fn windows_are_bounded() {
+    let mut cluster = Cluster::new();
+    cluster.apart = vec![B];
+    for request in 0..=Windows::DEFAULT.accepted as u64 {
+        cluster.write(request);
+    }
+    assert!(cluster.wanted.contains(&(0, Action::Admit(false))));
+    assert_eq!(cluster.outcome(Windows::DEFAULT.accepted as u64), Some(Outcome::Refused(Refusal::Busy)));
+    cluster.apart.clear();
+    cluster.pass(4 * HEARTBEAT);
+    assert!(cluster.wanted.contains(&(0, Action::Admit(true))));
+    assert_eq!(cluster.outcome(0), Some(Outcome::Done));
+}
+
+#[test]
+fn a_lease_that_could_outlive_the_grace_is_refused() {
+    let with = |lease_us, drift_ppm| {
+        let timing = Timing { lease_us, drift_ppm, ..Timing::DEFAULT };
+        Policy { timing, ..Policy::DEFAULT }.check()
+    };
+    assert_eq!(with(2_000_000, 10_000), Ok(()));
+    assert_eq!(with(2_490_000, 10_000), Err(PolicyError::LeaseOutlivesGrace));
+    assert_eq!(with(2_000_000, 120_000), Err(PolicyError::LeaseOutlivesGrace));
+    assert_eq!(with(700_000, 10_000), Err(PolicyError::LeaseTooShort));
+}
