@@ -135,9 +135,10 @@ impl Inner {
     /// One batch; `false` if nothing is worth it.
     fn collect_batch(&self, turn: &mut Turn, eager: bool, report: &mut CollectReport) -> Result<bool> {
         self.delete_unread();
-        let Batch { plan, alone } = self.examine(turn, eager)?;
+        self.collector.schedule.set_urgent(eager);
+        let Batch { plan, alone, starved } = self.examine(turn, eager)?;
         if plan.is_empty() {
-            return Ok(false);
+            return if starved { Err(Error::OutOfSpace) } else { Ok(false) };
         }
         self.collector.schedule.set_urgent(alone || eager);
         let condemned: Vec<_> = plan.dead.iter().chain(&plan.victims).copied().collect();
@@ -159,6 +160,7 @@ impl Inner {
     ) -> Result<bool> {
         self.collector.exits.condemn(condemned.iter().copied());
         let collected = self.collect_condemned(turn, condemned, alone, report);
+        self.space.end_claim();
         self.collector.exits.pardon(condemned);
         report.batches += 1;
         self.bury_unread()?;
@@ -191,7 +193,7 @@ impl Inner {
         if victims.is_empty() {
             return Ok(true);
         }
-        match self.relocate(turn, &mark, &victims, report) {
+        match self.relocate(turn, &mark, &victims, alone, report) {
             Ok(true) => {}
             // A segment is damaged, or there was no room: what is dead was a gain all the same.
             Ok(false) => return Ok(true),
@@ -211,16 +213,22 @@ impl Inner {
         turn: &mut Turn,
         mark: &Mark,
         victims: &[SegmentId],
+        alone: bool,
         report: &mut CollectReport,
     ) -> Result<bool> {
         let version = Arc::clone(&self.view().version);
         let visibility = self.visibility();
         let packing = std::mem::take(&mut turn.packing);
         let bytes = self.survivor_bytes(mark, victims) + packing.kinds(victims) * SEGMENT_BYTES_MAX + version.bytes();
-        let _lent = self.lend(bytes)?;
+        // Writes may have been accepted since the batch was chosen.
+        if !alone && !self.has_room_beside_flushes(bytes)? {
+            return Err(Error::OutOfSpace);
+        }
+        let lent = self.lend(bytes)?;
         self.space.claim(bytes);
         let relocated = self.relocate_claimed(turn, mark, victims, (version, &visibility), &packing, report);
-        self.space.claim(0);
+        self.space.settle_claim();
+        drop(lent);
         relocated
     }
 

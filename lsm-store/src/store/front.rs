@@ -299,10 +299,13 @@ impl Inner {
     fn write_placed(&self, placed: Placed) -> Result<()> {
         let parts = [IoSlice::new(&placed.head), IoSlice::new(&placed.payload)];
         placed.file.write(&parts, placed.offset).map_err(|error| self.poison(error))?;
+        if !self.written.complete_and_wait(placed.first, placed.last) {
+            return Err(self.poisoned());
+        }
         if let Some((offset, len)) = placed.begin {
             placed.file.start_writeback(offset, len);
         }
-        if self.written.complete_and_wait(placed.first, placed.last) { Ok(()) } else { Err(self.poisoned()) }
+        Ok(())
     }
 
     fn make_room(&self, front: &mut Front, record_count: usize, payload_bytes: usize) -> Result<()> {

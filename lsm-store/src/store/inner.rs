@@ -1,6 +1,7 @@
 //! The parts of an open store, shared by its handles, volumes and background threads.
 //!
-//! Lock order: `front` before `meta` before `layers`, `unsynced` and `view`. No lock but `front` and `meta` is held during I/O.
+//! Lock order: the turn of a volume's allowance before `front` before `meta` before `layers`, `unsynced` and `view`. No lock but
+//! the first three is held during I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

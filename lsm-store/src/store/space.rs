@@ -53,8 +53,9 @@ pub(super) struct SpaceLedger {
     granted: AtomicI64,
     /// What was left when the device was asked last.
     left: AtomicU64,
-    /// What a batch of collection has still to write.
+    /// What a batch of collection has still to write, and what it has written.
     claimed: AtomicU64,
+    taken: AtomicU64,
     ballast: Mutex<Ballast>,
 }
 
@@ -62,18 +63,20 @@ struct Ballast {
     capacity_bytes: Option<u64>,
     file: Option<Arc<dyn File>>,
     len: u64,
-    /// What was cut for the work that is under way, and how many pieces of work that is.
+    /// What was cut for the work that is under way.
     lent: u64,
-    borrowers: usize,
+    /// Of that, what a batch of collection has written, and no commit names yet.
+    written: u64,
 }
 
 impl SpaceLedger {
     pub(super) fn new(capacity_bytes: Option<u64>) -> Self {
-        let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, borrowers: 0 };
+        let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, written: 0 };
         Self {
             granted: AtomicI64::new(0),
             left: AtomicU64::new(u64::MAX),
             claimed: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             ballast: Mutex::new(ballast),
         }
     }
@@ -122,20 +125,35 @@ impl SpaceLedger {
     /// Bytes for new data on the device now, without what is reserved.
     pub(super) fn room(&self, device: &dyn Device) -> Result<u64> {
         let (total, available) = self.total_and_available(device)?;
-        // Collection has the reserve first, and what it claims beyond it.
-        let beyond = self.claimed.load(Ordering::Relaxed).saturating_sub(reserve(total));
-        Ok(available.saturating_sub(kept_bytes(total) + beyond))
+        let (taken, claimed) = (self.taken.load(Ordering::Relaxed), self.claimed.load(Ordering::Relaxed));
+        // Collection writes into the reserve first, and only what it claims beyond that is missing elsewhere.
+        let kept = reserve(total).saturating_sub(taken).max(claimed);
+        Ok(available.saturating_sub(kept + WORK_BYTES))
     }
 
-    /// A batch of collection is going to write `bytes`: writes do not count on them. Ends the claim of the batch before.
+    /// A batch of collection is going to write `bytes`: writes do not count on them.
     pub(super) fn claim(&self, bytes: u64) {
         self.claimed.store(bytes, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
     }
 
-    /// The batch has taken `bytes` of what it claimed.
+    /// The batch has made a file of `bytes`.
     pub(super) fn take_claimed(&self, bytes: u64) {
         let less = |claimed: u64| Some(claimed.saturating_sub(bytes));
         let _ = self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.ballast.lock().written += bytes;
+    }
+
+    /// The batch writes no more. What it has written is committed, or removed.
+    pub(super) fn settle_claim(&self) {
+        self.claimed.store(0, Ordering::Relaxed);
+        self.ballast.lock().written = 0;
+    }
+
+    /// The batch has ended: what it collected has come back.
+    pub(super) fn end_claim(&self) {
+        self.taken.store(0, Ordering::Relaxed);
     }
 
     /// Bytes that the store may fill, and those of them that nobody has taken.
@@ -143,35 +161,30 @@ impl SpaceLedger {
         let space = device.space().map_err(|error| Error::io("asking for", "free space", error))?;
         let ballast = self.ballast.lock();
         Ok(match ballast.capacity_bytes {
-            Some(capacity) => (capacity, ballast.len + ballast.lent),
+            Some(capacity) => (capacity, ballast.len + ballast.lent.saturating_sub(ballast.written)),
             None => (space.total_bytes, space.available_bytes),
         })
     }
 
-    /// Cuts the ballast so that files of the store can grow by `bytes`, until [`SpaceLedger::give_back`].
-    fn lend(&self, bytes: u64) -> Result<()> {
+    /// Cuts the ballast so that files of the store can grow by `bytes`, until [`SpaceLedger::give_back`] of what is returned.
+    fn lend(&self, bytes: u64) -> Result<u64> {
         let mut ballast = self.ballast.lock();
         let len = ballast.len.saturating_sub(bytes);
         let cut = ballast.len - len;
         ballast.resize(len)?;
         ballast.lent += cut;
-        ballast.borrowers += 1;
-        Ok(())
+        Ok(cut)
     }
 
-    /// A piece of work has ended; true if it was the last one under way.
-    fn give_back(&self) -> bool {
-        let mut ballast = self.ballast.lock();
-        ballast.borrowers -= 1;
-        ballast.borrowers == 0
+    /// A piece of work for which `cut` bytes were cut has ended.
+    fn give_back(&self, cut: u64) {
+        self.ballast.lock().lent -= cut;
     }
 
-    /// Fills the ballast up to the capacity, when the files of the store take `used` bytes.
+    /// Fills the ballast up to the capacity, when the files of the store take `used` bytes and work under way may take what was
+    /// cut for it.
     fn refill(&self, used: u64) -> Result<()> {
         let mut ballast = self.ballast.lock();
-        if ballast.borrowers == 0 {
-            ballast.lent = 0;
-        }
         let Some(capacity) = ballast.capacity_bytes else { return Ok(()) };
         let lent = ballast.lent;
         ballast.resize(capacity.saturating_sub(used + lent))
@@ -245,13 +258,15 @@ pub(super) fn used_bytes(state: &State) -> u64 {
 }
 
 /// Room that is not held for the time being, because a piece of work takes some of it.
-pub(super) struct Lent<'a>(&'a Inner);
+pub(super) struct Lent<'a> {
+    by: &'a Inner,
+    cut: u64,
+}
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if self.0.space.give_back() {
-            self.0.refill_ballast();
-        }
+        self.by.space.give_back(self.cut);
+        self.by.refill_ballast();
     }
 }
 
@@ -282,6 +297,13 @@ impl Inner {
         let left = available.saturating_sub(flushes + self.generations.missing_bytes(held));
         let for_writes = if beside_flushes { left.saturating_sub(reserve(total)) / 3 * 2 } else { 0 };
         Ok(left - for_writes)
+    }
+
+    /// True if `bytes` can be written beside all that flush jobs may have to.
+    pub(super) fn has_room_beside_flushes(&self, bytes: u64) -> Result<bool> {
+        let (_, available) = self.space.total_and_available(&*self.device)?;
+        let held = self.pace.held();
+        Ok(available >= bytes + worst_case(held) + WORK_BYTES + self.generations.missing_bytes(held))
     }
 
     /// Bytes of data that can be reserved, when so many are reserved already.
@@ -319,8 +341,7 @@ impl Inner {
 
     /// Room for files of `bytes`, until what is returned is dropped.
     pub(super) fn lend(&self, bytes: u64) -> Result<Lent<'_>> {
-        self.space.lend(bytes)?;
-        Ok(Lent(self))
+        Ok(Lent { by: self, cut: self.space.lend(bytes)? })
     }
 
     /// Fills the ballast up. That it cannot grow back is nobody's failure: somebody else took the room.
@@ -351,5 +372,30 @@ impl Inner {
             self.space.refill(used)?;
         }
         held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::sim::{Faults, SimDevice};
+
+    #[test]
+    fn a_batch_takes_the_reserve_first_and_from_writes_only_what_it_claims_beyond() {
+        let device = SimDevice::new(1, Faults::none());
+        let ledger = SpaceLedger::new(None);
+        let room = || ledger.room(&device).unwrap();
+        let (free, reserved) = (room(), reserve(device.space().unwrap().total_bytes));
+        ledger.claim(reserved);
+        assert_eq!(room(), free);
+        ledger.claim(reserved + 4096);
+        assert_eq!(room(), free - 4096);
+        // The device has not lost the bytes that were written here, so they show in what is left.
+        ledger.take_claimed(8192);
+        assert_eq!(room(), free - 4096 + 8192);
+        ledger.settle_claim();
+        assert_eq!(room(), free + 8192, "the reserve is still in use");
+        ledger.end_claim();
+        assert_eq!(room(), free);
     }
 }

@@ -93,7 +93,7 @@ impl Inner {
         let candidates = self.cold_candidates(&turn, |summary| self.is_in_scope(summary, scope, last));
         let mut report = CollectReport::default();
         self.collector.schedule.set_urgent(false);
-        self.pack_batch(&mut turn, &candidates, &mut report)?;
+        self.pack_batch(&mut turn, &candidates, u64::MAX, &mut report)?;
         Ok(report)
     }
 
@@ -114,12 +114,18 @@ impl Inner {
         segments.into_iter().filter(|summary| is_whole(summary) && wanted(summary)).collect()
     }
 
-    /// Packs as many of `candidates` as one batch takes; `false` if there is none.
-    fn pack_batch(&self, turn: &mut Turn, candidates: &[SegmentSummary], report: &mut CollectReport) -> Result<bool> {
+    /// Packs as many of `candidates` as one batch and `spare` bytes of room take; `false` if there is none.
+    fn pack_batch(
+        &self,
+        turn: &mut Turn,
+        candidates: &[SegmentSummary],
+        spare: u64,
+        report: &mut CollectReport,
+    ) -> Result<bool> {
         self.delete_unread();
         let total = self.meta.lock().state.segments.len();
         let needed = SEGMENT_BYTES_MAX + self.view().version.bytes();
-        let room = self.room_to_collect(true)?.saturating_sub(needed);
+        let room = self.room_to_collect(true)?.min(spare).saturating_sub(needed);
         let plan = choose(candidates, &self.cold_limits(total, room));
         if plan.victims.is_empty() {
             return match choose(candidates, &self.cold_limits(total, u64::MAX)).victims.is_empty() {

@@ -26,6 +26,8 @@ pub(super) struct Batch {
     pub(super) plan: CollectPlan,
     /// There is too little room for it and a flush job at once.
     pub(super) alone: bool,
+    /// There is something worth it, and no room for any of it.
+    pub(super) starved: bool,
 }
 
 impl Inner {
@@ -37,6 +39,7 @@ impl Inner {
         let start = segments.partition_point(|summary| summary.identity.id <= turn.examined_to);
         segments.rotate_left(start);
         let mut rest = &segments[..];
+        let mut starved = false;
         loop {
             let mut slots = 0;
             let fits = |summary: &&SegmentSummary| {
@@ -51,8 +54,9 @@ impl Inner {
             if window.len() == segments.len() {
                 self.collector.schedule.note_live(batch.plan.live_bytes, batch.plan.examined_bytes);
             }
+            starved |= batch.starved;
             if !batch.plan.is_empty() || behind.is_empty() {
-                return Ok(batch);
+                return Ok(Batch { starved, ..batch });
             }
             rest = behind;
         }
@@ -79,11 +83,12 @@ impl Inner {
         let room = self.room_to_collect(true)?.saturating_sub(needed + SEGMENT_BYTES_MAX);
         let plan = choose(candidates, &limits(room));
         if !plan.victims.is_empty() {
-            return Ok(Batch { plan, alone: false });
+            return Ok(Batch { plan, alone: false, starved: false });
         }
         let room = self.room_to_collect(false)?.saturating_sub(needed).min(SURVIVOR_BYTES_ALONE);
         let plan = choose(candidates, &limits(room));
-        Ok(Batch { alone: !plan.victims.is_empty(), plan })
+        let starved = plan.victims.is_empty() && !choose(candidates, &limits(u64::MAX)).victims.is_empty();
+        Ok(Batch { alone: !plan.victims.is_empty(), plan, starved })
     }
 
     /// Marks what any root sees of some segments now.

@@ -189,7 +189,13 @@ impl Inner {
 
     /// True if collection is urgent.
     pub(super) fn is_room_short(&self) -> Result<bool> {
-        Ok(self.space.room(&*self.device)? < SHORT_BYTES.max(self.used_segment_bytes() / SHORT_PARTS))
+        Ok(self.spare_room()? == 0)
+    }
+
+    /// Room beyond that below which collection is urgent.
+    pub(super) fn spare_room(&self) -> Result<u64> {
+        let short = SHORT_BYTES.max(self.used_segment_bytes() / SHORT_PARTS);
+        Ok((self.space.room(&*self.device)? + 1).saturating_sub(short))
     }
 
     /// One batch of collection, if one is due; `false` if none is.

@@ -84,8 +84,10 @@ impl Inner {
         let mut turn = self.collector.turn.lock();
         let candidates = self.cold_candidates(&turn, |summary| self.is_unread(summary, COLD_PERIODS));
         self.collector.schedule.set_urgent(false);
+        // What the batch takes must not make room short: that would end it.
+        let spare = self.spare_room()?;
         cold.in_batch.store(true, Ordering::Relaxed);
-        let packed = self.pack_batch(&mut turn, &candidates, &mut CollectReport::default());
+        let packed = self.pack_batch(&mut turn, &candidates, spare, &mut CollectReport::default());
         cold.in_batch.store(false, Ordering::Relaxed);
         match packed {
             Ok(true) => return Ok(true),
