@@ -108,6 +108,7 @@ fn a_newer_session_takes_the_place_of_an_older_one() {
     let newer = dial();
     assert!(newer.hello());
     assert_eq!(two.down(), (first, Down::Superseded));
-    assert_eq!(two.transport.link(one.node()), Some(two.up()));
+    let second = two.up();
+    assert_eq!(two.transport.link(one.node()), Some(second));
     assert_eq!(older.closed(), Some(close::SUPERSEDED.into()));
 }
