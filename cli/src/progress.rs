@@ -1,6 +1,7 @@
 //! Progress bars of long commands: on stderr, only where that is a terminal and nobody said otherwise.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use siltstone::control::{Error, NoTransfer, Peer, Progress, Received};
 
 use crate::args::Global;
 
@@ -26,4 +27,28 @@ fn start(global: &Global, what: &str, total: Option<u64>, shape: &str) -> Progre
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     let style = ProgressStyle::with_template(shape).expect("the templates above are valid");
     bar.with_style(style.progress_chars("=> ")).with_message(what.to_owned())
+}
+
+/// Shows on a bar what a node says of its progress.
+pub(crate) struct Watcher {
+    pub(crate) bar: ProgressBar,
+}
+
+impl Peer for Watcher {
+    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
+        self.bar.set_message(progress.what.clone());
+        if let Some(total) = progress.total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(progress.done);
+        Ok(())
+    }
+
+    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        NoTransfer.send(offset, data)
+    }
+
+    fn receive(&mut self) -> Result<Received, Error> {
+        NoTransfer.receive()
+    }
 }

@@ -1,9 +1,6 @@
 //! `silt du`
 
-use indicatif::ProgressBar;
-use siltstone::control::{
-    Error, NoTransfer, NodeUsage, Peer, Progress, Received, Request, Response, Usage, VolumeUsage,
-};
+use siltstone::control::{NodeUsage, Request, Response, Usage, VolumeUsage};
 use siltstone::name::ExportName;
 
 use crate::args::Global;
@@ -26,7 +23,7 @@ pub(crate) struct Du {
 impl Du {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let request = Request::Usage { names: self.names.iter().map(ToString::to_string).collect() };
-        let mut watcher = Watcher { bar: progress::steps(global, "du") };
+        let mut watcher = progress::Watcher { bar: progress::steps(global, "du") };
         let answer = backend::transfer(global, Access::Read, &request, &mut watcher);
         watcher.bar.finish_and_clear();
         match answer? {
@@ -36,30 +33,6 @@ impl Du {
             }
             other => Err(backend::unexpected(&other)),
         }
-    }
-}
-
-/// Shows progress.
-struct Watcher {
-    bar: ProgressBar,
-}
-
-impl Peer for Watcher {
-    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.bar.set_message(progress.what.clone());
-        if let Some(total) = progress.total {
-            self.bar.set_length(total);
-        }
-        self.bar.set_position(progress.done);
-        Ok(())
-    }
-
-    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        NoTransfer.send(offset, data)
-    }
-
-    fn receive(&mut self) -> Result<Received, Error> {
-        NoTransfer.receive()
     }
 }
 

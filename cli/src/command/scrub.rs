@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use siltstone::control::{
-    DamageDescription, Error, Kind, NoTransfer, Peer, Progress, Received, Request, Response, Scrub as Asked,
-    ScrubAction, ScrubDescription, ScrubbedVolume,
+    DamageDescription, Kind, NoTransfer, Request, Response, Scrub as Asked, ScrubAction, ScrubDescription,
+    ScrubbedVolume,
 };
 use siltstone::name::ExportName;
 use siltstone::store::clock::{Clock, SystemClock};
@@ -96,7 +95,7 @@ impl Scrub {
 
     fn run_volume(&self, global: &Global, name: &ExportName) -> anyhow::Result<Exit> {
         let request = Request::ScrubVolume { name: name.to_string(), snapshots: self.snapshots };
-        let mut watcher = Watcher { bar: progress::bytes(global, "scrubbing", Some(0)) };
+        let mut watcher = progress::Watcher { bar: progress::bytes(global, "scrubbing", Some(0)) };
         let answer = backend::transfer(global, Access::Write, &request, &mut watcher);
         watcher.bar.finish_and_clear();
         match answer? {
@@ -130,28 +129,6 @@ fn wait(global: &Global, backend: &mut Backend, mut told: ScrubDescription) -> a
     }
     bar.finish_and_clear();
     Ok(told)
-}
-
-/// Shows progress.
-struct Watcher {
-    bar: ProgressBar,
-}
-
-impl Peer for Watcher {
-    fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
-        self.bar.set_message(progress.what.clone());
-        self.bar.set_length(progress.total.unwrap_or(0));
-        self.bar.set_position(progress.done);
-        Ok(())
-    }
-
-    fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
-        NoTransfer.send(offset, data)
-    }
-
-    fn receive(&mut self) -> Result<Received, Error> {
-        NoTransfer.receive()
-    }
 }
 
 /// Where scrubs stand, in a line.
