@@ -49,6 +49,13 @@ impl Decoder {
         Ok(arrived)
     }
 
+    /// The blocks of the group that was decoded last, if `fetch` wants some of it.
+    fn group_of(&self, fetch: &Fetch) -> Option<(FramePlace, &[u8])> {
+        let (id, place) = self.held?;
+        let is_wanted = id == fetch.segment.id() && fetch.wants.iter().any(|want| want.place == place);
+        is_wanted.then_some((place, &self.group[..]))
+    }
+
     fn decode_wants(&mut self, fetch: &Fetch, wants: &[Want], bytes: &[u8], out: &mut [u8]) -> Result<()> {
         for (want, block) in wants.iter().zip(out.as_chunks_mut::<BLOCK_BYTES>().0) {
             let start = (u64::from(want.place.offset) - fetch.offset) as usize;
@@ -69,15 +76,6 @@ impl Decoder {
             block.copy_from_slice(&self.group[at..at + BLOCK_BYTES]);
         }
         Ok(())
-    }
-}
-
-impl Decoder {
-    /// The blocks of the group that was decoded last, if `fetch` wants some of it.
-    fn group_of(&self, fetch: &Fetch) -> Option<(FramePlace, &[u8])> {
-        let (id, place) = self.held?;
-        let is_wanted = id == fetch.segment.id() && fetch.wants.iter().any(|want| want.place == place);
-        is_wanted.then_some((place, &self.group[..]))
     }
 }
 
