@@ -11,7 +11,6 @@ mod authority;
 mod credentials;
 mod error;
 mod folder;
-mod id;
 mod name;
 mod stored;
 #[cfg(test)]
@@ -19,12 +18,12 @@ mod tests;
 mod tls;
 mod verifier;
 
+pub use crate::id::{ClusterId, NodeId};
 pub use allowed::Allowed;
 pub use authority::{Authority, Issued, NODE_VALIDITY};
 pub use credentials::{Credentials, NodeKey, PublicKey};
 pub use error::Error;
 pub use folder::{Directory, Folder, MemoryFolder};
-pub use id::{ClusterId, NodeId};
 pub(crate) use name::{node_name, peer_node};
 pub(crate) use tls::{Tls, pinned_tls};
 pub use verifier::Fingerprint;

@@ -1,13 +1,24 @@
 //! What Siltstone's nodes and tools say to each other.
 //!
-//! [`transport::quic`] is the one place that opens a socket; elsewhere byte streams and ways to peers come from the caller.
-//! The files are those of [`config`] and [`identity`], whose places come from the caller too.
+//! [`control`] is what tools say to a node; byte streams come from the caller. All else is what nodes say to each other, and is
+//! there with the feature `cluster` only: `silt` does not use it yet, and it has two dozen crates below it. There,
+//! `transport::quic` is the one place that opens a socket, and `config` and `identity` keep files where the caller says.
 
-pub mod config;
 pub mod control;
+
+#[cfg(feature = "cluster")]
+pub mod config;
+#[cfg(feature = "cluster")]
 pub mod envelope;
+#[cfg(feature = "cluster")]
 pub mod environment;
+#[cfg(feature = "cluster")]
+pub mod id;
+#[cfg(feature = "cluster")]
 pub mod identity;
+#[cfg(feature = "cluster")]
 pub mod join;
+#[cfg(feature = "cluster")]
 pub mod replication;
+#[cfg(feature = "cluster")]
 pub mod transport;

@@ -154,7 +154,7 @@ impl Credentials {
         if let Some((expected, now)) = expected {
             verify_chain(&certificate, &authority, UnixTime::since_unix_epoch(now), webpki::KeyUsage::client_auth())?;
             if node != expected {
-                return Err(Error::Name { found: node.to_string() });
+                return Err(Error::Name { found: format!("node {node}") });
             }
         }
         let expires = expiry(&certificate, &authority)?;

@@ -1,43 +1,8 @@
-//! Ids and units of replication, one type each. Every id only grows, and none is used twice.
+//! Ids and units of replication, beside those that other rooms know too.
 
-use std::fmt;
+use crate::id::id;
+pub use crate::id::{Epoch, Lsn, NodeId, VolumeId};
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        pub struct $name(pub u64);
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.0)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-id! {
-    /// Fencing number of a volume's configuration, from 1. 0 is before any.
-    Epoch
-}
-id! {
-    /// Position in a volume's write order, from 1. 0 is before any record.
-    Lsn
-}
-id! {
-    /// A node of the cluster. A node that lost its disk comes back under another.
-    NodeId
-}
-id! {
-    /// A replicated volume, the same on every node.
-    VolumeId
-}
 id! {
     /// One start of a replica: a random number, drawn anew at each.
     Incarnation
@@ -58,22 +23,6 @@ id! {
     /// Microseconds of a node's own clock, which goes on while the machine sleeps (`CLOCK_BOOTTIME`). Means nothing to
     /// another node.
     Tick
-}
-
-impl Lsn {
-    /// The position behind this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-impl Epoch {
-    /// The epoch after this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
 }
 
 impl Tick {

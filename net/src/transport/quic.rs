@@ -153,7 +153,7 @@ impl QuicTransport {
     pub fn renew(&self, credentials: &Credentials) -> Result<(), identity::Error> {
         let shared = &self.shared;
         if (credentials.cluster(), credentials.node()) != (shared.cluster, shared.node) {
-            return Err(identity::Error::Name { found: credentials.node().to_string() });
+            return Err(identity::Error::Name { found: format!("node {}", credentials.node()) });
         }
         let tls = Tls::new(credentials, &shared.allowed, &shared.clock, &ACCEPTED_PROTOCOLS, CLUSTER_PROTOCOL)?;
         shared.endpoint.set_server_config(Some(endpoint::server_config(&shared.config, &tls)));

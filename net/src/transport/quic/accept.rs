@@ -128,7 +128,10 @@ async fn greet(shared: &Shared, peer: NodeId, connection: &Connection) -> Result
     let (ours, theirs) = (shared.config.versions, hello.versions);
     let version = ours.common(theirs).ok_or_else(|| {
         let me = shared.node;
-        Down::Version(format!("{peer} speaks {} to {}, {me} {} to {}", theirs.min, theirs.max, ours.min, ours.max))
+        Down::Version(format!(
+            "node {peer} speaks {} to {}, node {me} {} to {}",
+            theirs.min, theirs.max, ours.min, ours.max
+        ))
     })?;
     let welcome = Welcome { version, program: shared.config.program.clone() }.encode();
     let header = Header::encode(LINK_VERSION, welcome.kind, &welcome.body)?;
