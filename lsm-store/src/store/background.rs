@@ -84,8 +84,8 @@ impl Background {
     }
 }
 
-/// Stops the store if the thread that holds it panics: writers would wait for its work for ever.
-struct Fuse<'a>(&'a Inner);
+/// Stops the store if the thread that holds it panics: others would wait for its work for ever.
+pub(super) struct Fuse<'a>(pub(super) &'a Inner);
 
 impl Drop for Fuse<'_> {
     fn drop(&mut self) {

@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 
 use super::BackgroundMode;
+use super::background::Fuse;
 use super::inner::{Inner, chain};
 use crate::error::{Error, Result};
 use crate::id::SegmentId;
@@ -158,6 +159,8 @@ impl Inner {
         alone: bool,
         report: &mut CollectReport,
     ) -> Result<bool> {
+        // A batch that does not end would leave its segments condemned and its room claimed.
+        let _fuse = Fuse(self);
         self.collector.exits.condemn(condemned.iter().copied());
         let collected = self.collect_condemned(turn, condemned, alone, report);
         self.space.end_claim();
