@@ -245,7 +245,7 @@ impl Inner {
         packing: &Packing,
         report: &mut CollectReport,
     ) -> Result<bool> {
-        let mut relocation = Relocation::new(self, mark, packing);
+        let mut relocation = Relocation::new(self, mark, packing)?;
         let moved = relocation.run(victims, version.scan_visible(visibility));
         drop(version);
         let Relocation { mut survivors, reading, .. } = relocation;

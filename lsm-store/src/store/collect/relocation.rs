@@ -5,6 +5,7 @@
 //! from the directory, all 256 bits, and are kept.
 
 mod group;
+mod reads;
 
 use std::sync::Arc;
 
@@ -14,17 +15,17 @@ use super::cold::Packing;
 use super::mark::Mark;
 use super::survivors::Survivors;
 use crate::codec::{Codec, Compressor, Decompressor};
-use crate::device::AlignedBuffer;
 use crate::error::{Error, Result};
 use crate::id::{FamilyId, LayerId, Location, SegmentId, Slot};
 use crate::map::rewrite::Moves;
 use crate::map::{Stretch, Target};
-use crate::segment::{Class, FramePlace, Segment, path};
+use crate::segment::{Class, FramePlace, Segment};
 use crate::store::inner::Inner;
 use group::Part;
+use reads::{Reads, Unread};
 
-/// Bytes of frames that are read together, before they are written in the order of the map.
-const WINDOW_BYTES: usize = 2 << 20;
+/// Bytes of frames that are read together, while those before them are written in the order of the map.
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// Bytes of one device read at most.
 const READ_BYTES_MAX: u64 = 256 << 10;
@@ -39,8 +40,14 @@ struct Wanted {
     /// Whose data it is, or, if it is shared, that of one of them.
     family: FamilyId,
     layer: LayerId,
-    /// Which buffer of the window it is in, and where.
+    /// Which of the window's reads it is part of, and where.
     at: (usize, usize),
+}
+
+/// Frames that are being read.
+struct Window {
+    frames: Vec<Wanted>,
+    reads: Vec<u64>,
 }
 
 /// Blocks on their way from condemned segments into new ones.
@@ -53,6 +60,8 @@ pub(super) struct Relocation<'a> {
     pub(super) survivors: Survivors<'a>,
     window: Vec<Wanted>,
     window_bytes: usize,
+    reads: Reads,
+    under_way: Option<Window>,
     compressor: Compressor,
     decompressor: Decompressor,
     pub(super) reading: Reading,
@@ -69,12 +78,20 @@ impl Reading {
         self.0 = None;
         Ok(found)
     }
+
+    fn failed(&mut self, Unread { segment, error }: Unread) -> Error {
+        self.0 = segment;
+        error
+    }
 }
 
 impl<'a> Relocation<'a> {
     /// A relocation of what `mark` says lives in the segments it was taken of.
-    pub(super) fn new(inner: &'a Inner, mark: &'a Mark, packing: &'a Packing) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// `Io` if the machine gives no read queue.
+    pub(super) fn new(inner: &'a Inner, mark: &'a Mark, packing: &'a Packing) -> Result<Self> {
+        Ok(Self {
             mark,
             packing,
             codecs: FxHashMap::default(),
@@ -82,10 +99,12 @@ impl<'a> Relocation<'a> {
             survivors: Survivors::new(inner),
             window: Vec::new(),
             window_bytes: 0,
+            reads: Reads::new(&*inner.device)?,
+            under_way: None,
             compressor: Compressor::new(),
             decompressor: Decompressor::new(),
             reading: Reading::default(),
-        }
+        })
     }
 
     /// Moves what `visible` refers to, everything that any root sees, in order, out of `victims`. On success the new
@@ -106,7 +125,8 @@ impl<'a> Relocation<'a> {
                 }
             }
         }
-        self.move_window()?;
+        self.turn_window()?;
+        self.turn_window()?;
         self.survivors.finish()
     }
 
@@ -125,16 +145,26 @@ impl<'a> Relocation<'a> {
         self.window_bytes += place.len as usize;
         let Stretch { family, layer, .. } = *stretch;
         self.window.push(Wanted { segment, place, family, layer, at: (0, 0) });
-        if self.window_bytes >= WINDOW_BYTES { self.move_window() } else { Ok(()) }
+        if self.window_bytes >= WINDOW_BYTES { self.turn_window() } else { Ok(()) }
     }
 
-    fn move_window(&mut self) -> Result<()> {
+    /// Begins to read the frames that were found, and moves those that were found before them.
+    fn turn_window(&mut self) -> Result<()> {
         self.survivors.inner.go_on_collecting()?;
-        let mut window = std::mem::take(&mut self.window);
-        self.window_bytes = 0;
-        let buffers = self.read_window(&mut window)?;
+        let next = self.begin_window()?;
+        match self.under_way.replace(next) {
+            Some(window) => self.move_window(&window),
+            None => Ok(()),
+        }
+    }
+
+    fn move_window(&mut self, window: &Window) -> Result<()> {
+        let mut buffers = Vec::with_capacity(window.reads.len());
+        for read in &window.reads {
+            buffers.push(self.reads.take(*read).map_err(|unread| self.reading.failed(unread))?);
+        }
         let mut group: Vec<Part<'_>> = Vec::new();
-        for wanted in &window {
+        for wanted in &window.frames {
             let (buffer, start) = wanted.at;
             let part = self.part(wanted, &buffers[buffer][start..start + wanted.place.len as usize])?;
             match self.is_to_be_packed(wanted) {
@@ -142,19 +172,24 @@ impl<'a> Relocation<'a> {
                 false => self.move_part(&part)?,
             }
         }
-        self.move_group(&group)
+        self.move_group(&group)?;
+        drop(group);
+        buffers.into_iter().for_each(|buffer| self.reads.recycle(buffer));
+        Ok(())
     }
 
-    /// Reads the window's frames in the order in which they lie on disk.
-    fn read_window(&mut self, window: &mut [Wanted]) -> Result<Vec<AlignedBuffer>> {
-        let mut order: Vec<_> = (0..window.len()).collect();
-        order.sort_by_key(|index| (window[*index].segment.id(), window[*index].place.offset));
-        let mut reads: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
+    /// Reads the frames that were found, in the order in which they lie on disk.
+    fn begin_window(&mut self) -> Result<Window> {
+        let mut frames = std::mem::take(&mut self.window);
+        self.window_bytes = 0;
+        let mut order: Vec<_> = (0..frames.len()).collect();
+        order.sort_by_key(|index| (frames[*index].segment.id(), frames[*index].place.offset));
+        let mut extracts: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
         for index in order {
-            let Wanted { segment, place, at, .. } = &mut window[index];
+            let Wanted { segment, place, at, .. } = &mut frames[index];
             let (offset, len) = place.aligned_range(segment.file().alignment().max(1));
             let end = offset + len as u64;
-            let near = reads.last_mut().filter(|(before, from, to)| {
+            let near = extracts.last_mut().filter(|(before, from, to)| {
                 before.id() == segment.id() && offset <= *to + GAP_BYTES_MAX && end - *from <= READ_BYTES_MAX
             });
             let from = match near {
@@ -163,20 +198,17 @@ impl<'a> Relocation<'a> {
                     *from
                 }
                 None => {
-                    reads.push((Arc::clone(segment), offset, end));
+                    extracts.push((Arc::clone(segment), offset, end));
                     offset
                 }
             };
-            *at = (reads.len() - 1, (u64::from(place.offset) - from) as usize);
+            *at = (extracts.len() - 1, (u64::from(place.offset) - from) as usize);
         }
-        let mut buffers = Vec::with_capacity(reads.len());
-        for (segment, from, to) in reads {
-            let mut buffer = AlignedBuffer::zeroed((to - from) as usize);
-            let unreadable = || Error::corrupt(path(segment.id()), from, "the device does not give these bytes");
-            self.reading.of(segment.id(), || segment.file().read_at(&mut buffer, from).map_err(|_| unreadable()))?;
-            buffers.push(buffer);
-        }
-        Ok(buffers)
+        let begin =
+            |(segment, from, to): &(Arc<Segment>, u64, u64)| self.reads.begin(segment, *from, (to - from) as usize);
+        let reads = extracts.iter().map(begin).collect();
+        self.reads.settle().map_err(|unread| self.reading.failed(unread))?;
+        Ok(Window { frames, reads })
     }
 
     /// True if the frame goes into a group: its segment is cold, and its volume lets its data be compressed.

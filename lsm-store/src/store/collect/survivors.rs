@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::id::{Location, SegmentId, Slot};
 use crate::map::rewrite::Moves;
-use crate::segment::{Class, SEGMENT_BYTES_MAX, SEGMENT_DIRECTORY, SegmentSummary, SegmentWriter};
+use crate::segment::{Class, SEGMENT_BYTES_MAX, SEGMENT_DIRECTORY, Sealing, SegmentSummary, SegmentWriter};
 use crate::store::inner::Inner;
 
 /// A slot that has not moved, and one whose frame waits to be moved. No location is as large.
@@ -57,6 +57,8 @@ pub(super) struct Survivors<'a> {
     pub(super) table: Table,
     /// Segments under construction: for what stays as it was, and for cold data.
     writers: [Option<SegmentWriter>; 2],
+    /// The one before, which the device has still to finish.
+    sealing: Option<Sealing>,
     pub(super) sealed: Vec<SegmentSummary>,
     /// Segments that have files, sealed or not.
     created: Vec<SegmentId>,
@@ -66,8 +68,8 @@ pub(super) struct Survivors<'a> {
 
 impl<'a> Survivors<'a> {
     pub(super) fn new(inner: &'a Inner) -> Self {
-        let (sealed, created) = (Vec::new(), Vec::new());
-        Self { inner, table: Table::default(), writers: [None, None], sealed, created, blocks: 0, bytes: 0 }
+        let (table, writers, sealing) = (Table::default(), [None, None], None);
+        Self { inner, table, writers, sealing, sealed: Vec::new(), created: Vec::new(), blocks: 0, bytes: 0 }
     }
 
     /// Appends a frame with the blocks that were at `from`, to a segment of this class.
@@ -80,7 +82,8 @@ impl<'a> Survivors<'a> {
     ) -> Result<()> {
         let writer = &mut self.writers[usize::from(class == Class::Cold)];
         if let Some(full) = writer.take_if(|writer| !writer.room_for(from.len(), stored.bytes.len())) {
-            self.sealed.push(full.seal()?);
+            let before = self.sealing.replace(full.seal_behind());
+            self.sealed.extend(before.map(Sealing::wait).transpose()?);
         }
         let writer = match writer {
             Some(writer) => writer,
@@ -105,6 +108,7 @@ impl<'a> Survivors<'a> {
 
     /// Seals the last segments and makes the names of all durable.
     pub(super) fn finish(&mut self) -> Result<()> {
+        self.sealed.extend(self.sealing.take().map(Sealing::wait).transpose()?);
         for last in self.writers.iter_mut().filter_map(Option::take) {
             self.sealed.push(last.seal()?);
         }
@@ -115,6 +119,8 @@ impl<'a> Survivors<'a> {
     /// Removes the new segments.
     pub(super) fn discard(&mut self) {
         self.writers = [None, None];
+        // Files that are still being written cannot go; what came of it does not matter any more.
+        drop(self.sealing.take().map(Sealing::wait));
         self.inner.remove_segments(&self.created);
     }
 }
