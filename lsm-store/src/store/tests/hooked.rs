@@ -1,4 +1,4 @@
-//! A device that calls a test before each write: the way to do something at exactly that moment.
+//! A device that calls a test before each read and write: the way to do something at exactly that moment.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::SimDevice;
 use crate::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
 
-/// Hears the path and the length in bytes of every write, before it is made; of what the device is to begin with, the path
-/// is preceded by `begin:`.
+/// Hears the path and the length in bytes of every write, before it is made; of a read, the path is preceded by `read:`, of
+/// what the device is to begin with, by `begin:`.
 pub(super) type Hook = Arc<dyn Fn(&str, usize) + Send + Sync>;
 
 pub(super) struct HookedDevice {
@@ -72,6 +72,7 @@ impl Device for HookedDevice {
 
 impl File for HookedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (self.hook)(&format!("read:{}", self.path), buf.len());
         self.below.read_at(buf, offset)
     }
 
