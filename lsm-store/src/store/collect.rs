@@ -40,6 +40,7 @@ pub use cold::{ColdPlan, ColdScope};
 use doomed::Exits;
 use examination::Batch;
 use mark::Mark;
+use plan::Zeal;
 pub use plan::{CollectPlan, collectable_bytes};
 use relocation::Relocation;
 use remap::Remap;
@@ -92,25 +93,25 @@ impl Collector {
 }
 
 impl Inner {
-    /// Collects until nothing is worth it any more. `eager`: segments of which little is dead are worth it too.
-    pub(super) fn collect(&self, eager: bool) -> Result<CollectReport> {
+    /// Collects until nothing is worth it any more. `now`: segments of which little is dead are worth it too.
+    pub(super) fn collect(&self, now: bool) -> Result<CollectReport> {
         self.refuse_if_unwritable()?;
         let mut turn = self.collector.turn.lock();
         let mut report = CollectReport::default();
         loop {
             let seen = self.collector.schedule.before(self.segment_bytes_written());
-            if !self.collect_batch(&mut turn, eager, &mut report)? {
-                self.collector.schedule.settle(seen);
+            if !self.collect_batch(&mut turn, zeal_of(now), &mut report)? {
+                self.collector.schedule.settle(seen, zeal_of(now));
                 return Ok(report);
             }
         }
     }
 
     /// What the next batch would do.
-    pub(super) fn collect_plan(&self, eager: bool) -> Result<CollectPlan> {
+    pub(super) fn collect_plan(&self, now: bool) -> Result<CollectPlan> {
         let mut turn = self.collector.turn.lock();
         let before = turn.examined_to;
-        let batch = self.examine(&mut turn, eager);
+        let batch = self.examine(&mut turn, zeal_of(now));
         turn.examined_to = before;
         Ok(batch?.plan)
     }
@@ -134,21 +135,30 @@ impl Inner {
     }
 
     /// One batch; `false` if nothing is worth it.
-    fn collect_batch(&self, turn: &mut Turn, eager: bool, report: &mut CollectReport) -> Result<bool> {
+    fn collect_batch(&self, turn: &mut Turn, zeal: Zeal, report: &mut CollectReport) -> Result<bool> {
         self.delete_unread();
-        self.collector.schedule.set_urgent(eager);
-        let Batch { plan, alone, starved } = self.examine(turn, eager)?;
+        self.collector.schedule.set_urgent(zeal == Zeal::Eager);
+        let Batch { plan, alone, starved } = self.examine(turn, zeal)?;
         if plan.is_empty() {
             return if starved { Err(Error::OutOfSpace) } else { Ok(false) };
         }
-        self.collector.schedule.set_urgent(alone || eager);
+        self.collector.schedule.set_urgent(alone || zeal == Zeal::Eager);
         let condemned: Vec<_> = plan.dead.iter().chain(&plan.victims).copied().collect();
         turn.packing = self.packing(&plan.victims, alone);
         let (began, before) = (self.clock.monotonic(), *report);
         let collected = self.collect_chosen(turn, &condemned, alone, report);
         let gained = (report.bytes_reclaimed - before.bytes_reclaimed)
             .saturating_sub(report.bytes_relocated - before.bytes_relocated);
-        self.collector.schedule.note_gain(gained, self.clock.monotonic().saturating_sub(began));
+        let took = self.clock.monotonic().saturating_sub(began);
+        self.collector.schedule.note_gain(gained, took);
+        tracing::debug!(
+            segments = condemned.len(),
+            relocated_bytes = report.bytes_relocated - before.bytes_relocated,
+            gained_bytes = gained,
+            took_ms = took.as_millis() as u64,
+            alone,
+            "a batch of collection"
+        );
         collected
     }
 
@@ -299,6 +309,11 @@ impl Inner {
     fn segment_bytes_written(&self) -> u64 {
         self.counters.segment_bytes_written.load(Ordering::Relaxed)
     }
+}
+
+/// How much is worth it to somebody who asks for a collection, perhaps for all of it.
+fn zeal_of(now: bool) -> Zeal {
+    if now { Zeal::Eager } else { Zeal::Usual }
 }
 
 fn is_dead(mark: &Mark, id: SegmentId) -> bool {

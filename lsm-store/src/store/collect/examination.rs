@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Turn;
 use super::mark::Mark;
-use super::plan::{Candidate, CollectPlan, Limits, choose};
+use super::plan::{Candidate, CollectPlan, Limits, Zeal, choose};
 use crate::error::Result;
 use crate::id::SegmentId;
 use crate::segment::{SEGMENT_BYTES_MAX, SLOTS_MAX, SegmentSummary};
@@ -32,7 +32,7 @@ pub(super) struct Batch {
 
 impl Inner {
     /// Looks at segments until some are worth collecting, or all have been looked at.
-    pub(super) fn examine(&self, turn: &mut Turn, eager: bool) -> Result<Batch> {
+    pub(super) fn examine(&self, turn: &mut Turn, zeal: Zeal) -> Result<Batch> {
         let mut segments: Vec<SegmentSummary> = self.meta.lock().state.segments.values().copied().collect();
         let total = segments.len();
         segments.retain(|summary| summary.identity.domain == 0 && !turn.damaged.contains(&summary.identity.id));
@@ -50,7 +50,7 @@ impl Inner {
             let (window, behind) = rest.split_at(count);
             let candidates = self.candidates(window)?;
             turn.examined_to = window.last().map_or(turn.examined_to, |summary| summary.identity.id);
-            let batch = self.choose_batch(&candidates, total, eager)?;
+            let batch = self.choose_batch(&candidates, total, zeal)?;
             if window.len() == segments.len() {
                 self.collector.schedule.note_live(batch.plan.live_bytes, batch.plan.examined_bytes);
             }
@@ -71,13 +71,13 @@ impl Inner {
         Ok(window.iter().map(candidate).collect())
     }
 
-    fn choose_batch(&self, candidates: &[Candidate], total: usize, eager: bool) -> Result<Batch> {
+    fn choose_batch(&self, candidates: &[Candidate], total: usize, zeal: Zeal) -> Result<Batch> {
         let needed = SEGMENT_BYTES_MAX + self.view().version.bytes();
         let limits = |survivor_bytes| Limits {
             survivor_bytes,
             segments: (total / 10).clamp(BATCH_SEGMENTS.0, BATCH_SEGMENTS.1),
             slots: (self.budget.total_bytes / TABLE_PARTS / 8).max(SLOTS_MAX.into()),
-            eager,
+            zeal,
         };
         // Survivors of cold segments go into segments of their own.
         let room = self.room_to_collect(true)?.saturating_sub(needed + SEGMENT_BYTES_MAX);

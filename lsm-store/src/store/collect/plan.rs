@@ -3,11 +3,27 @@
 use crate::id::SegmentId;
 use crate::segment::SegmentSummary;
 
-/// The largest part of a segment that may live if it is collected without need, in thousandths.
-const LIVE_PERMILLE_USUAL: u64 = 800;
+/// How little is to be gained from a segment for it to be collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Zeal {
+    /// There is plenty of room, and clients are at work: only what gives back as much as it costs.
+    Lazy,
+    /// There is no need.
+    Usual,
+    /// Room is short, or somebody asked for it.
+    Eager,
+}
 
-/// The same when room is short or somebody asked for it.
-const LIVE_PERMILLE_EAGER: u64 = 950;
+impl Zeal {
+    /// The largest part of a segment that may live, in thousandths.
+    fn live_permille_max(self) -> u64 {
+        match self {
+            Self::Lazy => 500,
+            Self::Usual => 800,
+            Self::Eager => 950,
+        }
+    }
+}
 
 /// A segment as a census found it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +70,7 @@ impl Candidate {
 #[must_use]
 pub fn collectable_bytes(summary: &SegmentSummary, live_blocks: u32) -> u64 {
     let candidate = Candidate::new(summary, live_blocks);
-    if live_blocks > 0 && candidate.live_permille() > LIVE_PERMILLE_EAGER {
+    if live_blocks > 0 && candidate.live_permille() > Zeal::Eager.live_permille_max() {
         return 0;
     }
     candidate.file_bytes.saturating_sub(candidate.live_bytes())
@@ -69,8 +85,8 @@ pub(super) struct Limits {
     pub(super) segments: usize,
     /// Slots of them, which bounds the memory of the table of old and new locations.
     pub(super) slots: u64,
-    /// Segments of which little is dead are worth it too.
-    pub(super) eager: bool,
+    /// Which segments are worth it.
+    pub(super) zeal: Zeal,
 }
 
 /// What a collection would do, or has begun to do.
@@ -109,7 +125,7 @@ impl CollectPlan {
 /// The next batch: all that is dead, and the most worthwhile of the rest as far as the limits go.
 pub(super) fn choose(candidates: &[Candidate], limits: &Limits) -> CollectPlan {
     let newest = candidates.iter().map(|candidate| candidate.id).max().unwrap_or_default();
-    let permille_max = if limits.eager { LIVE_PERMILLE_EAGER } else { LIVE_PERMILLE_USUAL };
+    let permille_max = limits.zeal.live_permille_max();
     let mut plan = CollectPlan {
         examined_segments: candidates.len() as u64,
         examined_bytes: candidates.iter().map(|candidate| candidate.file_bytes).sum(),
@@ -143,7 +159,7 @@ pub(super) fn choose(candidates: &[Candidate], limits: &Limits) -> CollectPlan {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { survivor_bytes: 1 << 30, segments: 100, slots: 1 << 30, eager: false };
+    const LIMITS: Limits = Limits { survivor_bytes: 1 << 30, segments: 100, slots: 1 << 30, zeal: Zeal::Usual };
 
     fn candidate(id: u32, live_blocks: u32) -> Candidate {
         Candidate { id: SegmentId(id), file_bytes: 1000, slots: 100, blocks: 100, live_blocks }
@@ -151,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_is_dead_goes_whatever_the_limits_and_what_lives_is_left_alone() {
-        let none = Limits { survivor_bytes: 0, segments: 0, slots: 0, eager: true };
+        let none = Limits { survivor_bytes: 0, segments: 0, slots: 0, zeal: Zeal::Eager };
         let plan = choose(&[candidate(1, 0), candidate(2, 50), candidate(3, 0), candidate(4, 100)], &none);
         assert_eq!((&plan.dead[..], &plan.victims[..]), (&[SegmentId(1), SegmentId(3)][..], &[][..]));
         assert_eq!((plan.freed_bytes(), plan.live_bytes, plan.examined_bytes), (2000, 1500, 4000));
@@ -162,8 +178,11 @@ mod tests {
         let plan = choose(&[candidate(1, 40), candidate(2, 10), candidate(3, 10), candidate(4, 81)], &LIMITS);
         assert_eq!(plan.victims, [SegmentId(2), SegmentId(1), SegmentId(3)]);
         assert_eq!(plan.relocated_bytes, 600);
-        let eager = choose(&[candidate(4, 81), candidate(5, 96)], &Limits { eager: true, ..LIMITS });
-        assert_eq!(eager.victims, [SegmentId(4)]);
+        let victims =
+            |zeal| choose(&[candidate(4, 81), candidate(5, 96), candidate(6, 51)], &Limits { zeal, ..LIMITS }).victims;
+        assert_eq!(victims(Zeal::Eager), [SegmentId(6), SegmentId(4)]);
+        assert_eq!(victims(Zeal::Usual), [SegmentId(6)]);
+        assert_eq!(victims(Zeal::Lazy), []);
     }
 
     #[test]

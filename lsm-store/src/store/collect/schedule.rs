@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::CollectReport;
+use super::plan::Zeal;
 use crate::error::{Error, Result};
 use crate::store::BackgroundMode;
 use crate::store::inner::{Inner, chain};
@@ -58,6 +59,8 @@ pub(in crate::store) struct Schedule {
     not_before: Mutex<Duration>,
     /// How often in turn there was none.
     without_room: AtomicU32,
+    /// The last look was a lazy one: the rest is left for when clients are quiet.
+    left_over: AtomicBool,
     /// Room is short: collection waits for nobody.
     urgent: AtomicBool,
     /// The map could not be read: none of it is collected before the next opening.
@@ -82,6 +85,7 @@ impl Schedule {
             low_bytes: AtomicU64::new(0),
             not_before: Mutex::default(),
             without_room: AtomicU32::new(0),
+            left_over: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -99,7 +103,8 @@ impl Schedule {
     }
 
     /// All that had changed by then was looked at, and nothing is worth collecting.
-    pub(super) fn settle(&self, seen: Seen) {
+    pub(super) fn settle(&self, seen: Seen, zeal: Zeal) {
+        self.left_over.store(zeal == Zeal::Lazy, Ordering::Relaxed);
         self.freed_bytes.fetch_sub(seen.freed_bytes, Ordering::Relaxed);
         self.settled_bytes.store(seen.written_bytes, Ordering::Relaxed);
         self.gain.store(0, Ordering::Relaxed);
@@ -210,22 +215,29 @@ impl Inner {
         schedule.low_bytes.store(LOW_BYTES.max(used / LOW_PARTS), Ordering::Relaxed);
         let written = self.segment_bytes_written();
         let changed = schedule.changed_bytes(written, used);
-        if !is_due(changed, used, true) {
+        let quiet = self.collector.cold.is_quiet(self.clock.monotonic());
+        let is_left_over = quiet && schedule.left_over.load(Ordering::Relaxed);
+        if !is_due(changed, used, true) && !is_left_over {
             return Ok(false);
         }
         let short = self.is_room_short()?;
-        if !is_due(changed, used, short) || !short && self.pace.is_pressed() {
+        if !is_due(changed, used, short) && !is_left_over || !short && self.pace.is_pressed() {
             return Ok(false);
         }
+        let zeal = match (short, quiet) {
+            (true, _) => Zeal::Eager,
+            (false, false) if self.space.room(&*self.device)? >= used => Zeal::Lazy,
+            (false, _) => Zeal::Usual,
+        };
         let mut turn = self.collector.turn.lock();
         let seen = schedule.before(written);
-        match self.collect_batch(&mut turn, short, &mut CollectReport::default()) {
+        match self.collect_batch(&mut turn, zeal, &mut CollectReport::default()) {
             Ok(true) => {
                 schedule.without_room.store(0, Ordering::Relaxed);
                 Ok(true)
             }
             Ok(false) => {
-                schedule.settle(seen);
+                schedule.settle(seen, zeal);
                 Ok(false)
             }
             Err(error) if is_unreadable(&error) => {
@@ -270,7 +282,7 @@ mod tests {
         assert_eq!(schedule.changed_bytes(5, 100), 105);
         let seen = schedule.before(5);
         schedule.note_freed(0);
-        schedule.settle(seen);
+        schedule.settle(seen, Zeal::Usual);
         assert_eq!(schedule.changed_bytes(9, 100), 4);
     }
 }

@@ -11,6 +11,7 @@ use crate::map::Target;
 
 mod cold;
 mod failures;
+mod lazy;
 mod meanwhile;
 
 /// Volumes, and what each should hold.

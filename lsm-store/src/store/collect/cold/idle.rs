@@ -58,15 +58,24 @@ impl Watch {
         passed
     }
 
+    fn is_quiet(&self, now: Duration) -> bool {
+        now.saturating_sub(self.active_at) >= IDLE
+    }
+
     /// True if it is time for a batch.
     fn is_due(&self, now: Duration) -> bool {
-        now.saturating_sub(self.active_at) >= IDLE && now >= self.not_before
+        self.is_quiet(now) && now >= self.not_before
     }
 }
 
 impl Cold {
     fn has_new_requests(&self, now: Duration) -> bool {
         self.watch.lock().looks_again(self.requests.load(Ordering::Relaxed), now)
+    }
+
+    /// True if clients have asked for nothing for a while.
+    pub(in crate::store::collect) fn is_quiet(&self, now: Duration) -> bool {
+        !self.has_new_requests(now) && self.watch.lock().is_quiet(now)
     }
 }
 

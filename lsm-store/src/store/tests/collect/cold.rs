@@ -146,7 +146,7 @@ fn a_group_that_loses_a_block_is_compressed_as_its_volume_says() {
 }
 
 /// Time passes only as the test says.
-fn with_clock(world: &mut World) -> Arc<VirtualClock> {
+pub(super) fn with_clock(world: &mut World) -> Arc<VirtualClock> {
     let clock = Arc::new(VirtualClock::new());
     world.store.close().unwrap();
     let environment = Environment { clock: clock.clone(), ..environment(&world.device) };
