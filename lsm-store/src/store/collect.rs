@@ -38,7 +38,7 @@ use crate::segment::SEGMENT_BYTES_MAX;
 use cold::{Cold, Packing};
 pub use cold::{ColdPlan, ColdScope};
 use doomed::Exits;
-use examination::Batch;
+use examination::{Batch, Findings};
 use mark::Mark;
 use plan::Zeal;
 pub use plan::{CollectPlan, collectable_bytes};
@@ -62,6 +62,8 @@ struct Turn {
     examined_to: SegmentId,
     /// Segments of which something could not be read: they stay as they are.
     damaged: FxHashSet<SegmentId>,
+    /// What may be collected next.
+    findings: Findings,
     /// How the batch under way stores what it moves.
     packing: Packing,
 }
@@ -138,8 +140,9 @@ impl Inner {
     fn collect_batch(&self, turn: &mut Turn, zeal: Zeal, report: &mut CollectReport) -> Result<bool> {
         self.delete_unread();
         self.collector.schedule.set_urgent(zeal == Zeal::Eager);
-        let Batch { plan, alone, starved } = self.examine(turn, zeal)?;
+        let Batch { plan, alone, starved } = self.next_batch(turn, zeal)?;
         if plan.is_empty() {
+            turn.findings = Findings::default();
             return if starved { Err(Error::OutOfSpace) } else { Ok(false) };
         }
         self.collector.schedule.set_urgent(alone || zeal == Zeal::Eager);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::Turn;
 use super::mark::Mark;
 use super::plan::{Candidate, CollectPlan, Limits, Zeal, choose};
@@ -17,6 +19,12 @@ const BATCH_SEGMENTS: (usize, usize) = (8, 1024);
 /// Survivors of a batch while flush jobs have to wait for it.
 const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
 
+/// Batches chosen by one look at all segments, while no more than this part of what is stored is written. What the look found
+/// to live only gets less, and each batch marks its own segments again: it may be a little wrong about which are worth the
+/// most.
+const BATCHES_PER_LOOK: u32 = 4;
+const LOOK_PARTS: u64 = 8;
+
 /// Parts of the memory budget: the bits of a mark, and the table of a batch.
 const MARK_PARTS: u64 = 32;
 pub(super) const TABLE_PARTS: u64 = 64;
@@ -30,7 +38,38 @@ pub(super) struct Batch {
     pub(super) starved: bool,
 }
 
+/// What the last look at all segments found.
+#[derive(Default)]
+pub(super) struct Findings {
+    candidates: Vec<Candidate>,
+    /// Batches it is still good for, and up to which count of bytes written to segments.
+    good_for: u32,
+    good_until: u64,
+}
+
 impl Inner {
+    /// The next batch, by what the last look found or another one.
+    pub(super) fn next_batch(&self, turn: &mut Turn, zeal: Zeal) -> Result<Batch> {
+        if turn.findings.good_for > 0 && self.segment_bytes_written() < turn.findings.good_until {
+            turn.findings.good_for -= 1;
+            let mut known = std::mem::take(&mut turn.findings.candidates);
+            let total = self.retain_collectable(&mut known, &turn.damaged);
+            let batch = self.choose_batch(&known, total, zeal)?;
+            turn.findings.candidates = known;
+            if !batch.plan.victims.is_empty() {
+                return Ok(batch);
+            }
+        }
+        self.examine(turn, zeal)
+    }
+
+    /// Forgets segments that are gone or damaged; how many there are in all.
+    fn retain_collectable(&self, known: &mut Vec<Candidate>, damaged: &FxHashSet<SegmentId>) -> usize {
+        let meta = self.meta.lock();
+        known.retain(|candidate| meta.state.segments.contains_key(&candidate.id) && !damaged.contains(&candidate.id));
+        meta.state.segments.len()
+    }
+
     /// Looks at segments until some are worth collecting, or all have been looked at.
     pub(super) fn examine(&self, turn: &mut Turn, zeal: Zeal) -> Result<Batch> {
         let mut segments: Vec<SegmentSummary> = self.meta.lock().state.segments.values().copied().collect();
@@ -53,6 +92,8 @@ impl Inner {
             let batch = self.choose_batch(&candidates, total, zeal)?;
             if window.len() == segments.len() {
                 self.collector.schedule.note_live(batch.plan.live_bytes, batch.plan.examined_bytes);
+                let good_until = self.segment_bytes_written() + batch.plan.examined_bytes / LOOK_PARTS;
+                turn.findings = Findings { candidates, good_for: BATCHES_PER_LOOK - 1, good_until };
             }
             starved |= batch.starved;
             if !batch.plan.is_empty() || behind.is_empty() {
