@@ -170,6 +170,21 @@ impl Overlay {
         Some(piece)
     }
 
+    /// Takes what of the leader ends before any other begins, is the only version of its blocks, and is in memory, all at
+    /// once. Not to be called between the versions of the same blocks.
+    #[inline]
+    pub(super) fn take_plain(&mut self, mut each: impl FnMut(u32, &Stretch)) {
+        let source = self.leader;
+        let Some(leader) = self.streams.get_mut(source) else { return };
+        if self.taken < self.pieces.len() || leader.cut > 0 {
+            return;
+        }
+        let others = self.others;
+        let is_plain = |pair: &&[Stretch]| rank(pair[0].last_key()) < others && !pair[1].is_beside(&pair[0]);
+        let plain = leader.batch[leader.at..].windows(2).take_while(is_plain);
+        leader.at += plain.map(|pair| each(source as u32, &pair[0])).count();
+    }
+
     fn step(&mut self) -> Result<Option<Piece>> {
         let piece = self.try_step();
         if piece.is_err() {

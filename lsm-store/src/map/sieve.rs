@@ -101,6 +101,21 @@ impl<C: Choose> Sieve<C> {
         Self { overlay: Overlay::new(sources), chooser, pieces: Vec::new(), taken: 0 }
     }
 
+    /// Takes what comes through of stretches that have nothing to be chosen between, as far as they are at hand.
+    #[inline]
+    pub(super) fn take_plain(&mut self, mut each: impl FnMut(&Stretch)) {
+        if self.taken < self.pieces.len() {
+            return;
+        }
+        let chooser = &mut self.chooser;
+        self.overlay.take_plain(|source, stretch| {
+            let mut piece = Piece { source, more: false, stretch: *stretch };
+            if chooser.one(&mut piece) {
+                each(&piece.stretch);
+            }
+        });
+    }
+
     #[inline]
     fn step(&mut self) -> Result<Option<Piece>> {
         loop {

@@ -259,7 +259,7 @@ impl Inner {
         report: &mut CollectReport,
     ) -> Result<bool> {
         let mut relocation = Relocation::new(self, mark, packing)?;
-        let moved = relocation.run(victims, version.scan_visible(visibility));
+        let moved = relocation.run(victims, version.pieces_visible(visibility));
         drop(version);
         let Relocation { mut survivors, reading, .. } = relocation;
         let table = std::mem::take(&mut survivors.table);

@@ -24,6 +24,12 @@ pub struct VisibleScan {
     stretches: Joined<Sieve<Visible>>,
 }
 
+/// As [`VisibleScan`], but neighbours are not joined, and all is passed to whoever wants it without a stop at each: that takes
+/// half the time.
+pub struct VisiblePieces {
+    pieces: Sieve<Visible>,
+}
+
 impl Version {
     /// What a lineage sees of the blocks from `from` on, up to but without `to`.
     #[must_use]
@@ -51,8 +57,13 @@ impl Version {
     /// All data that any root sees, in all its versions. `visibility` must have been taken after the version.
     #[must_use]
     pub fn scan_visible(&self, visibility: &Visibility) -> VisibleScan {
-        let sieve = Sieve::visible(self.sources(None, |_| true), visibility, Wanted::Data, false);
-        VisibleScan { stretches: Joined::new(sieve) }
+        VisibleScan { stretches: Joined::new(self.pieces_visible(visibility).pieces) }
+    }
+
+    /// As [`Version::scan_visible`], for whoever does not care how long the stretches are.
+    #[must_use]
+    pub fn pieces_visible(&self, visibility: &Visibility) -> VisiblePieces {
+        VisiblePieces { pieces: Sieve::visible(self.sources(None, |_| true), visibility, Wanted::Data, false) }
     }
 }
 
@@ -78,5 +89,25 @@ impl Iterator for VisibleScan {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.stretches.next()
+    }
+}
+
+impl VisiblePieces {
+    /// Passes everything to `each`, until that fails.
+    ///
+    /// # Errors
+    /// `Corrupt` and `Io` if the map cannot be read to its end, and those of `each`.
+    pub fn visit(mut self, mut each: impl FnMut(&Stretch) -> Result<()>) -> Result<()> {
+        while let Some(piece) = self.pieces.next() {
+            each(&piece?.stretch)?;
+            let mut passed = Ok(());
+            self.pieces.take_plain(|stretch| {
+                if passed.is_ok() {
+                    passed = each(stretch);
+                }
+            });
+            passed?;
+        }
+        Ok(())
     }
 }

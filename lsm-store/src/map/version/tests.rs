@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{Edit, Graveyard, Version};
 use crate::id::{BlockIndex, RunId};
 use crate::map::compaction::{MergeContext, Policy, execute, plan};
+use crate::map::join::Joiner;
 use crate::map::testing::{Model, data, files_on, flush_run, key, lineage, memory_files, readers, stretch};
 use crate::map::{Key, RunFiles, RunWriter, Stretch, Target};
 
@@ -104,6 +105,15 @@ impl Tester {
         let visible: Vec<_> = self.version.scan_visible(&readers([0, 1, 2])).collect::<Result<_, _>>().unwrap();
         allocated.blocks.retain(|_, target| matches!(target, Target::Data(_)));
         assert_eq!(visible, allocated.stretches());
+        let mut visited = Joiner::default();
+        let pieces = self.version.pieces_visible(&readers([0, 1, 2]));
+        let push = |stretch: &Stretch| {
+            visited.push(*stretch);
+            Ok(())
+        };
+        pieces.visit(push).unwrap();
+        visited.finish();
+        assert_eq!(std::iter::from_fn(|| visited.pop()).collect::<Vec<_>>(), visible);
         for (_, run) in self.version.runs() {
             assert_eq!(run.verify(), []);
         }

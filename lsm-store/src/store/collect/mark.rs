@@ -61,15 +61,18 @@ impl Mark {
     ) -> Result<Self> {
         let live = segments.into_iter().map(|(id, slots)| (id, SlotSet::new(slots))).collect();
         let mut mark = Self { live };
-        for (number, stretch) in version.scan_visible(visibility).enumerate() {
-            let stretch = stretch?;
-            if number % STRETCHES_BETWEEN == 0 {
+        let mut until_look = 0;
+        version.pieces_visible(visibility).visit(|stretch| {
+            if until_look == 0 {
+                until_look = STRETCHES_BETWEEN;
                 go_on()?;
             }
-            if let Target::Data(first) = stretch.target {
-                mark.insert(first, stretch.count)?;
+            until_look -= 1;
+            match stretch.target {
+                Target::Data(first) => mark.insert(first, stretch.count),
+                _ => Ok(()),
             }
-        }
+        })?;
         Ok(mark)
     }
 

@@ -18,6 +18,7 @@ use crate::codec::{Codec, Compressor, Decompressor};
 use crate::error::{Error, Result};
 use crate::id::{FamilyId, LayerId, Location, SegmentId, Slot};
 use crate::map::rewrite::Moves;
+use crate::map::version::VisiblePieces;
 use crate::map::{Stretch, Target};
 use crate::segment::{Class, FramePlace, Segment};
 use crate::store::inner::Inner;
@@ -109,22 +110,20 @@ impl<'a> Relocation<'a> {
 
     /// Moves what `visible` refers to, everything that any root sees, in order, out of `victims`. On success the new
     /// segments are sealed and durable, and no commit names them yet.
-    pub(super) fn run(&mut self, victims: &[SegmentId], visible: impl Iterator<Item = Result<Stretch>>) -> Result<()> {
+    pub(super) fn run(&mut self, victims: &[SegmentId], visible: VisiblePieces) -> Result<()> {
         for id in victims {
             let segment = self.reading.of(*id, || self.survivors.inner.segments.segment(*id))?;
             self.survivors.table.add(*id, segment.geometry().slots());
             self.segments.insert(*id, segment);
         }
-        for stretch in visible {
-            let stretch = stretch?;
-            if let Target::Data(first) = stretch.target
-                && self.survivors.table.concerns(first.segment)
-            {
-                for step in 0..stretch.count {
-                    self.want(&stretch, Location { slot: Slot(first.slot.0 + step as u16), ..first })?;
-                }
+        visible.visit(|stretch| {
+            let Target::Data(first) = stretch.target else { return Ok(()) };
+            if !self.survivors.table.concerns(first.segment) {
+                return Ok(());
             }
-        }
+            let slots = (0..stretch.count).map(|step| Slot(first.slot.0 + step as u16));
+            slots.map(|slot| Location { slot, ..first }).try_for_each(|location| self.want(stretch, location))
+        })?;
         self.turn_window()?;
         self.turn_window()?;
         self.survivors.finish()

@@ -240,13 +240,22 @@ impl History {
                 expected.insert((*block, visibility.canonical(*layer).unwrap(), *target));
             }
         }
-        let mut visible = BTreeSet::new();
-        for stretch in self.version.scan_visible(&visibility).map(Result::unwrap) {
+        let (mut visible, mut visited) = (BTreeSet::new(), BTreeSet::new());
+        let insert = |into: &mut BTreeSet<_>, stretch: &Stretch| {
             for block in stretch.first.0..stretch.end().0 {
-                assert!(visible.insert((block, stretch.layer, stretch.target_of(BlockIndex(block)))), "{stretch:?}");
+                assert!(into.insert((block, stretch.layer, stretch.target_of(BlockIndex(block)))), "{stretch:?}");
             }
+        };
+        for stretch in self.version.scan_visible(&visibility) {
+            insert(&mut visible, &stretch.unwrap());
         }
-        assert_eq!(visible, expected);
+        let pieces = self.version.pieces_visible(&visibility);
+        let visit = |stretch: &Stretch| {
+            insert(&mut visited, stretch);
+            Ok(())
+        };
+        pieces.visit(visit).unwrap();
+        assert_eq!((visible, visited), (expected.clone(), expected));
     }
 
     fn check_diff(&self, a: LayerId, b: LayerId) {
