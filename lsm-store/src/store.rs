@@ -280,6 +280,22 @@ impl Store {
         self.inner.roll_back(volume, to)
     }
 
+    /// Puts what the volume `by` holds in place of what another holds, its size too, and freezes it as a snapshot of that
+    /// one; `by` is gone. `records` gets the snapshot's id and says what else to remember in the same commit: all of this
+    /// happens or nothing. What was written to the volume since its last snapshot is gone, and so is what is being written
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` if the two are one or either is a snapshot, `OutOfSpace`, `Poisoned`.
+    pub fn replace_volume(
+        &self,
+        volume: VolumeId,
+        by: VolumeId,
+        records: impl FnOnce(VolumeId) -> Vec<Record>,
+    ) -> Result<VolumeId> {
+        self.inner.replace(volume, by, records)
+    }
+
     /// Changes a volume's size. What lies beyond a smaller size is gone at once, also if the volume grows again.
     ///
     /// # Errors
