@@ -13,6 +13,7 @@ mod early;
 mod fingerprints;
 mod flush;
 mod forecast;
+mod frames;
 mod front;
 mod inner;
 mod mapped;
@@ -45,6 +46,7 @@ pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
 pub use collect::{ColdPlan, ColdScope, CollectPlan, CollectReport, collectable_bytes};
+pub use frames::{STORED_BLOCKS_MAX, STORED_BYTES_MAX, StoredBlock};
 pub use reads::VolumeReads;
 pub use scrub::{
     DamagedRange, SCRUB_RATE_DEFAULT, SCRUB_RATE_MIN, ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings,

@@ -205,6 +205,7 @@ mod collect;
 mod decode;
 mod durability;
 mod fingerprints;
+mod frames;
 mod hooked;
 mod limits;
 mod scrub;

@@ -163,6 +163,14 @@ impl Volume {
         Self { inner, state }
     }
 
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(super) fn state(&self) -> &VolumeState {
+        &self.state
+    }
+
     /// The volume's id.
     #[must_use]
     pub fn id(&self) -> VolumeId {
@@ -187,7 +195,7 @@ impl Volume {
         self.inner.read_only || self.state.snapshot_of().is_some()
     }
 
-    fn refuse_if_unwritable(&self) -> Result<()> {
+    pub(super) fn refuse_if_unwritable(&self) -> Result<()> {
         if self.is_read_only() {
             return Err(Error::ReadOnly);
         }
@@ -395,7 +403,7 @@ impl Volume {
         Ok(self.submitted(self.inner.submit(&self.state, changes)?))
     }
 
-    fn submitted(&self, submitted: Submitted) -> bool {
+    pub(super) fn submitted(&self, submitted: Submitted) -> bool {
         match submitted {
             Submitted::Written(last) => {
                 self.state.answered.fetch_max(last.0, Ordering::AcqRel);
@@ -410,7 +418,7 @@ impl Volume {
         self.state.codec() == Codec::Lz4 && len >= PACKED_BYTES_MIN.min(self.inner.budget.batch_bytes)
     }
 
-    fn check_blocks(&self, first: BlockIndex, count: u64) -> Result<Range<BlockIndex>> {
+    pub(super) fn check_blocks(&self, first: BlockIndex, count: u64) -> Result<Range<BlockIndex>> {
         match first.0.checked_add(count) {
             Some(end) if end <= self.block_count() => Ok(first..BlockIndex(end)),
             _ => {
