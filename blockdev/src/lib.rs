@@ -9,5 +9,6 @@ pub mod node;
 pub mod root;
 pub mod schedule;
 pub mod span;
+pub mod transfer;
 
 pub use {lsm_store, net};
