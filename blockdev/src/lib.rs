@@ -6,7 +6,9 @@ pub mod export;
 pub mod frontend;
 pub mod name;
 pub mod node;
+pub mod root;
 pub mod schedule;
 pub mod span;
+pub mod transfer;
 
 pub use {lsm_store, net};

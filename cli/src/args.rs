@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Uri(command::uri::Uri),
     Import(command::import::Import),
     Export(command::export::Export),
+    Send(command::send::Send),
+    #[command(visible_alias = "receive")]
+    Recv(command::recv::Recv),
+    Verify(command::verify::Verify),
     #[command(visible_alias = "map")]
     Attach(command::attach::Attach),
     #[command(hide = true)]

@@ -18,16 +18,19 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod iostat;
 pub(crate) mod ls;
+pub(crate) mod recv;
 pub(crate) mod resize;
 pub(crate) mod rewind;
 pub(crate) mod rm;
 pub(crate) mod scrub;
+pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod snap;
 pub(crate) mod status;
 pub(crate) mod trash;
 pub(crate) mod uri;
+pub(crate) mod verify;
 
 use siltstone::name::{ExportName, InvalidName, SnapshotName, VolumeName};
 use siltstone::span::{InvalidSpan, Span};
@@ -59,6 +62,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Uri(uri) => uri.run(global),
         Command::Import(import) => import.run(global),
         Command::Export(export) => export.run(global),
+        Command::Send(send) => send.run(global),
+        Command::Recv(recv) => recv.run(global),
+        Command::Verify(verify) => verify.run(global),
         Command::Attach(attach) => attach.run(global),
         Command::AttachHelper(helper) => helper.run(),
         Command::Detach(detach) => detach.run(global),

@@ -12,6 +12,7 @@ mod settings;
 mod snapshot;
 pub(crate) mod space;
 mod status;
+mod transfer;
 mod trash;
 mod usage;
 
@@ -210,6 +211,9 @@ impl Handler for NodeHandler {
             Request::PackCold(pack) => self.pack_cold(pack),
             Request::Import(import) => self.import(import, peer),
             Request::Export { name } => self.export(name, peer),
+            Request::Root { name } => self.root(name, peer),
+            Request::Send { name, from } => self.send(name, from.as_deref(), peer),
+            Request::Receive(receive) => self.receive(receive, peer),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),
         }
     }

@@ -36,6 +36,15 @@ impl Output {
         if self.quiet && !self.json { Ok(()) } else { self.answer(document, text) }
     }
 
+    /// Tells what was done where stdout is taken: on stderr.
+    pub(crate) fn aside(self, document: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        match (self.json, self.quiet) {
+            (true, _) => writeln!(io::stderr(), "{}", serde_json::to_string(document)?),
+            (false, true) => Ok(()),
+            (false, false) => writeln!(io::stderr(), "silt: {}", text()),
+        }
+    }
+
     /// Tells people something beside the answer, on stderr.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {

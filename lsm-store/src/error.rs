@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::id::VolumeId;
+use crate::id::{BlockIndex, VolumeId};
 
 /// What a caller should do about an [`Error`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -122,6 +122,14 @@ pub enum Error {
         /// What does not hold.
         why: &'static str,
     },
+    /// A block that another store gave is not what it says it is.
+    #[error("block {block} is not what its fingerprint says: {why}")]
+    ForeignBlock {
+        /// The block.
+        block: BlockIndex,
+        /// What does not hold.
+        why: &'static str,
+    },
     /// The machine reported an I/O error.
     #[error("{action} {file} failed")]
     Io {
@@ -166,7 +174,7 @@ impl Error {
             Self::OutOfSpace | Self::QuotaReached | Self::NotBacked { .. } => ErrorKind::OutOfSpace,
             Self::Poisoned(_) | Self::Panicked => ErrorKind::Poisoned,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::ForeignBlock { .. } => ErrorKind::Corrupt,
             Self::Io { .. } => ErrorKind::Io,
         }
     }

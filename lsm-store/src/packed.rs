@@ -104,26 +104,53 @@ impl Packer {
     pub(crate) fn pack(&mut self, data: &[u8], keep: impl FnOnce(&[u8]) -> Bytes) -> Packed {
         let (blocks, rest) = data.as_chunks::<BLOCK_BYTES>();
         assert!(rest.is_empty(), "whole blocks are packed");
+        let (starts, end) = self.lay_out(blocks, |compressor, index, out| compressor.lz4_block(&blocks[index], out));
+        let is_stored = |(index, _): &(usize, &Block)| starts[*index] < starts[*index + 1];
+        let stored: Vec<(usize, &Block)> = blocks.iter().enumerate().filter(is_stored).collect();
+        let fingerprints = fingerprints_of(&stored, blocks.len());
+        Packed { payload: keep(&self.buffer[..end]), starts: starts.into(), fingerprints }
+    }
+
+    /// Packs blocks that were stored elsewhere, without compressing again what can stay as it is; `blocks` are their
+    /// contents, and known to have these fingerprints.
+    pub(crate) fn repack(
+        &mut self,
+        blocks: &[Block],
+        stored: &[Stored<'_>],
+        fingerprints: &[Fingerprint],
+        keep: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Packed {
+        let (starts, end) = self.lay_out(blocks, |compressor, index, out| match stored[index] {
+            Stored { encoding: Encoding::Zstd, .. } => compressor.lz4_block(&blocks[index], out),
+            Stored { bytes, .. } => {
+                out[..bytes.len()].copy_from_slice(bytes);
+                bytes.len()
+            }
+        });
+        Packed { payload: keep(&self.buffer[..end]), starts: starts.into(), fingerprints: fingerprints.into() }
+    }
+
+    /// Puts into the buffer the payload for blocks, of which `put` gives those that are not zeros; where each starts, and
+    /// where the payload ends.
+    fn lay_out(
+        &mut self,
+        blocks: &[Block],
+        mut put: impl FnMut(&mut Compressor, usize, &mut [u8]) -> usize,
+    ) -> (Vec<u32>, usize) {
         let room = bytes_max(blocks.len()) + LZ4_BLOCK_BYTES_MAX;
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         let mut starts = Vec::with_capacity(blocks.len() + 1);
-        let mut stored: Vec<(usize, &Block)> = Vec::with_capacity(blocks.len());
         let mut end = blocks.len() * LENGTH_BYTES;
         for (index, block) in blocks.iter().enumerate() {
             starts.push(end as u32);
-            let mut len = 0;
-            if !is_zero(block) {
-                stored.push((index, block));
-                len = self.compressor.lz4_block(block, &mut self.buffer[end..]);
-            }
+            let len = if is_zero(block) { 0 } else { put(&mut self.compressor, index, &mut self.buffer[end..]) };
             self.buffer[index * LENGTH_BYTES..][..LENGTH_BYTES].copy_from_slice(&(len as u16).to_le_bytes());
             end += len;
         }
         starts.push(end as u32);
-        let fingerprints = fingerprints_of(&stored, blocks.len());
-        Packed { payload: keep(&self.buffer[..end]), starts: starts.into(), fingerprints }
+        (starts, end)
     }
 }
 

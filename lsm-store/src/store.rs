@@ -10,8 +10,10 @@ mod check;
 mod collect;
 mod decode;
 mod early;
+mod fingerprints;
 mod flush;
 mod forecast;
+mod frames;
 mod front;
 mod inner;
 mod mapped;
@@ -32,6 +34,7 @@ mod sync;
 mod upkeep;
 mod view;
 mod volume;
+mod walk;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -43,6 +46,7 @@ pub use background::BackgroundMode;
 pub use budget::{Budget, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN};
 pub use check::{CheckReport, Damage};
 pub use collect::{ColdPlan, ColdScope, CollectPlan, CollectReport, collectable_bytes};
+pub use frames::{STORED_BLOCKS_MAX, STORED_BYTES_MAX, StoredBlock};
 pub use reads::VolumeReads;
 pub use scrub::{
     DamagedRange, SCRUB_RATE_DEFAULT, SCRUB_RATE_MIN, ScrubDamage, ScrubPass, ScrubSchedule, ScrubSettings,
@@ -276,6 +280,22 @@ impl Store {
     /// `NotFound`, `Invalid` if it is not a snapshot of that volume, `OutOfSpace`, `Poisoned`.
     pub fn roll_back_volume(&self, volume: VolumeId, to: VolumeId) -> Result<()> {
         self.inner.roll_back(volume, to)
+    }
+
+    /// Puts what the volume `by` holds in place of what another holds, its size too, and freezes it as a snapshot of that
+    /// one; `by` is gone. `records` gets the snapshot's id and says what else to remember in the same commit: all of this
+    /// happens or nothing. What was written to the volume since its last snapshot is gone, and so is what is being written
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` if the two are one or either is a snapshot, `OutOfSpace`, `Poisoned`.
+    pub fn replace_volume(
+        &self,
+        volume: VolumeId,
+        by: VolumeId,
+        records: impl FnOnce(VolumeId) -> Vec<Record>,
+    ) -> Result<VolumeId> {
+        self.inner.replace(volume, by, records)
     }
 
     /// Changes a volume's size. What lies beyond a smaller size is gone at once, also if the volume grows again.

@@ -25,12 +25,14 @@ pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use hello::{Hello, VERSION, Versions, Welcome};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{
-    Collect, CreateVolume, ImportVolume, PackCold, Purge, Request, ResizeVolume, Rewind, Scrub, ScrubAction, SetVolume,
+    Collect, CreateVolume, ImportVolume, PackCold, Purge, ReceiveSnapshot, Request, ResizeVolume, Rewind, Scrub,
+    ScrubAction, SetVolume,
 };
 pub use response::{
     ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage,
-    OperationCounters, OriginDescription, Packed, Response, Rewound, ScheduleDescription, ScrubDescription,
-    ScrubbedVolume, SnapshotDescription, SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription,
-    Uris, Usage, VolumeCounters, VolumeDescription, VolumeUsage,
+    OperationCounters, OriginDescription, Packed, ReceivedDescription, Response, Rewound, RootDescription,
+    ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus,
+    StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters, VolumeDescription,
+    VolumeUsage,
 };
 pub use server::serve;

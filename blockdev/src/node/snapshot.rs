@@ -34,7 +34,7 @@ pub(super) fn find(catalog: &Catalog, name: &SnapshotName) -> Result<Found> {
 }
 
 /// The volume that a snapshot named `name` would be of.
-fn free_place(catalog: &Catalog, name: &SnapshotName) -> Result<VolumeId> {
+pub(super) fn free_place(catalog: &Catalog, name: &SnapshotName) -> Result<VolumeId> {
     let volume = ready(catalog, &name.volume)?.id;
     match catalog.snapshot(volume, &name.snapshot) {
         Some(_) => Err(NodeError::SnapshotNameTaken(name.clone())),
@@ -219,7 +219,7 @@ impl Node {
 }
 
 /// What a clone of `of` is made from.
-fn origin(catalog: &Catalog, of: &ExportName) -> Result<Origin> {
+pub(super) fn origin(catalog: &Catalog, of: &ExportName) -> Result<Origin> {
     match of {
         ExportName::Volume(name) => Ok(Origin { volume: ready(catalog, name)?.id, snapshot: None }),
         ExportName::Snapshot(name) => {

@@ -34,7 +34,7 @@ impl VolumeExport {
         Self { volume, open }
     }
 
-    pub(super) fn volume(&self) -> &Volume {
+    pub(crate) fn volume(&self) -> &Volume {
         &self.volume
     }
 }

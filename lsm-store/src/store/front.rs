@@ -172,7 +172,16 @@ impl Inner {
 
     /// Packs whole blocks and submits them as one record.
     pub(super) fn submit_packed(&self, volume: &VolumeState, first: BlockIndex, data: &[u8]) -> Result<Submitted> {
-        let packed = Arc::new(self.packers.pack(data, &self.payloads));
+        self.submit_prepacked(volume, first, Arc::new(self.packers.pack(data, &self.payloads)))
+    }
+
+    /// Submits packed blocks as one record.
+    pub(super) fn submit_prepacked(
+        &self,
+        volume: &VolumeState,
+        first: BlockIndex,
+        packed: Arc<Packed>,
+    ) -> Result<Submitted> {
         let payload = packed.payload().clone();
         let overhead = packed.len() * (memtable::ENTRY_BYTES + packed::BLOCK_OVERHEAD_BYTES);
         let held = held_bytes(1, payload.len()) + overhead as u64;

@@ -77,6 +77,18 @@ impl Inner {
         planner.resolve(&view, &lineage, count)?;
         Ok(Plan { skip, len, sources: planner.sources, fetches: planner.fetches })
     }
+
+    /// The reads that bring the frames of these places, past the cache; a want's index is that of its place. The caller holds
+    /// the view that has them.
+    pub(super) fn fetches_of(&self, locations: &[Location]) -> Result<Vec<Fetch>> {
+        let sources = Vec::with_capacity(locations.len());
+        let mut planner = Planner { inner: self, first: BlockIndex(0), sources, fetches: Vec::new(), near: None };
+        for location in locations {
+            planner.want(*location)?;
+            planner.sources.push(Source::Device);
+        }
+        Ok(planner.fetches)
+    }
 }
 
 struct Planner<'a> {

@@ -34,6 +34,13 @@ fn read_failed(fetch: &Fetch, error: std::io::Error) -> Error {
     }
 }
 
+/// What a fetch brings, waiting for the device.
+pub(super) fn fetched(fetch: &Fetch) -> Result<AlignedBuffer> {
+    let mut buffer = AlignedBuffer::zeroed(fetch.len);
+    fetch.segment.file().read_at(&mut buffer, fetch.offset).map_err(|error| read_failed(fetch, error))?;
+    Ok(buffer)
+}
+
 impl Inner {
     /// Reads bytes of a volume, waiting for the device.
     pub(super) fn read_bytes(&self, volume: &VolumeState, offset: u64, len: usize, keep: Keep) -> Result<ReadData> {
@@ -48,8 +55,7 @@ impl Inner {
         let mut assembly = Assembly::new(&mut plan);
         let mut decoder = Decoder::default();
         for fetch in &plan.fetches {
-            let mut buffer = AlignedBuffer::zeroed(fetch.len);
-            fetch.segment.file().read_at(&mut buffer, fetch.offset).map_err(|error| read_failed(fetch, error))?;
+            let buffer = fetched(fetch)?;
             let arrived = decoder.decode(fetch, &buffer, &self.read_payloads)?;
             decode::keep(&self.blocks, keep, fetch, &arrived);
             decode::keep_group(&self.blocks, keep, fetch, &decoder);

@@ -1,4 +1,4 @@
-//! Snapshots, clones and rolling back: layers change hands, and nothing is copied.
+//! Snapshots, clones, rolling back and replacing: layers change hands, and nothing is copied.
 //!
 //! A *cut* moves a volume to a new layer on top of the one it was in, which nobody writes to from then on. It happens
 //! under the front's lock, so it lies between two records of the journal. What came before is synced, then the manifest
@@ -121,6 +121,71 @@ impl Inner {
         volume.move_to(lineage);
         volume.allowance().forget();
         Ok(())
+    }
+
+    /// See [`super::Store::replace_volume`].
+    pub(super) fn replace(
+        &self,
+        id: VolumeId,
+        by: VolumeId,
+        records: impl FnOnce(VolumeId) -> Vec<Record>,
+    ) -> Result<VolumeId> {
+        self.refuse_if_unwritable()?;
+        if id == by {
+            return Err(Error::Invalid { what: "what replaces a volume", must: "another volume" });
+        }
+        let _changing = self.volume_changes.lock();
+        let (volume, other) = (self.writable_volume(id)?, self.writable_volume(by)?);
+        let cut = self.cut_volumes(std::slice::from_ref(&other))?.remove(0);
+        let replaced = self.commit_replaced(&volume, &cut, records);
+        if replaced.is_err() {
+            other.set_removed(false);
+            self.layers.lock().remove_root(cut.below.newest());
+        }
+        replaced
+    }
+
+    /// Has `volume` go on from where the other was cut, which becomes a snapshot of it; the other is gone.
+    fn commit_replaced(
+        &self,
+        volume: &VolumeState,
+        cut: &Cut,
+        records: impl FnOnce(VolumeId) -> Vec<Record>,
+    ) -> Result<VolumeId> {
+        // Nothing may be placed between the commit and the move: it would be neither before nor after.
+        let _front = self.front.lock();
+        self.refuse_if_poisoned()?;
+        let mut meta = self.meta.lock();
+        let snapshot = meta.new_volume_id();
+        let lineage = cut.below.pushed(meta.new_layer_id());
+        let frozen = VolumeRecord { snapshot_of: Some(volume.id()), ..cut.record };
+        let head = VolumeRecord {
+            layer: lineage.newest(),
+            size_bytes: cut.record.size_bytes,
+            ..meta.known_volume(volume.id())
+        };
+        let mut edits = meta.missing_layers(&lineage);
+        edits.push(Edit::SetVolume(snapshot, frozen));
+        edits.push(Edit::SetVolume(volume.id(), head));
+        edits.push(Edit::RemoveVolume(cut.volume.id()));
+        edits.extend(records(snapshot).into_iter().map(Record::into_edit));
+        cut.volume.set_removed(true);
+        self.commit(&mut meta, edits)?;
+        let left = volume.layer();
+        let mut layers = self.layers.lock();
+        layers.add(lineage.newest(), Some(cut.below.newest()));
+        layers.add_root(lineage.newest());
+        layers.remove_root(left);
+        layers.remove_root(cut.volume.layer());
+        drop(layers);
+        self.collector.schedule.note_freed(volume.size_bytes());
+        volume.resize(head.size_bytes);
+        volume.move_to(lineage);
+        volume.allowance().forget();
+        self.volumes.write().remove(&cut.volume.id());
+        self.limited.write().retain(|limited| limited.id() != cut.volume.id());
+        self.adopt(snapshot, &frozen, None);
+        Ok(snapshot)
     }
 
     /// Cuts the volumes at one moment and syncs what was written to them before.

@@ -147,6 +147,21 @@ pub enum Request {
         /// The volume, or the snapshot as `VOLUME@NAME`.
         name: String,
     },
+    /// The root of a snapshot, or of what a volume holds now. Answer: `Root`.
+    Root {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        name: String,
+    },
+    /// Gives a snapshot as a stream (`docs/stream-format.md`). Answer: `Sent`, after the stream.
+    Send {
+        /// The snapshot, as `VOLUME@NAME`.
+        name: String,
+        /// The snapshot that the stream goes on from, as `VOLUME@NAME`; without it everything is sent.
+        #[serde(default)]
+        from: Option<String>,
+    },
+    /// Makes a snapshot from a stream that follows. Answer: `Received`.
+    Receive(ReceiveSnapshot),
     /// A request of a newer version.
     #[serde(other)]
     Unknown,
@@ -156,7 +171,7 @@ impl Request {
     /// True if the asker sends content after the request.
     #[must_use]
     pub fn uploads(&self) -> bool {
-        matches!(self, Self::Import(_))
+        matches!(self, Self::Import(_) | Self::Receive(_))
     }
 }
 
@@ -317,4 +332,17 @@ pub struct ImportVolume {
     /// Keeps what has come if the import fails.
     #[serde(default)]
     pub keep_partial: bool,
+}
+
+/// Where a stream goes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReceiveSnapshot {
+    /// The volume; a new one if the stream brings everything.
+    pub name: String,
+    /// What the volume holds beside the snapshot that the stream goes on from may be lost.
+    #[serde(default)]
+    pub force: bool,
+    /// As in [`CreateVolume::codec`], for a new volume.
+    #[serde(default)]
+    pub codec: Option<String>,
 }

@@ -57,6 +57,12 @@ pub enum Response {
     Packed(Packed),
     /// An import or export is complete.
     Transferred(Transferred),
+    /// What a volume or snapshot holds, as one digest.
+    Root(RootDescription),
+    /// A stream is complete.
+    Sent(SentDescription),
+    /// A snapshot was received.
+    Received(ReceivedDescription),
     /// An answer of a newer version.
     #[serde(other)]
     Unknown,
@@ -504,4 +510,58 @@ pub struct Transferred {
     pub size_bytes: u64,
     /// Bytes that were moved; the rest are zeros.
     pub data_bytes: u64,
+}
+
+/// What a volume or snapshot holds, as one digest (`docs/roots.md`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RootDescription {
+    /// The volume, or the snapshot as `VOLUME@NAME`; of an image, its path.
+    pub name: String,
+    /// Its id, unless it is an image.
+    #[serde(default)]
+    pub id: Option<u64>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// How much of it is not zeros, in whole blocks.
+    pub data_bytes: u64,
+    /// The dedupe domain of the root.
+    pub domain: u32,
+    /// The root as text.
+    pub root: String,
+}
+
+/// A snapshot that was sent as a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SentDescription {
+    /// The snapshot, `VOLUME@NAME`.
+    pub name: String,
+    /// What the stream goes on from, `VOLUME@NAME`; absent if it brings everything.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The snapshot's size in bytes.
+    pub size_bytes: u64,
+    /// Bytes of blocks that were sent, before compression.
+    pub data_bytes: u64,
+    /// Bytes of the stream.
+    pub stream_bytes: u64,
+    /// The snapshot's root as text.
+    pub root: String,
+}
+
+/// A snapshot that was received from a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReceivedDescription {
+    /// The snapshot, `VOLUME@NAME`.
+    pub name: String,
+    /// Its id.
+    pub id: u64,
+    /// What the stream goes on from, `VOLUME@NAME`; absent if it brought everything.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The snapshot's size in bytes.
+    pub size_bytes: u64,
+    /// Bytes of blocks that came, before compression.
+    pub data_bytes: u64,
+    /// The snapshot's root as text.
+    pub root: String,
 }

@@ -338,10 +338,56 @@ fn messages_have_this_json() {
             Request::Rewind(Rewind { name: "a".into(), ago_s: Some(5), ..Rewind::default() }),
             r#"{"verb":"rewind","name":"a","ago_s":5,"at":null,"to":null}"#,
         ),
+        (Request::Root { name: "a@s".into() }, r#"{"verb":"root","name":"a@s"}"#),
+        (
+            Request::Send { name: "a@t".into(), from: Some("a@s".into()) },
+            r#"{"verb":"send","name":"a@t","from":"a@s"}"#,
+        ),
+        (
+            Request::Receive(ReceiveSnapshot { name: "b".into(), force: true, codec: None }),
+            r#"{"verb":"receive","name":"b","force":true,"codec":null}"#,
+        ),
     ];
     for (request, expected) in requests {
         assert_eq!(json(&request), expected);
         assert_eq!(serde_json::from_str::<Request>(expected).unwrap(), request);
+    }
+    let root = RootDescription {
+        name: "a@s".into(),
+        id: Some(2),
+        size_bytes: 5,
+        data_bytes: 4096,
+        domain: 0,
+        root: "ab".into(),
+    };
+    let from = Some("a@r".to_owned());
+    let sent = SentDescription {
+        name: "a@s".into(),
+        from: from.clone(),
+        size_bytes: 5,
+        data_bytes: 4096,
+        stream_bytes: 99,
+        root: "ab".into(),
+    };
+    let (name, root_text) = ("b@s".to_owned(), "ab".to_owned());
+    let received = ReceivedDescription { name, id: 3, from, size_bytes: 5, data_bytes: 4096, root: root_text };
+    let answers = [
+        (
+            Response::Root(root),
+            r#"{"answer":"root","name":"a@s","id":2,"size_bytes":5,"data_bytes":4096,"domain":0,"root":"ab"}"#,
+        ),
+        (
+            Response::Sent(sent),
+            r#"{"answer":"sent","name":"a@s","from":"a@r","size_bytes":5,"data_bytes":4096,"stream_bytes":99,"root":"ab"}"#,
+        ),
+        (
+            Response::Received(received),
+            r#"{"answer":"received","name":"b@s","id":3,"from":"a@r","size_bytes":5,"data_bytes":4096,"root":"ab"}"#,
+        ),
+    ];
+    for (answer, expected) in answers {
+        assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Response>(expected).unwrap(), answer);
     }
     let snapshot = SnapshotDescription {
         name: "a@s".into(),

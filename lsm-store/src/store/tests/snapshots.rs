@@ -351,3 +351,68 @@ proptest! {
         prop_assert!(report.damages.is_empty(), "{:?}", report.damages);
     }
 }
+
+#[test]
+fn a_replaced_volume_holds_what_the_other_held_also_after_a_crash() {
+    for (crash, settled) in [(false, false), (true, false), (true, true)] {
+        let device = SimDevice::new(38, Faults::none());
+        let store = new_store(&device);
+        let volume = new_volume(&store, 1 << 20);
+        let (old, lost, new) = (pattern(1, 4 * BLOCK), pattern(2, 4 * BLOCK), pattern(3, 2 * BLOCK));
+        write(&volume, 0, &old);
+        let base = snapshot(&store, &volume);
+        write(&volume, 0, &lost);
+        let clone = store.volume(store.clone_volume(base.id(), |_| Vec::new()).unwrap()).unwrap();
+        write(&clone, 3 * BLOCK as u64, &new);
+        store.resize_volume(clone.id(), 2 << 20).unwrap();
+        if settled {
+            settle(&store);
+        }
+        let record = |id: VolumeId| vec![Record { key: b"named".into(), value: Some(id.0.to_le_bytes().into()) }];
+        let received = store.replace_volume(volume.id(), clone.id(), record).unwrap();
+        assert_eq!(clone.read(0, 1).unwrap_err().kind(), ErrorKind::NotFound);
+        let mut expected = [&old[..3 * BLOCK], &new].concat();
+        let after = pattern(4, BLOCK);
+        write(&volume, 0, &after);
+        volume.flush().unwrap();
+        let store = if crash { reopened(&device.process_death()) } else { store };
+        let (volume, frozen) = (store.volume(volume.id()).unwrap(), store.volume(received).unwrap());
+        assert_eq!((volume.size_bytes(), frozen.size_bytes()), (2 << 20, 2 << 20));
+        assert_eq!(store.records(), [Record { key: b"named".into(), value: Some(received.0.to_le_bytes().into()) }]);
+        let ids: Vec<_> = store.volumes().iter().map(|info| (info.id, info.snapshot_of)).collect();
+        let snapshot_of = Some(volume.id());
+        assert_eq!(ids, [(volume.id(), None), (base.id(), snapshot_of), (received, snapshot_of)]);
+        for _ in 0..2 {
+            assert!(read(&frozen, 0, 5 * BLOCK) == expected);
+            assert!(read(&store.volume(base.id()).unwrap(), 0, 4 * BLOCK) == old);
+            expected[..BLOCK].copy_from_slice(&after);
+            assert!(read(&volume, 0, 5 * BLOCK) == expected);
+            expected[..BLOCK].copy_from_slice(&old[..BLOCK]);
+            settle(&store);
+        }
+        store.roll_back_volume(volume.id(), received).unwrap();
+        assert!(read(&volume, 0, 5 * BLOCK) == expected);
+        store.roll_back_volume(volume.id(), base.id()).unwrap();
+        assert!(read(&volume, 0, 4 * BLOCK) == old);
+        while store.step().unwrap() {}
+        store.collect(true).unwrap();
+        assert!(read(&frozen, 0, 5 * BLOCK) == expected);
+    }
+}
+
+#[test]
+fn what_cannot_replace_a_volume_is_refused() {
+    let store = new_store(&SimDevice::new(39, Faults::none()));
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(1, BLOCK));
+    let frozen = snapshot(&store, &volume);
+    for (of, by) in [(volume.id(), volume.id()), (volume.id(), frozen.id()), (frozen.id(), volume.id())] {
+        assert_eq!(store.replace_volume(of, by, |_| Vec::new()).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(
+        store.replace_volume(volume.id(), VolumeId(99), |_| Vec::new()).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert!(read(&volume, 0, BLOCK) == pattern(1, BLOCK));
+    assert_eq!(store.volumes().len(), 2);
+}

@@ -1,0 +1,125 @@
+//! What a snapshot from elsewhere needs of a node: volumes that nobody sees yet, and their way into the catalog.
+
+use std::sync::Arc;
+
+use lsm_store::id::VolumeId;
+
+use super::import::Import;
+use super::snapshot::{find, free_place, origin};
+use super::{NamedSnapshot, Node, NodeError, Result, ready};
+use crate::catalog::{self, Catalog, Entry, State};
+use crate::name::{ExportName, NAME_BYTES_MAX, SnapshotName, VolumeName};
+use crate::transfer::TransferError;
+
+/// A volume that is to go on from one of its snapshots.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replacing<'a> {
+    /// The volume.
+    pub(crate) volume: &'a VolumeName,
+    /// The snapshot it goes on from.
+    pub(crate) base: &'a VolumeName,
+    /// The snapshot of what it will hold.
+    pub(crate) snapshot: &'a VolumeName,
+    /// What the volume holds beside the snapshot may be lost.
+    pub(crate) force: bool,
+}
+
+impl Replacing<'_> {
+    fn base_name(&self) -> SnapshotName {
+        SnapshotName { volume: self.volume.clone(), snapshot: self.base.clone() }
+    }
+
+    fn new_name(&self) -> SnapshotName {
+        SnapshotName { volume: self.volume.clone(), snapshot: self.snapshot.clone() }
+    }
+}
+
+impl Node {
+    /// Makes a clone that nobody can open. It goes when it is dropped, or after a crash at the next start.
+    pub(crate) fn hidden_clone(self: &Arc<Self>, of: &ExportName, purpose: &str) -> Result<Import> {
+        let mut catalog = self.catalog.write();
+        let origin = origin(&catalog, of)?;
+        let source = origin.snapshot.unwrap_or(origin.volume);
+        let name = self.unused_name(&catalog, purpose);
+        let entry = |id| Entry { id, state: State::Importing, origin: Some(origin) };
+        let id = self.store.clone_volume(source, |id| vec![catalog::record(&name, entry(id))])?;
+        catalog.insert(name.clone(), entry(id));
+        drop(catalog);
+        match self.store.volume(id) {
+            Ok(volume) => Ok(Import::new(Arc::clone(self), name, id, volume)),
+            Err(error) => {
+                self.remove_entry(&name, id)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn unused_name(&self, catalog: &Catalog, purpose: &str) -> VolumeName {
+        let name = |number: u64| {
+            let text = format!("{purpose}.{number:x}");
+            assert!(text.len() <= NAME_BYTES_MAX, "purposes are short");
+            text.parse::<VolumeName>().expect("letters, a dot and digits are a name")
+        };
+        let mut names = (self.wall_ms()..=u64::MAX).map(name);
+        names.find(|name| catalog.entry(name).is_none()).expect("there are more numbers than volumes")
+    }
+
+    /// That the volume may go on from the snapshot.
+    ///
+    /// # Errors
+    /// [`TransferError::NoBase`], [`TransferError::Changed`]; [`NodeError::SnapshotNameTaken`], [`NodeError::InUse`].
+    pub(crate) fn check_replaceable(&self, replacing: &Replacing<'_>) -> Result<(), TransferError> {
+        self.replaceable(&self.catalog.read(), replacing).map(drop)
+    }
+
+    fn replaceable(&self, catalog: &Catalog, replacing: &Replacing<'_>) -> Result<Entry, TransferError> {
+        let entry = ready(catalog, replacing.volume)?;
+        let base = match find(catalog, &replacing.base_name()) {
+            Err(NodeError::NoSuchSnapshot(name)) => return Err(TransferError::NoBase(name)),
+            found => found?.id,
+        };
+        free_place(catalog, &replacing.new_name())?;
+        self.check_unused(&replacing.volume.clone().into(), entry.id)?;
+        let (volume, base) = (self.store.volume(entry.id)?, self.store.volume(base)?);
+        let size = volume.size_bytes();
+        let is_same =
+            size == base.size_bytes() && volume.changes_since(&base, 0, size, 2)?.iter().all(|extent| !extent.changed);
+        if is_same || replacing.force {
+            return Ok(entry);
+        }
+        Err(TransferError::Changed { volume: replacing.volume.clone(), base: replacing.base_name() })
+    }
+
+    /// Has the volume hold what was received, names the snapshot of that, and ends the clone: all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Node::check_replaceable`].
+    pub(crate) fn replace(&self, replacing: &Replacing<'_>, by: Import) -> Result<NamedSnapshot, TransferError> {
+        // Held for writing, so that nobody opens the volume meanwhile. Let go before `by`, whose end needs it.
+        let mut catalog = self.catalog.write();
+        let entry = self.replaceable(&catalog, replacing)?;
+        let (hidden, clone) = by.place();
+        let records = |id| vec![catalog::removal(hidden), catalog::snapshot_record(entry.id, replacing.snapshot, id)];
+        let id = self.store.replace_volume(entry.id, clone, records)?;
+        catalog.remove(hidden);
+        catalog.insert_snapshot(entry.id, replacing.snapshot.clone(), id);
+        self.open.lock().remove(&clone);
+        drop(catalog);
+        by.leave();
+        Ok(self.find_snapshot(&replacing.new_name())?)
+    }
+
+    /// Declares an import complete together with a first snapshot of it.
+    pub(super) fn declare_ready_with(&self, name: &VolumeName, id: VolumeId, snapshot: &VolumeName) -> Result<()> {
+        let mut catalog = self.catalog.write();
+        let entry = Entry { id, state: State::Ready, origin: None };
+        let records = |ids: &[VolumeId]| {
+            let snapshots = ids.iter().map(|of| catalog::snapshot_record(id, snapshot, *of));
+            snapshots.chain([catalog::record(name, entry)]).collect()
+        };
+        let ids = self.store.snapshot_volumes(&[id], records)?;
+        catalog.insert(name.clone(), entry);
+        ids.into_iter().for_each(|of| catalog.insert_snapshot(id, snapshot.clone(), of));
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Snapshots on their way between nodes, as streams of bytes.
+//!
+//! `format` and `decoder` are bytes and rules without I/O (`docs/stream-format.md`); [`send`] and [`Receiver`] connect them to a
+//! node. What is received gets its name only when all of it has come, every block has the fingerprint that the stream says,
+//! and the whole has the root that the sender gave; before that nobody sees it, and a crash or an error leaves nothing.
+
+mod decoder;
+mod error;
+mod format;
+mod receiver;
+mod root;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+pub use decoder::StreamDecoder;
+pub use error::{Result, StreamError, TransferError};
+pub use format::{Base, Begin, End, Record, StreamEncoder};
+pub use receiver::{ReceiveOptions, Received, Receiver};
+pub use root::{BytesRoot, Rooted};
+pub use sender::{Outlet, Sent, send};
+
+use std::ops::ControlFlow;
+
+/// Hears of long work how far it has come, in bytes done and in all; ends it by `Break`.
+pub type Watch<'w> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'w;
+
+/// Goes on as long as nothing fails, and keeps what does.
+fn flow(result: Result<()>, failed: &mut Option<TransferError>) -> ControlFlow<()> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            *failed = Some(error);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+fn watched(flow: ControlFlow<()>) -> Result<()> {
+    if flow.is_break() { Err(TransferError::Stopped) } else { Ok(()) }
+}

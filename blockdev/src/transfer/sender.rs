@@ -1,0 +1,203 @@
+//! Sends a snapshot: all of it, or what differs from an earlier one.
+//!
+//! What holds data is known from the fingerprint map, and is read as it is stored.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lsm_store::id::{BLOCK_BYTES, BlockIndex};
+use lsm_store::request::BlockIdentity;
+use lsm_store::store::{STORED_BLOCKS_MAX, Volume};
+
+use super::error::Result;
+use super::flow;
+use super::format::{Base, Begin, End, Record, StreamEncoder};
+use super::root::{ENTRIES_MAX, root_of};
+use crate::export::Changes;
+use crate::name::{ExportName, SnapshotName};
+use crate::node::{NamedSnapshot, Node, VolumeChanges};
+use crate::root::{PLAIN_DOMAIN, Root, RootBuilder};
+
+/// Changed and unchanged ranges asked for at once.
+const EXTENTS_MAX: usize = 1024;
+
+/// Where a stream goes.
+pub trait Outlet {
+    /// Takes the next bytes of the stream.
+    ///
+    /// # Errors
+    /// [`TransferError::Stopped`] ends the transfer.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Hears how far the work has come: bytes done and in all.
+    ///
+    /// # Errors
+    /// As [`Outlet::write`].
+    fn progress(&mut self, what: &str, done: u64, total: u64) -> Result<()>;
+}
+
+/// What was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The snapshot.
+    pub snapshot: NamedSnapshot,
+    /// Its root.
+    pub root: Root,
+    /// Blocks with data that were sent.
+    pub data_blocks: u64,
+    /// Blocks that were said to be zeros.
+    pub zero_blocks: u64,
+    /// Bytes of the stream.
+    pub stream_bytes: u64,
+}
+
+/// Sends a snapshot, or what differs in it from `base`.
+///
+/// # Errors
+/// [`crate::node::NodeError::NoSuchSnapshot`]; [`crate::node::NodeError::Unrelated`] if the two share no past; `Corrupt` if
+/// something cannot be read, and those of `outlet`. What was written is no whole stream then.
+pub fn send(
+    node: &Arc<Node>,
+    name: &SnapshotName,
+    base: Option<&SnapshotName>,
+    outlet: &mut dyn Outlet,
+) -> Result<Sent> {
+    let export = node.export(&ExportName::from(name.clone()))?;
+    let snapshot = node.find_snapshot(name)?;
+    let changes = base.map(|base| node.changes(&base.clone().into(), &name.clone().into())).transpose()?;
+    let base =
+        base.zip(changes.as_ref()).map(|(base, changes)| describe_base(node, base, changes, outlet)).transpose()?;
+    let begin = Begin {
+        store: node.store().id(),
+        id: snapshot.info.id,
+        volume: name.volume.clone(),
+        snapshot: name.snapshot.clone(),
+        created_ms: snapshot.info.created_ms,
+        size_bytes: snapshot.info.size_bytes,
+        domain: PLAIN_DOMAIN,
+        base,
+    };
+    let mut sending = Sending::new(export.volume(), outlet);
+    sending.emit(&Record::Begin(begin))?;
+    let root = match &changes {
+        None => sending.everything()?,
+        Some(changes) => sending.what_changed(changes)?,
+    };
+    let (data_blocks, zero_blocks) = (sending.data_blocks, sending.zero_blocks);
+    let records = sending.encoder.records();
+    sending.emit(&Record::End(End { root: root.digest, data_blocks, zero_blocks, records }))?;
+    Ok(Sent { snapshot, root, data_blocks, zero_blocks, stream_bytes: sending.stream_bytes })
+}
+
+fn describe_base(
+    node: &Arc<Node>,
+    name: &SnapshotName,
+    changes: &VolumeChanges,
+    outlet: &mut dyn Outlet,
+) -> Result<Base> {
+    let (id, size_bytes) = changes.from();
+    let what = format!("reading the map of {name}");
+    let mut stopped = None;
+    let rooted =
+        node.root(&name.clone().into(), &mut |done, total| flow(outlet.progress(&what, done, total), &mut stopped));
+    let rooted = rooted.map_err(|error| stopped.unwrap_or(error))?;
+    Ok(Base { id, snapshot: name.snapshot.clone(), size_bytes, root: rooted.root })
+}
+
+struct Sending<'a> {
+    volume: &'a Volume,
+    outlet: &'a mut dyn Outlet,
+    encoder: StreamEncoder,
+    /// A record on its way; kept for its memory.
+    buffer: Vec<u8>,
+    stream_bytes: u64,
+    data_blocks: u64,
+    zero_blocks: u64,
+}
+
+impl<'a> Sending<'a> {
+    fn new(volume: &'a Volume, outlet: &'a mut dyn Outlet) -> Self {
+        let (encoder, buffer) = (StreamEncoder::default(), Vec::new());
+        Self { volume, outlet, encoder, buffer, stream_bytes: 0, data_blocks: 0, zero_blocks: 0 }
+    }
+
+    fn emit(&mut self, record: &Record) -> Result<()> {
+        self.buffer.clear();
+        self.encoder.encode(record, &mut self.buffer);
+        self.stream_bytes += self.buffer.len() as u64;
+        self.outlet.write(&self.buffer)
+    }
+
+    /// Sends all blocks with data; a new volume is zeros everywhere else.
+    fn everything(&mut self) -> Result<Root> {
+        let mut root = RootBuilder::new(PLAIN_DOMAIN, self.volume.size_bytes());
+        self.range(0..self.volume.block_count(), Some(&mut root))?;
+        Ok(root.finish())
+    }
+
+    /// Sends all blocks that may differ.
+    fn what_changed(&mut self, changes: &VolumeChanges) -> Result<Root> {
+        let (size, blocks) = (self.volume.size_bytes(), self.volume.block_count());
+        let (mut position, mut next_block) = (0, 0);
+        while position < size {
+            for extent in changes.extents(position, size - position, EXTENTS_MAX)? {
+                let end = position + extent.len;
+                if extent.changed {
+                    let first = (position / BLOCK_BYTES as u64).max(next_block);
+                    next_block = end.div_ceil(BLOCK_BYTES as u64).min(blocks);
+                    self.range(first..next_block, None)?;
+                }
+                position = end;
+            }
+        }
+        let outlet = &mut *self.outlet;
+        let mut stopped = None;
+        let what = "reading the map";
+        let rooted = root_of(self.volume, &mut |done, total| flow(outlet.progress(what, done, total), &mut stopped));
+        Ok(rooted.map_err(|error| stopped.unwrap_or(error))?.root)
+    }
+
+    /// Sends a range of blocks. With a root to make, the range is all, and what is not sent is zeros.
+    fn range(&mut self, blocks: Range<u64>, mut root: Option<&mut RootBuilder>) -> Result<()> {
+        let (mut at, size) = (blocks.start, self.volume.size_bytes());
+        while at < blocks.end {
+            let page = self.volume.fingerprints(BlockIndex(at), blocks.end - at, ENTRIES_MAX)?;
+            if let Some(root) = &mut root {
+                page.iter().for_each(|entry| root.push_identity(entry));
+            }
+            for alike in page.chunk_by(|a, b| is_data(a) && is_data(b)) {
+                let count = alike.iter().map(BlockIdentity::block_count).sum();
+                match alike {
+                    [BlockIdentity::Zeros(_)] if root.is_some() => {}
+                    [BlockIdentity::Zeros(_)] => self.zeros(at, count)?,
+                    _ => self.data(at, count)?,
+                }
+                at += count;
+            }
+            self.outlet.progress("sending", (at * BLOCK_BYTES as u64).min(size), size)?;
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, first: u64, count: u64) -> Result<()> {
+        self.zero_blocks += count;
+        self.emit(&Record::Zeros { first: BlockIndex(first), count })
+    }
+
+    fn data(&mut self, first: u64, count: u64) -> Result<()> {
+        for at in (first..first + count).step_by(STORED_BLOCKS_MAX) {
+            let count = (first + count - at).min(STORED_BLOCKS_MAX as u64);
+            let stored = self.volume.stored_blocks(BlockIndex(at), count)?;
+            for run in stored.chunk_by(|a, b| a.0.next() == b.0) {
+                let blocks: Vec<_> = run.iter().map(|(_, block)| block.clone()).collect();
+                self.data_blocks += blocks.len() as u64;
+                self.emit(&Record::Blocks { first: run[0].0, blocks })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_data(entry: &BlockIdentity) -> bool {
+    matches!(entry, BlockIdentity::Data(_))
+}

@@ -1,0 +1,181 @@
+//! Roots, and snapshots as streams.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use siltstone::control::{
+    DATA_BYTES_MAX, Error, Failure, Kind, Peer, Progress, ReceiveSnapshot, Received, ReceivedDescription, Response,
+    RootDescription, SentDescription,
+};
+use siltstone::name::{ExportName, SnapshotName, VolumeName};
+use siltstone::store::id::BLOCK_BYTES;
+use siltstone::transfer::{self, Outlet, ReceiveOptions, Receiver, Result as TransferResult, TransferError};
+
+use super::{NodeHandler, failure, name};
+use crate::exit::kind_of;
+
+/// Progress is told when it has come so far since the last time.
+const PROGRESS_BYTES: u64 = 64 << 20;
+
+impl NodeHandler {
+    pub(super) fn root(&self, text: &str, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        let name: ExportName = name(text)?;
+        let mut teller = Teller::new(peer);
+        let rooted = self.node().root(&name, &mut |done, total| teller.watch("reading the map", done, total));
+        let rooted = teller.settle(rooted)?;
+        Ok(Response::Root(RootDescription {
+            name: name.to_string(),
+            id: Some(rooted.id.0),
+            size_bytes: rooted.size_bytes,
+            data_bytes: bytes(rooted.data_blocks),
+            domain: rooted.root.domain,
+            root: rooted.root.to_string(),
+        }))
+    }
+
+    pub(super) fn send(&self, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        let name: SnapshotName = name(text)?;
+        let from: Option<SnapshotName> = from.map(super::name).transpose()?;
+        let mut stream = Stream { teller: Teller::new(peer), offset: 0 };
+        let sent = transfer::send(self.node(), &name, from.as_ref(), &mut stream);
+        let sent = stream.teller.settle(sent)?;
+        Ok(Response::Sent(SentDescription {
+            name: name.to_string(),
+            from: from.map(|from| from.to_string()),
+            size_bytes: sent.snapshot.info.size_bytes,
+            data_bytes: bytes(sent.data_blocks),
+            stream_bytes: sent.stream_bytes,
+            root: sent.root.to_string(),
+        }))
+    }
+
+    pub(super) fn receive(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        let name: VolumeName = name(&request.name)?;
+        let options = ReceiveOptions { codec: self.codec(request.codec.as_deref())?, force: request.force };
+        let receiver = Receiver::new(Arc::clone(self.node()), name, options);
+        let received = receive_all(receiver, peer)?;
+        let snapshot = received.snapshot;
+        let from = received.base.map(|base| SnapshotName { volume: snapshot.name.volume.clone(), snapshot: base });
+        Ok(Response::Received(ReceivedDescription {
+            name: snapshot.name.to_string(),
+            id: snapshot.info.id.0,
+            from: from.map(|from| from.to_string()),
+            size_bytes: snapshot.info.size_bytes,
+            data_bytes: bytes(received.data_blocks),
+            root: received.root.to_string(),
+        }))
+    }
+}
+
+fn receive_all(mut receiver: Receiver, peer: &mut dyn Peer) -> Result<transfer::Received, Failure> {
+    let (mut position, mut told) = (0, 0);
+    loop {
+        match peer.receive()? {
+            Received::Chunk(chunk) if chunk.offset != position => {
+                return Err(Failure::new(Kind::Protocol, "the pieces of a stream do not follow each other"));
+            }
+            Received::Chunk(chunk) => {
+                position += chunk.data.len() as u64;
+                let mut teller = Teller { told, ..Teller::new(peer) };
+                let pushed =
+                    receiver.push(&chunk.data, &mut |done, total| teller.watch("proving the base", done, total));
+                teller.settle(pushed)?;
+                if let Some(size) = receiver.size_bytes() {
+                    let told_now = teller.tell("receiving", receiver.position_bytes(), size);
+                    told = teller.told;
+                    told_now?;
+                }
+            }
+            Received::End { .. } => {
+                let mut teller = Teller::new(peer);
+                let received = receiver.finish(&mut |done, total| teller.watch("proving the root", done, total));
+                return teller.settle(received);
+            }
+        }
+    }
+}
+
+fn bytes(blocks: u64) -> u64 {
+    blocks * BLOCK_BYTES as u64
+}
+
+/// Tells who asked how far it has come, now and then.
+struct Teller<'p> {
+    peer: &'p mut dyn Peer,
+    told: u64,
+    /// Why nobody listens any more.
+    gone: Option<Error>,
+}
+
+impl<'p> Teller<'p> {
+    fn new(peer: &'p mut dyn Peer) -> Self {
+        Self { peer, told: 0, gone: None }
+    }
+
+    fn tell(&mut self, what: &str, done: u64, total: u64) -> Result<(), Error> {
+        if done < self.told {
+            // Something else began.
+            self.told = 0;
+        }
+        if done - self.told < PROGRESS_BYTES && done < total {
+            return Ok(());
+        }
+        self.told = done;
+        self.peer.progress(&Progress { done, total: Some(total), what: what.into() })
+    }
+
+    fn watch(&mut self, what: &str, done: u64, total: u64) -> ControlFlow<()> {
+        match self.tell(what, done, total) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.gone = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The result as it travels; if nobody listens any more, why.
+    fn settle<T>(&mut self, result: TransferResult<T>) -> Result<T, Failure> {
+        match self.gone.take() {
+            Some(error) => Err(error.into()),
+            None => result.map_err(transfer_failure),
+        }
+    }
+}
+
+/// A stream on its way to who asked.
+struct Stream<'p> {
+    teller: Teller<'p>,
+    offset: u64,
+}
+
+impl Outlet for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> TransferResult<()> {
+        for piece in bytes.chunks(DATA_BYTES_MAX) {
+            if let Err(error) = self.teller.peer.send(self.offset, piece) {
+                self.teller.gone = Some(error);
+                return Err(TransferError::Stopped);
+            }
+            self.offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, what: &str, done: u64, total: u64) -> TransferResult<()> {
+        if self.teller.watch(what, done, total).is_break() { Err(TransferError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// A transfer's error as it travels, with what the user can do.
+fn transfer_failure(error: TransferError) -> Failure {
+    match error {
+        TransferError::Node(error) => failure(error),
+        error => {
+            let mut failure = Failure::from_chain(kind_of(error.kind()), &error);
+            if matches!(error, TransferError::Changed { .. }) {
+                failure.message.push_str(" (--force permits it)");
+            }
+            failure
+        }
+    }
+}
