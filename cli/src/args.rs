@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Uri(command::uri::Uri),
     Import(command::import::Import),
     Export(command::export::Export),
+    Put(command::put::Put),
+    Get(command::get::Get),
+    Objects(command::objects::Objects),
     #[command(visible_alias = "map")]
     Attach(command::attach::Attach),
     #[command(hide = true)]
