@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lsm_store::device::sim::{Faults, SimDevice};
 use lsm_store::rng::{Rng, SeededRng};
 
 use super::*;
@@ -203,4 +204,52 @@ fn objects_are_listed_page_by_page() {
     let second = node.objects("pg/", Some(&first[2].name), 3);
     let names: Vec<_> = first.iter().chain(&second).map(|object| object.name.as_str().to_owned()).collect();
     assert_eq!(names, ["pg/0", "pg/1", "pg/2", "pg/3", "pg/4"]);
+}
+
+/// A node on a simulated device, without threads.
+fn node_on(device: &SimDevice) -> Arc<Node> {
+    let (clock, rng) = (Arc::new(SystemClock::new()), Arc::new(SeededRng::new(1)));
+    let environment = Environment { device: Arc::new(device.clone()), clock, rng };
+    if !Store::exists(&environment).unwrap() {
+        Store::create(&environment, Settings::default()).unwrap();
+    }
+    let options = Options { budget: Budget::divide(64 << 20), background: BackgroundMode::Manual, read_only: false };
+    Node::open(Store::open(environment, options).unwrap(), false).unwrap()
+}
+
+/// The name means the old object or the new one, whole, and what is left of the new one can be gone on with or is gone.
+#[test]
+fn a_power_cut_at_any_moment_of_a_replacement_leaves_one_of_both() {
+    let (old, new) = (random(4, 30_000), random(5, 2_500_000));
+    for resumable in [false, true] {
+        let device = SimDevice::new(6, Faults::none());
+        let node = node_on(&device);
+        put(&node, "x", spec(), &old).unwrap();
+        device.record();
+        let replacing = ObjectSpec { replace: true, resumable, ..spec() };
+        put(&node, "x", replacing.clone(), &new).unwrap();
+        let (mut olds, mut news, mut resumed) = (0, 0, 0);
+        for (count, point) in device.recording().walk() {
+            for (_, image) in point.images(count as u64, 2) {
+                let node = node_on(&image);
+                let found = content(&node, "x");
+                assert!(found == old || found == new, "after {count} operations");
+                if found == new {
+                    news += 1
+                } else {
+                    olds += 1
+                }
+                let uploads = node.object_totals().uploads;
+                assert!(uploads == 0 || resumable && found == old, "after {count} operations");
+                assert_eq!(node.store().volumes().len() as u64, 1 + uploads, "after {count} operations");
+                let mut writer = node.put(&object_name("x"), replacing.clone()).unwrap();
+                resumed += u32::from(writer.position() > 0);
+                writer.write(&new[writer.position() as usize..]).unwrap();
+                writer.finish().unwrap();
+                assert!(content(&node, "x") == new, "after {count} operations");
+                assert_eq!((node.object_totals().uploads, node.store().volumes().len()), (0, 1));
+            }
+        }
+        assert!(olds > 0 && news > 0 && (resumed > 0) == resumable, "{olds}, {news}, {resumed}");
+    }
 }
