@@ -3,21 +3,24 @@
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
 //! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
-//! schedule has `schedule/ID`, a reservation or quota `limits/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
-//! other kinds are left alone.
+//! schedule has `schedule/ID`, a reservation or quota `limits/ID`. An object has `object/NAME`, one that still comes
+//! `upload/NAME`. `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds are left alone.
 
 mod limits;
+mod object;
 mod schedule;
 mod trash;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record};
 
-use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
 pub use limits::limits_record;
+pub use object::{ObjectEntry, UploadEntry, object_record, object_removal, upload_record, upload_removal};
 pub use schedule::{schedule_record, schedule_removal};
 pub use trash::{Trashed, trash_record, trash_removal};
 
@@ -76,6 +79,15 @@ pub enum InvalidRecord {
     /// The same, of a record that is kept by the volume's id.
     #[error("a record of volume {0} is not one")]
     OfVolume(VolumeId),
+    /// The key holds no valid name of an object.
+    #[error("a key is not an object's name")]
+    ObjectName,
+    /// The same as `Value`, of an object or upload.
+    #[error("the record of object {0} is not one")]
+    Object(ObjectName),
+    /// An object was cut in a way that this program does not know.
+    #[error("an object was cut by chunker {0}, which this program does not know")]
+    Chunker(u8),
 }
 
 /// All names.
@@ -87,6 +99,8 @@ pub struct Catalog {
     trash: BTreeMap<VolumeId, Trashed>,
     schedules: BTreeMap<VolumeId, Schedule>,
     limits: BTreeMap<VolumeId, Limits>,
+    objects: BTreeMap<ObjectName, ObjectEntry>,
+    uploads: BTreeMap<ObjectName, UploadEntry>,
 }
 
 impl Catalog {
@@ -112,6 +126,12 @@ impl Catalog {
             } else if let Some(key) = key.strip_prefix(limits::PREFIX) {
                 let (id, limits) = limits::decode(key, value)?;
                 catalog.set_limits(id, limits);
+            } else if let Some(name) = key.strip_prefix(object::PREFIX) {
+                let (name, entry) = object::decode(name, value)?;
+                catalog.insert_object(name, entry);
+            } else if let Some(name) = key.strip_prefix(object::UPLOAD_PREFIX) {
+                let (name, entry) = object::decode_upload(name, value)?;
+                catalog.insert_upload(name, entry);
             }
         }
         Ok(catalog)
@@ -197,6 +217,61 @@ impl Catalog {
             true => self.limits.remove(&volume),
             false => self.limits.insert(volume, limits),
         };
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn object(&self, name: &ObjectName) -> Option<&ObjectEntry> {
+        self.objects.get(name)
+    }
+
+    /// The objects whose names begin with `prefix`, sorted by name: those behind `after` only, if it is given.
+    pub fn objects<'c>(
+        &'c self,
+        prefix: &'c str,
+        after: Option<&ObjectName>,
+    ) -> impl Iterator<Item = (&'c ObjectName, &'c ObjectEntry)> {
+        let first = prefix.parse::<ObjectName>().ok();
+        let start = match (first, after) {
+            (Some(first), Some(after)) if first > *after => Bound::Included(first),
+            (_, Some(after)) => Bound::Excluded(after.clone()),
+            (Some(first), None) => Bound::Included(first),
+            (None, None) => Bound::Unbounded,
+        };
+        // A prefix that is no name, the empty one aside, is one of no name.
+        let objects = self.objects.range((start, Bound::Unbounded));
+        objects.take_while(move |(name, _)| name.as_str().starts_with(prefix))
+    }
+
+    /// Gives an object's name a meaning, once the record is committed.
+    pub fn insert_object(&mut self, name: ObjectName, entry: ObjectEntry) {
+        self.objects.insert(name, entry);
+    }
+
+    /// Forgets an object, once the removal is committed.
+    pub fn remove_object(&mut self, name: &ObjectName) {
+        self.objects.remove(name);
+    }
+
+    /// The upload of an object of this name.
+    #[must_use]
+    pub fn upload(&self, name: &ObjectName) -> Option<&UploadEntry> {
+        self.uploads.get(name)
+    }
+
+    /// All uploads, sorted by name.
+    pub fn uploads(&self) -> impl Iterator<Item = (&ObjectName, &UploadEntry)> {
+        self.uploads.iter()
+    }
+
+    /// Notes an upload, once the record is committed.
+    pub fn insert_upload(&mut self, name: ObjectName, entry: UploadEntry) {
+        self.uploads.insert(name, entry);
+    }
+
+    /// Forgets an upload, once the removal is committed.
+    pub fn remove_upload(&mut self, name: &ObjectName) {
+        self.uploads.remove(name);
     }
 
     /// Gives `name` a meaning, once the record is committed.

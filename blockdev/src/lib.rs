@@ -6,6 +6,7 @@ pub mod export;
 pub mod frontend;
 pub mod name;
 pub mod node;
+pub mod object;
 pub mod root;
 pub mod schedule;
 pub mod span;

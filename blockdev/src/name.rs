@@ -1,10 +1,14 @@
 //! Names: of a volume `[a-z0-9][a-z0-9._-]{0,62}`, of a snapshot `VOLUME@NAME`, where NAME has the same grammar.
 //!
 //! A volume's name never becomes part of a path in the store; the narrow alphabet is for URIs, shells, logs and
-//! orchestrators.
+//! orchestrators. An object's name is freer ([`ObjectName`]).
+
+mod object;
 
 use std::fmt;
 use std::str::FromStr;
+
+pub use object::{OBJECT_NAME_BYTES_MAX, ObjectName};
 
 /// Most characters of a volume's name.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -44,6 +48,9 @@ pub enum InvalidName {
     /// It is not a snapshot's, where one is asked for.
     #[error("a snapshot is named VOLUME@NAME")]
     NotASnapshot,
+    /// It cannot be an object's.
+    #[error("an object's name is 1 to 255 bytes of UTF-8 without control characters, and does not start with '/'")]
+    Object,
 }
 
 impl VolumeName {

@@ -9,6 +9,7 @@ mod duties;
 mod error;
 mod import;
 mod limits;
+mod objects;
 mod receive;
 mod schedule;
 mod scrub;
@@ -16,9 +17,10 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod trash;
+mod uploads;
 mod volume_export;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -28,16 +30,18 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Changes, Export, Exports};
-use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
 pub use changes::VolumeChanges;
 pub use duties::Duties;
 pub use error::{NodeError, Result};
 pub use import::Import;
+pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
 pub(crate) use receive::Replacing;
 pub use schedule::Rewound;
 pub use snapshot::NamedSnapshot;
 pub use trash::{Purge, TrashName, TrashedVolume};
+pub use uploads::{ObjectSpec, ObjectWriter, UploadPosition};
 use volume_export::OpenCount;
 pub use volume_export::VolumeExport;
 
@@ -99,18 +103,28 @@ pub struct Node {
     open: Mutex<HashMap<VolumeId, Arc<OpenCount>>>,
     /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
     looked_at: Mutex<HashMap<VolumeId, u64>>,
+    /// The objects that are being put.
+    uploading: Arc<Mutex<HashSet<ObjectName>>>,
 }
 
 impl Node {
-    /// The node over an open store. Volumes whose import was cut short by a crash go now, unless `read_only`.
+    /// The node over an open store. Volumes whose import was cut short by a crash go now, and so do uploads that cannot be
+    /// resumed, unless `read_only`.
     ///
     /// # Errors
     /// [`NodeError::Catalog`] if the catalog's records are not what this version wrote.
     pub fn open(store: Arc<Store>, read_only: bool) -> Result<Arc<Self>> {
         let catalog = Catalog::decode(&store.records())?;
-        let node = Self { store, catalog: RwLock::new(catalog), open: Mutex::default(), looked_at: Mutex::default() };
+        let node = Self {
+            store,
+            catalog: RwLock::new(catalog),
+            open: Mutex::default(),
+            looked_at: Mutex::default(),
+            uploading: Arc::default(),
+        };
         if !read_only {
             node.drop_broken_imports()?;
+            node.drop_broken_uploads()?;
         }
         node.restore_limits()?;
         Ok(Arc::new(node))

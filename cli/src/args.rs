@@ -63,6 +63,9 @@ pub(crate) enum Command {
     #[command(visible_alias = "receive")]
     Recv(command::recv::Recv),
     Verify(command::verify::Verify),
+    Put(command::put::Put),
+    Get(command::get::Get),
+    Objects(command::objects::Objects),
     #[command(visible_alias = "map")]
     Attach(command::attach::Attach),
     #[command(hide = true)]

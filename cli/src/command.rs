@@ -14,10 +14,13 @@ pub(crate) mod diff;
 pub(crate) mod du;
 pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod iostat;
 pub(crate) mod ls;
+pub(crate) mod objects;
+pub(crate) mod put;
 pub(crate) mod recv;
 pub(crate) mod resize;
 pub(crate) mod rewind;
@@ -32,7 +35,7 @@ pub(crate) mod trash;
 pub(crate) mod uri;
 pub(crate) mod verify;
 
-use siltstone::name::{ExportName, InvalidName, SnapshotName, VolumeName};
+use siltstone::name::{ExportName, InvalidName, ObjectName, SnapshotName, VolumeName};
 use siltstone::span::{InvalidSpan, Span};
 
 use crate::args::{Args, Command};
@@ -65,6 +68,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Send(send) => send.run(global),
         Command::Recv(recv) => recv.run(global),
         Command::Verify(verify) => verify.run(global),
+        Command::Put(put) => put.run(global),
+        Command::Get(get) => get.run(global),
+        Command::Objects(objects) => objects.run(global),
         Command::Attach(attach) => attach.run(global),
         Command::AttachHelper(helper) => helper.run(),
         Command::Detach(detach) => detach.run(global),
@@ -88,6 +94,11 @@ fn snapshot_name(text: &str) -> Result<SnapshotName, InvalidName> {
 
 /// The name of a volume or snapshot on the command line.
 fn export_name(text: &str) -> Result<ExportName, InvalidName> {
+    text.parse()
+}
+
+/// An object's name on the command line.
+fn object_name(text: &str) -> Result<ObjectName, InvalidName> {
     text.parse()
 }
 

@@ -6,6 +6,7 @@ mod describe;
 pub(crate) mod endpoint;
 mod export;
 mod import;
+mod objects;
 mod schedule;
 mod scrub;
 mod settings;
@@ -214,6 +215,12 @@ impl Handler for NodeHandler {
             Request::Root { name } => self.root(name, peer),
             Request::Send { name, from } => self.send(name, from.as_deref(), peer),
             Request::Receive(receive) => self.receive(receive, peer),
+            Request::PutObject(put) => self.put_object(put, peer),
+            Request::FindUpload(put) => self.find_upload(put, peer),
+            Request::GetObject { name, offset, length } => self.get_object(name, *offset, *length, peer),
+            Request::ObjectInfo { name } => self.object_info(name),
+            Request::ListObjects { prefix, after } => self.list_objects(prefix, after.as_deref()),
+            Request::RemoveObject { name, upload } => self.remove_object(name, *upload),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),
         }
     }
@@ -231,6 +238,7 @@ fn failure(error: NodeError) -> Failure {
         NodeError::InUse { .. } => ": disconnect or detach its clients first",
         NodeError::SeveralInTrash { .. } => " (--id says which)",
         NodeError::HasSnapshots { .. } => ": remove them first, or use --snapshots",
+        NodeError::ObjectExists(_) => " (--replace puts this one in its place)",
         _ => "",
     });
     failure

@@ -5,10 +5,11 @@
 //! looks at a window of segments, whose slots take a part of the store's budget, and small maps fit in one.
 
 mod cache;
+mod group;
 mod tally;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lsm_store::Result;
 use lsm_store::id::{BLOCK_BYTES, VolumeId};
@@ -18,6 +19,8 @@ use lsm_store::segment::SegmentSummary;
 use lsm_store::store::Store;
 
 pub use cache::CensusCache;
+pub use group::GroupCensus;
+use group::Members;
 use tally::Tally;
 use window::{SLOT_BYTES, Window};
 
@@ -56,6 +59,8 @@ pub struct Census {
     pub stored_bytes: u64,
     /// What segments, runs, journal and manifest take on disk, dead blocks and directories included.
     pub disk_bytes: u64,
+    /// The volumes that were to be taken together.
+    pub group: GroupCensus,
     /// Blocks are shared in more ways than could be kept apart: of what several hold, some may count for others that were
     /// made in between. What one holds alone is exact all the same.
     pub is_coarse: bool,
@@ -66,16 +71,27 @@ pub struct Census {
 /// # Errors
 /// `Corrupt` or `Io` if the map or a slot table cannot be read.
 pub fn census(store: &Store) -> Result<Census> {
-    census_in_windows(store, store.status().budget.total_bytes / WINDOW_PARTS / SLOT_BYTES)
+    census_with_group(store, &HashSet::new())
 }
 
-/// As [`census`], with windows of so many slots, or one segment.
-fn census_in_windows(store: &Store, slots: u64) -> Result<Census> {
+/// Takes the census of a store, and counts some volumes together too.
+///
+/// # Errors
+/// As [`census`].
+pub fn census_with_group(store: &Store, group: &HashSet<VolumeId>) -> Result<Census> {
+    census_in_windows(store, store.status().budget.total_bytes / WINDOW_PARTS / SLOT_BYTES, group)
+}
+
+/// As [`census_with_group`], with windows of so many slots, or one segment.
+fn census_in_windows(store: &Store, slots: u64, group: &HashSet<VolumeId>) -> Result<Census> {
     // The map first: what is asked for later knows every layer in it, and every segment.
     let map = store.map();
     let (volumes, visibility) = store.readers();
     let status = store.status();
-    let mut tally = Tally::new(visibility.root_count());
+    let of_group = volumes.iter().filter(|(volume, _)| group.contains(volume));
+    let roots = of_group.filter_map(|(_, layer)| visibility.root_of(*layer));
+    let members = Members::new(visibility.root_count(), roots);
+    let mut tally = Tally::new(visibility.root_count(), members);
     let disk_bytes = status.segment_bytes + status.run_bytes + status.journal_bytes + status.manifest_bytes;
     let mut census = Census { disk_bytes, ..Census::default() };
     let segments = store.segment_summaries();
@@ -89,6 +105,8 @@ fn census_in_windows(store: &Store, slots: u64) -> Result<Census> {
     let counted = tally.finish();
     let of_layer = |layer| visibility.root_of(layer).and_then(|root| counted.get(root as usize).copied());
     census.volumes = volumes.into_iter().map(|(volume, layer)| (volume, of_layer(layer).unwrap_or_default())).collect();
+    census.group.mapped_bytes =
+        group.iter().filter_map(|volume| census.volumes.get(volume)).map(|volume| volume.mapped_bytes).sum();
     census.mapped_bytes = census.volumes.values().map(|volume| volume.mapped_bytes).sum();
     Ok(census)
 }

@@ -4,4 +4,4 @@
 
 pub mod census;
 
-pub use census::{Census, CensusCache, VolumeCensus, census};
+pub use census::{Census, CensusCache, GroupCensus, VolumeCensus, census, census_with_group};

@@ -12,6 +12,7 @@ mod connection;
 mod error;
 mod frame;
 mod hello;
+mod objects;
 mod peer;
 mod request;
 mod response;
@@ -23,13 +24,14 @@ pub use client::Client;
 pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use hello::{Hello, VERSION, Versions, Welcome};
+pub use objects::{ObjectDescription, Objects, PutObject, Upload};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{
     Collect, CreateVolume, ImportVolume, PackCold, Purge, ReceiveSnapshot, Request, ResizeVolume, Rewind, Scrub,
     ScrubAction, SetVolume,
 };
 pub use response::{
-    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage,
+    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage, ObjectsUsage,
     OperationCounters, OriginDescription, Packed, ReceivedDescription, Response, Rewound, RootDescription,
     ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus,
     StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters, VolumeDescription,

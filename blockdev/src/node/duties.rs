@@ -69,8 +69,8 @@ fn tend_all(node: &Node, shared: &Shared) {
 }
 
 impl Node {
-    /// Does what is due by the clock's time: volumes in the trash go whose time is over, schedules are followed, and a scrub
-    /// begins.
+    /// Does what is due by the clock's time: volumes in the trash, objects and uploads go whose time is over, schedules
+    /// are followed, and a scrub begins.
     ///
     /// # Errors
     /// Those of the store. What is still to do is due at the next call.
@@ -78,6 +78,8 @@ impl Node {
         for volume in self.purge(&Purge::Expired)? {
             tracing::info!(volume = %volume.trashed.name, id = volume.info.id.0, "removed a volume from the trash");
         }
+        self.expire_objects()?;
+        self.expire_uploads()?;
         self.scrub_when_due()?;
         self.follow_schedules()
     }

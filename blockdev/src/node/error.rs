@@ -4,7 +4,8 @@ use lsm_store::ErrorKind;
 use lsm_store::id::VolumeId;
 
 use crate::catalog::InvalidRecord;
-use crate::name::{ExportName, InvalidName, SnapshotName, VolumeName};
+use crate::name::{ExportName, InvalidName, ObjectName, SnapshotName, VolumeName};
+use crate::object::InvalidMetadata;
 
 /// A failed operation of a node.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,6 +80,24 @@ pub enum NodeError {
         /// The later one.
         to: ExportName,
     },
+    /// There is no object of this name.
+    #[error("no object is named {0}")]
+    NoSuchObject(ObjectName),
+    /// There is an object of this name, and nobody said that it may be replaced.
+    #[error("an object named {0} exists already")]
+    ObjectExists(ObjectName),
+    /// The object was removed while it was read.
+    #[error("object {0} was removed while it was read")]
+    ObjectGone(ObjectName),
+    /// Nothing of this name was broken off.
+    #[error("no upload of an object named {0} was broken off")]
+    NoSuchUpload(ObjectName),
+    /// Somebody puts an object of this name at the moment.
+    #[error("an object named {0} is being put already")]
+    UploadUnderWay(ObjectName),
+    /// Metadata that cannot be kept.
+    #[error(transparent)]
+    InvalidMetadata(#[from] InvalidMetadata),
     /// The catalog's records are not what was written.
     #[error("the catalog is damaged")]
     Catalog(#[from] InvalidRecord),
@@ -98,11 +117,13 @@ impl NodeError {
             Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) | Self::NotInTrash(_) | Self::NoneSoOld(_) => {
                 ErrorKind::NotFound
             }
-            Self::NameTaken(_) | Self::SnapshotNameTaken(_) => ErrorKind::Exists,
+            Self::NoSuchObject(_) | Self::ObjectGone(_) | Self::NoSuchUpload(_) => ErrorKind::NotFound,
+            Self::NameTaken(_) | Self::SnapshotNameTaken(_) | Self::ObjectExists(_) => ErrorKind::Exists,
             Self::InvalidName(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => ErrorKind::Invalid,
             Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,
-            Self::Importing(_) | Self::InUse { .. } => ErrorKind::Busy,
-            Self::Catalog(InvalidRecord::Version(_)) => ErrorKind::Unsupported,
+            Self::InvalidMetadata(_) => ErrorKind::Invalid,
+            Self::Importing(_) | Self::InUse { .. } | Self::UploadUnderWay(_) => ErrorKind::Busy,
+            Self::Catalog(InvalidRecord::Version(_) | InvalidRecord::Chunker(_)) => ErrorKind::Unsupported,
             Self::Catalog(_) => ErrorKind::Corrupt,
             Self::Store(error) => error.kind(),
         }

@@ -1,6 +1,6 @@
 //! `silt du`
 
-use siltstone::control::{NodeUsage, Request, Response, Usage, VolumeUsage};
+use siltstone::control::{NodeUsage, ObjectsUsage, Request, Response, Usage, VolumeUsage};
 use siltstone::name::ExportName;
 
 use crate::args::Global;
@@ -12,7 +12,7 @@ use crate::progress;
 use crate::size;
 
 /// Show what volumes and snapshots take: their data, what is left of it after dedupe and compression, whose it is alone, and
-/// what its removal frees.
+/// what its removal frees. Objects are counted together.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Du {
     /// The volumes, and snapshots as VOLUME@NAME; all if none is named.
@@ -38,7 +38,8 @@ impl Du {
 
 fn text(usage: &Usage) -> String {
     let columns = ["NAME", "SIZE", "MAPPED", "STORED", "UNIQUE", "SHARED", "FREES", "DEDUPE", "COMPRESS"];
-    let rows = usage.volumes.iter().map(row).chain([total(&usage.node)]);
+    let objects = usage.objects.iter().map(objects_row);
+    let rows = usage.volumes.iter().map(row).chain(objects).chain([total(&usage.node)]);
     let table = table(&columns, &columns[1..], rows);
     let coarse = if usage.node.coarse {
         "STORED and SHARED are upper bounds: too much is shared in too many ways\n"
@@ -60,6 +61,26 @@ fn row(volume: &VolumeUsage) -> Vec<String> {
         format!("{:.2}", volume.dedupe_ratio),
         format!("{:.2}", volume.compression_ratio),
     ]
+}
+
+fn objects_row(objects: &ObjectsUsage) -> Vec<String> {
+    vec![
+        format!("({} objects)", objects.count),
+        size::human(objects.size_bytes),
+        size::human(objects.mapped_bytes),
+        size::human(objects.stored_bytes),
+        size::human(objects.unique_bytes),
+        size::human(objects.stored_bytes.saturating_sub(objects.unique_bytes)),
+        String::new(),
+        ratio(objects.mapped_bytes, objects.distinct_bytes),
+        ratio(objects.distinct_bytes, objects.stored_bytes),
+    ]
+}
+
+/// 1 where there is nothing to compare.
+fn ratio(before_bytes: u64, after_bytes: u64) -> String {
+    let ratio = if after_bytes == 0 { 1.0 } else { before_bytes as f64 / after_bytes as f64 };
+    format!("{ratio:.2}")
 }
 
 fn total(node: &NodeUsage) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `silt export`
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
@@ -42,7 +42,7 @@ impl Export {
             other => return Err(backend::unexpected(&other)),
         };
         let bar = progress::bytes(global, &format!("exporting {}", self.name), Some(size_bytes));
-        let mut taker = Taker { sink: self.open_sink()?, bar };
+        let mut taker = Taker { sink: open_sink(&self.file, self.force)?, bar };
         let answer = backend.call(&Request::Export { name: self.name.to_string() }, &mut taker);
         taker.bar.finish_and_clear();
         let done = match answer? {
@@ -58,23 +58,24 @@ impl Export {
         }
         Ok(Exit::Ok)
     }
-
-    fn open_sink(&self) -> anyhow::Result<ImageSink> {
-        let existing = if self.force { Existing::Replace } else { Existing::Keep };
-        ImageSink::open(&self.file, existing).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                let message = format!("{} exists: --force replaces it", self.file.display());
-                Complaint::new(Kind::Exists, message).into()
-            }
-            _ => anyhow::Error::from(error).context(format!("opening {}", self.file.display())),
-        })
-    }
 }
 
-/// Takes a volume's content.
-struct Taker {
-    sink: ImageSink,
-    bar: ProgressBar,
+/// Opens a file to write content to, or says how to replace it.
+pub(super) fn open_sink(file: &Path, force: bool) -> anyhow::Result<ImageSink> {
+    let existing = if force { Existing::Replace } else { Existing::Keep };
+    ImageSink::open(file, existing).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let message = format!("{} exists: --force replaces it", file.display());
+            Complaint::new(Kind::Exists, message).into()
+        }
+        _ => anyhow::Error::from(error).context(format!("opening {}", file.display())),
+    })
+}
+
+/// Takes the content of a volume or object.
+pub(super) struct Taker {
+    pub(super) sink: ImageSink,
+    pub(super) bar: ProgressBar,
 }
 
 impl Peer for Taker {
@@ -88,7 +89,7 @@ impl Peer for Taker {
         written.map_err(|error| {
             let full = error.kind() == io::ErrorKind::StorageFull;
             let kind = if full { Kind::OutOfSpace } else { Kind::Io };
-            Failure::new(kind, format!("writing the image: {error}")).into()
+            Failure::new(kind, format!("writing the content: {error}")).into()
         })
     }
 

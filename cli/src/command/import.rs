@@ -67,9 +67,9 @@ fn name_of(file: &Path) -> anyhow::Result<VolumeName> {
 }
 
 /// Gives an image's content.
-struct Giver {
-    source: ImageSource,
-    bar: ProgressBar,
+pub(super) struct Giver {
+    pub(super) source: ImageSource,
+    pub(super) bar: ProgressBar,
 }
 
 impl Peer for Giver {
@@ -87,7 +87,7 @@ impl Peer for Giver {
         match next {
             Ok(Some(chunk)) => Ok(Received::Chunk(chunk)),
             Ok(None) => Ok(Received::End { size_bytes: self.source.position() }),
-            Err(error) => Err(Failure::new(Kind::Io, format!("reading the image: {error}")).into()),
+            Err(error) => Err(Failure::new(Kind::Io, format!("reading the content: {error}")).into()),
         }
     }
 }

@@ -38,6 +38,7 @@ fn text(status: &NodeStatus) -> String {
         ("volumes", format!("{}, {} together", status.volumes, size::human(status.size_bytes))),
         ("snapshots", status.snapshots.to_string()),
         ("trash", format!("{}, {} together", status.trash, size::human(status.trash_size_bytes))),
+        ("objects", objects(status)),
         ("clients", status.connections.to_string()),
     ];
     rows.extend(status.space.iter().flat_map(space_rows));
@@ -48,6 +49,14 @@ fn text(status: &NodeStatus) -> String {
     }));
     rows.push(("scrub", super::scrub::summary(&status.scrub)));
     fields(&rows) + &super::scrub::damage(&status.scrub)
+}
+
+fn objects(status: &NodeStatus) -> String {
+    let complete = format!("{}, {} together", status.objects, size::human(status.objects_size_bytes));
+    match status.uploads {
+        0 => complete,
+        uploads => format!("{complete}; {uploads} more not complete"),
+    }
 }
 
 fn space_rows(space: &SpaceStatus) -> Vec<(&str, String)> {

@@ -64,14 +64,16 @@ impl NodeHandler {
         }
     }
 
-    /// What volumes and snapshots are called, those in the trash too.
+    /// What volumes, snapshots and objects are called, those in the trash too.
     fn names(&self) -> HashMap<VolumeId, String> {
         let volumes = self.node.volumes().into_iter().map(|volume| (volume.info.id, volume.name.to_string()));
         let snapshots = self.node.all_snapshots().into_iter();
         let snapshots = snapshots.map(|snapshot| (snapshot.info.id, snapshot.name.to_string()));
         let trash = self.node.trash().into_iter();
         let trash = trash.map(|volume| (volume.info.id, format!("{} in the trash", volume.trashed.name)));
-        volumes.chain(snapshots).chain(trash).collect()
+        let objects = self.node.objects("", None, usize::MAX).into_iter();
+        let objects = objects.map(|object| (object.entry.id, format!("object {}", object.name)));
+        volumes.chain(snapshots).chain(trash).chain(objects).collect()
     }
 
     pub(super) fn scrub_volume(&self, text: &str, snapshots: bool, peer: &mut dyn Peer) -> Result<Response, Failure> {

@@ -14,6 +14,7 @@ impl NodeHandler {
         let volumes = self.node.volumes();
         let snapshots = self.node.all_snapshots();
         let trash = self.node.trash();
+        let objects = self.node.object_totals();
         let numbers = self.node.store().status();
         let warn_at = self.serving.as_ref().map(|serving| serving.warn_at.clone()).unwrap_or_default();
         let connections = volumes.iter().map(|volume| volume.connections);
@@ -30,6 +31,9 @@ impl NodeHandler {
             size_bytes: volumes.iter().map(|volume| volume.info.size_bytes).sum(),
             trash: trash.len() as u64,
             trash_size_bytes: trash.iter().map(|volume| volume.info.size_bytes).sum(),
+            objects: objects.count,
+            objects_size_bytes: objects.length_bytes,
+            uploads: objects.uploads,
             connections,
             space: Some(space::status(&numbers, &warn_at)),
             scrub: self.describe_scrub(),

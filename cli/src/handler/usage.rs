@@ -1,8 +1,9 @@
 //! Space by volume and snapshot, from a census of the store.
 
-use siltstone::control::{Failure, NodeUsage, Peer, Progress, Response, Usage, VolumeUsage};
+use siltstone::control::{Failure, NodeUsage, ObjectsUsage, Peer, Progress, Response, Usage, VolumeUsage};
 use siltstone::gc;
 use siltstone::name::ExportName;
+use siltstone::node::ObjectTotals;
 use siltstone::store::store::VolumeInfo;
 
 use super::{NodeHandler, failure, name};
@@ -15,9 +16,14 @@ impl NodeHandler {
             self.check_exists(name)?;
         }
         peer.progress(&Progress { done: 0, total: None, what: "reading the map".into() })?;
-        let census = self.census.census(self.node.store()).map_err(|error| failure(error.into()))?;
+        let hidden = self.node.hidden_volumes();
+        let census =
+            self.census.census_with_group(self.node.store(), &hidden).map_err(|error| failure(error.into()))?;
         let volumes = self.node.volumes();
-        let size_bytes = volumes.iter().map(|volume| volume.info.size_bytes).sum();
+        let totals = self.node.object_totals();
+        let objects = (!hidden.is_empty()).then(|| objects_usage(totals, &census.group));
+        let size_bytes: u64 = volumes.iter().map(|volume| volume.info.size_bytes).sum();
+        let size_bytes = size_bytes + totals.length_bytes;
         let volumes = volumes.into_iter().map(|volume| (ExportName::Volume(volume.name), volume.info));
         let snapshots = self.node.all_snapshots().into_iter();
         let snapshots = snapshots.map(|snapshot| (ExportName::Snapshot(snapshot.name), snapshot.info));
@@ -26,7 +32,7 @@ impl NodeHandler {
         // A volume, then its snapshots from the oldest.
         wanted.sort_by(|(a, _), (b, _)| a.volume().cmp(b.volume()));
         let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info, &census)).collect();
-        Ok(Response::Usage(Usage { volumes, node: node_usage(size_bytes, &census) }))
+        Ok(Response::Usage(Usage { volumes, objects, node: node_usage(size_bytes, &census) }))
     }
 }
 
@@ -43,6 +49,17 @@ fn volume_usage(name: &ExportName, info: &VolumeInfo, census: &gc::Census) -> Vo
         frees_bytes: counted.frees_bytes,
         dedupe_ratio: ratio(counted.mapped_bytes, counted.distinct_bytes),
         compression_ratio: ratio(counted.distinct_bytes, counted.stored_bytes),
+    }
+}
+
+fn objects_usage(totals: ObjectTotals, group: &gc::GroupCensus) -> ObjectsUsage {
+    ObjectsUsage {
+        count: totals.count,
+        size_bytes: totals.length_bytes,
+        mapped_bytes: group.mapped_bytes,
+        distinct_bytes: group.distinct_bytes,
+        stored_bytes: group.stored_bytes,
+        unique_bytes: group.unique_bytes,
     }
 }
 

@@ -63,6 +63,30 @@ impl ImageSource {
         self.position
     }
 
+    /// Moves from the start to `offset`, if `tail` is what lies before that: `false` if it is not, or if the content ends
+    /// before. What a stream has before is read and dropped.
+    pub(crate) fn go_on(&mut self, offset: u64, tail: &[u8]) -> io::Result<bool> {
+        let start = offset.checked_sub(tail.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut found = vec![0; tail.len()];
+        let read = match &mut self.input {
+            Input::Seekable { size_bytes, .. } if *size_bytes < offset => return Ok(false),
+            Input::Seekable { file, .. } => file.read_exact_at(&mut found, start),
+            Input::Stream(stream) => {
+                let skipped = io::copy(&mut stream.by_ref().take(start), &mut io::sink())?;
+                if skipped < start {
+                    return Ok(false);
+                }
+                stream.read_exact(&mut found)
+            }
+        };
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            other => other?,
+        }
+        self.position = offset;
+        Ok(found == tail)
+    }
+
     /// The next piece that is not zeros; `None` at the end.
     pub(crate) fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         loop {

@@ -9,6 +9,7 @@ mod control_socket;
 mod daemon;
 mod images;
 mod load;
+mod objects;
 mod schedule;
 mod scratch;
 mod scrub;

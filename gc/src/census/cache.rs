@@ -1,5 +1,6 @@
 //! Keeps the last census for as long as it is true.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lsm_store::Result;
@@ -7,7 +8,7 @@ use lsm_store::id::{LayerId, VolumeId};
 use lsm_store::map::Version;
 use lsm_store::store::Store;
 
-use super::{Census, census};
+use super::{Census, census_with_group};
 
 /// The last census of one store.
 #[derive(Default)]
@@ -20,6 +21,7 @@ struct Taken {
     /// Only its identity counts: its runs must not be kept.
     map: Weak<Version>,
     readers: Vec<(VolumeId, LayerId)>,
+    group: HashSet<VolumeId>,
     census: Arc<Census>,
 }
 
@@ -27,17 +29,25 @@ impl CensusCache {
     /// The census, taken again only if the map or those who read it have changed since the last.
     ///
     /// # Errors
-    /// As [`census`].
+    /// As [`super::census()`].
     pub fn census(&self, store: &Store) -> Result<Arc<Census>> {
+        self.census_with_group(store, &HashSet::new())
+    }
+
+    /// The same, with a group of volumes that are also counted together.
+    ///
+    /// # Errors
+    /// As [`super::census()`].
+    pub fn census_with_group(&self, store: &Store, group: &HashSet<VolumeId>) -> Result<Arc<Census>> {
         // Who asks meanwhile waits, and most often finds the answer.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (map, readers) = (store.map(), store.readers().0);
-        if let Some(taken) = last.as_ref().filter(|taken| taken.is_of(&map, &readers)) {
+        if let Some(taken) = last.as_ref().filter(|taken| taken.group == *group && taken.is_of(&map, &readers)) {
             return Ok(Arc::clone(&taken.census));
         }
-        let census = Arc::new(census(store)?);
+        let census = Arc::new(census_with_group(store, group)?);
         // What changed while it was taken is in it or not; the next who asks takes another then.
-        *last = Some(Taken { map: Arc::downgrade(&map), readers, census: Arc::clone(&census) });
+        *last = Some(Taken { map: Arc::downgrade(&map), readers, group: group.clone(), census: Arc::clone(&census) });
         Ok(census)
     }
 

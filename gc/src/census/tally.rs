@@ -1,6 +1,7 @@
 //! Sums by root, taken over intervals of roots: what many roots share is added once and not for each of them.
 
 use super::VolumeCensus;
+use super::group::Members;
 
 /// A number for each root.
 pub(super) struct Sums {
@@ -35,13 +36,15 @@ pub(super) struct Tally {
     /// What each holds alone, and what its removal gives back.
     pub(super) unique: Vec<u64>,
     pub(super) frees: Vec<u64>,
+    /// Those that are also counted together.
+    pub(super) members: Members,
 }
 
 impl Tally {
-    pub(super) fn new(roots: u32) -> Self {
+    pub(super) fn new(roots: u32, members: Members) -> Self {
         let sums = || Sums::new(roots);
         let zeros = || vec![0; roots as usize];
-        Self { mapped: sums(), distinct: sums(), stored: sums(), unique: zeros(), frees: zeros() }
+        Self { mapped: sums(), distinct: sums(), stored: sums(), unique: zeros(), frees: zeros(), members }
     }
 
     /// By the number of the root.

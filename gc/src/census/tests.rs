@@ -4,6 +4,7 @@ use std::sync::Arc;
 use lsm_store::clock::SystemClock;
 use lsm_store::codec::Codec;
 use lsm_store::device::sim::{Faults, SimDevice};
+use lsm_store::id::SegmentId;
 use lsm_store::request::{Write, Zeroing};
 use lsm_store::rng::{Rng, SeededRng};
 use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, VolumeSpec};
@@ -46,8 +47,8 @@ fn settle(store: &Store) {
     while store.step().unwrap() {}
 }
 
-/// Blocks mapped, distinct ones, and those nobody else has, found by reading the map for each reader.
-fn counted_one_by_one(store: &Store) -> HashMap<VolumeId, [u64; 3]> {
+/// Where the blocks of each reader are, as often as it holds them.
+fn held_one_by_one(store: &Store) -> Vec<(VolumeId, Vec<(SegmentId, u64)>)> {
     let map = store.map();
     let mut seen = Vec::new();
     for volume in store.volumes() {
@@ -58,6 +59,20 @@ fn counted_one_by_one(store: &Store) -> HashMap<VolumeId, [u64; 3]> {
         }
         seen.push((volume.id, locations));
     }
+    seen
+}
+
+/// Blocks of a group: mapped, distinct ones, and those nobody else has.
+fn counted_together(held: &[(VolumeId, Vec<(SegmentId, u64)>)], group: &HashSet<VolumeId>) -> [u64; 3] {
+    let (inside, outside): (Vec<_>, Vec<_>) = held.iter().partition(|(id, _)| group.contains(id));
+    let outside: HashSet<_> = outside.iter().flat_map(|(_, locations)| locations).collect();
+    let distinct: HashSet<_> = inside.iter().flat_map(|(_, locations)| locations).collect();
+    let mapped: usize = inside.iter().map(|(_, locations)| locations.len()).sum();
+    [mapped as u64, distinct.len() as u64, distinct.difference(&outside).count() as u64]
+}
+
+/// Blocks mapped, distinct ones, and those nobody else has, found by reading the map for each reader.
+fn counted_one_by_one(seen: &[(VolumeId, Vec<(SegmentId, u64)>)]) -> HashMap<VolumeId, [u64; 3]> {
     let sets: Vec<HashSet<_>> = seen.iter().map(|(_, locations)| locations.iter().copied().collect()).collect();
     let alone = |at: usize| {
         let held_by_others =
@@ -96,9 +111,12 @@ fn one_pass_finds_what_a_pass_for_each_reader_does() {
             }
         }
         settle(&store);
-        let expected = counted_one_by_one(&store);
+        let held = held_one_by_one(&store);
+        let expected = counted_one_by_one(&held);
+        let group = expected.keys().filter(|_| pick(2) == 0).copied().collect();
+        let [mapped, distinct, unique] = counted_together(&held, &group);
         for slots in [1 << 20, 1] {
-            let census = census_in_windows(&store, slots).unwrap();
+            let census = census_in_windows(&store, slots, &group).unwrap();
             let frame = census.stored_bytes / (census.distinct_bytes / BLOCK_BYTES as u64).max(1);
             for (id, [mapped, distinct, unique]) in &expected {
                 let found = census.volumes[id];
@@ -107,6 +125,13 @@ fn one_pass_finds_what_a_pass_for_each_reader_does() {
                 assert_eq!(found.stored_bytes, distinct * frame, "seed {seed}, {id}");
                 assert_eq!(found.shared_bytes, found.stored_bytes - found.unique_bytes);
             }
+            let together = GroupCensus {
+                mapped_bytes: mapped * BLOCK_BYTES as u64,
+                distinct_bytes: distinct * BLOCK_BYTES as u64,
+                stored_bytes: distinct * frame,
+                unique_bytes: unique * frame,
+            };
+            assert_eq!(census.group, together, "seed {seed}");
             assert!(!census.is_coarse);
         }
     }

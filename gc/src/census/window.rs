@@ -97,6 +97,7 @@ impl<'a> Window<'a> {
             let distinct_bytes = u64::from(held.blocks) * BLOCK_BYTES as u64;
             census.distinct_bytes += distinct_bytes;
             census.stored_bytes += held.stored_bytes;
+            tally.members.add(&mut census.group, sets.intervals(viewers), distinct_bytes, held.stored_bytes);
             for interval in sets.intervals(viewers) {
                 tally.distinct.add(interval, distinct_bytes);
                 tally.stored.add(interval, held.stored_bytes);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::objects::PutObject;
+
 /// A request; `verb` says which in JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -162,6 +164,44 @@ pub enum Request {
     },
     /// Makes a snapshot from a stream that follows. Answer: `Received`.
     Receive(ReceiveSnapshot),
+    /// Makes an object from content that follows, in order; what lies between is zeros. Answer: `Object`.
+    PutObject(PutObject),
+    /// Where `PutObject` of the same would go on. Answer: `Upload`, after up to 1 MiB of what is there before that.
+    FindUpload(PutObject),
+    /// Gives the content of an object, or a part of it; offsets count from the beginning of that. Answer: `Transferred`, after
+    /// the content.
+    GetObject {
+        /// The object.
+        name: String,
+        /// Where to begin.
+        #[serde(default)]
+        offset: u64,
+        /// How much to give; all that is left if absent, and not more than that.
+        #[serde(default)]
+        length: Option<u64>,
+    },
+    /// One object. Answer: `Object`.
+    ObjectInfo {
+        /// The object.
+        name: String,
+    },
+    /// Objects by name. Answer: `Objects`, one page of them.
+    ListObjects {
+        /// What their names begin with.
+        #[serde(default)]
+        prefix: String,
+        /// The name to go on behind: `next` of the answer before.
+        #[serde(default)]
+        after: Option<String>,
+    },
+    /// Removes an object for good, or what was broken off of one. Answer: `Done`.
+    RemoveObject {
+        /// The object.
+        name: String,
+        /// Not the object but what was broken off.
+        #[serde(default)]
+        upload: bool,
+    },
     /// A request of a newer version.
     #[serde(other)]
     Unknown,
@@ -171,7 +211,7 @@ impl Request {
     /// True if the asker sends content after the request.
     #[must_use]
     pub fn uploads(&self) -> bool {
-        matches!(self, Self::Import(_) | Self::Receive(_))
+        matches!(self, Self::Import(_) | Self::PutObject(_) | Self::Receive(_))
     }
 }
 

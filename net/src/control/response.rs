@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::objects::{ObjectDescription, Objects, Upload};
+
 /// The answer to a request; `answer` says which in JSON.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -63,6 +65,12 @@ pub enum Response {
     Sent(SentDescription),
     /// A snapshot was received.
     Received(ReceivedDescription),
+    /// One object.
+    Object(ObjectDescription),
+    /// Many objects, by name.
+    Objects(Objects),
+    /// Where an upload goes on.
+    Upload(Upload),
     /// An answer of a newer version.
     #[serde(other)]
     Unknown,
@@ -204,6 +212,15 @@ pub struct NodeStatus {
     /// Sum of their sizes in bytes.
     #[serde(default)]
     pub trash_size_bytes: u64,
+    /// Objects.
+    #[serde(default)]
+    pub objects: u64,
+    /// Sum of their lengths in bytes.
+    #[serde(default)]
+    pub objects_size_bytes: u64,
+    /// Objects whose content still comes, or was broken off and can be resumed.
+    #[serde(default)]
+    pub uploads: u64,
     /// Clients of all volumes and snapshots now.
     pub connections: u64,
     /// The store below.
@@ -339,6 +356,9 @@ pub struct StoreStatus {
 pub struct Usage {
     /// The volumes and snapshots asked for, by name.
     pub volumes: Vec<VolumeUsage>,
+    /// All objects together, uploads included; absent if there are none.
+    #[serde(default)]
+    pub objects: Option<ObjectsUsage>,
     /// The whole node.
     pub node: NodeUsage,
 }
@@ -367,6 +387,23 @@ pub struct VolumeUsage {
     pub dedupe_ratio: f64,
     /// `distinct_bytes / stored_bytes`, 1 if nothing is stored.
     pub compression_ratio: f64,
+}
+
+/// What objects take together.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ObjectsUsage {
+    /// Objects.
+    pub count: u64,
+    /// Sum of their lengths in bytes.
+    pub size_bytes: u64,
+    /// How much of that is no zeros, in whole blocks.
+    pub mapped_bytes: u64,
+    /// What of that is left after dedupe among objects, before compression.
+    pub distinct_bytes: u64,
+    /// What that takes in the store, compressed.
+    pub stored_bytes: u64,
+    /// The part of `stored_bytes` that no volume or snapshot uses.
+    pub unique_bytes: u64,
 }
 
 /// What was collected, or what the next batch would collect.
@@ -400,7 +437,7 @@ pub struct Packed {
 /// What all volumes and snapshots take together.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct NodeUsage {
-    /// Sum of the volumes' sizes.
+    /// Sum of the volumes' sizes and the objects' lengths.
     pub size_bytes: u64,
     /// How much of them holds data.
     pub mapped_bytes: u64,

@@ -272,6 +272,58 @@ fn a_client_survives_every_answer() {
     }
 }
 
+fn object_requests() -> [(Request, &'static str); 6] {
+    let put = PutObject { name: "a".into(), keep_s: Some(60), resume: true, offset: 7, ..PutObject::default() };
+    [
+        (
+            Request::PutObject(put.clone()),
+            r#"{"verb":"put_object","name":"a","fixed":false,"codec":null,"metadata":{},"keep_s":60,"replace":false,"resume":true,"offset":7}"#,
+        ),
+        (
+            Request::FindUpload(PutObject { metadata: [("k".into(), "v".into())].into(), ..put }),
+            r#"{"verb":"find_upload","name":"a","fixed":false,"codec":null,"metadata":{"k":"v"},"keep_s":60,"replace":false,"resume":true,"offset":7}"#,
+        ),
+        (
+            Request::GetObject { name: "a".into(), offset: 3, length: None },
+            r#"{"verb":"get_object","name":"a","offset":3,"length":null}"#,
+        ),
+        (Request::ObjectInfo { name: "a".into() }, r#"{"verb":"object_info","name":"a"}"#),
+        (
+            Request::ListObjects { prefix: "a/".into(), after: Some("a/b".into()) },
+            r#"{"verb":"list_objects","prefix":"a/","after":"a/b"}"#,
+        ),
+        (
+            Request::RemoveObject { name: "a".into(), upload: true },
+            r#"{"verb":"remove_object","name":"a","upload":true}"#,
+        ),
+    ]
+}
+
+#[test]
+fn answers_about_objects_have_this_json() {
+    let object = ObjectDescription {
+        name: "a".into(),
+        size_bytes: 5,
+        created: "2026-11-26T00:00:00Z".into(),
+        chunker: "fixed".into(),
+        codec: "lz4".into(),
+        ..ObjectDescription::default()
+    };
+    let described = r#""name":"a","size_bytes":5,"created":"2026-11-26T00:00:00Z","expires":null,"chunker":"fixed","codec":"lz4","metadata":{}"#;
+    let answers = [
+        (Response::Object(object.clone()), format!(r#"{{"answer":"object",{described}}}"#)),
+        (
+            Response::Objects(Objects { objects: vec![object], next: Some("a".into()) }),
+            format!(r#"{{"answer":"objects","objects":[{{{described}}}],"next":"a"}}"#),
+        ),
+        (Response::Upload(Upload { offset: 9 }), r#"{"answer":"upload","offset":9}"#.to_owned()),
+    ];
+    for (answer, expected) in answers {
+        assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Response>(&expected).unwrap(), answer);
+    }
+}
+
 /// What is on the wire stays as it is: another version of the program may be at the other end.
 #[test]
 fn messages_have_this_json() {
@@ -348,6 +400,7 @@ fn messages_have_this_json() {
             r#"{"verb":"receive","name":"b","force":true,"codec":null}"#,
         ),
     ];
+    let requests = requests.into_iter().chain(object_requests());
     for (request, expected) in requests {
         assert_eq!(json(&request), expected);
         assert_eq!(serde_json::from_str::<Request>(expected).unwrap(), request);

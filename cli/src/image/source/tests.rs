@@ -74,3 +74,27 @@ fn an_empty_file_has_no_chunks() {
 fn a_directory_is_no_image() {
     assert_eq!(ImageSource::open(Path::new("/")).err().unwrap().kind(), io::ErrorKind::IsADirectory);
 }
+
+#[test]
+fn content_goes_on_where_it_was_broken_off_if_it_is_the_same() {
+    let scratch = Scratch::new("go-on");
+    let image = image();
+    fs::write(&scratch.0, &image).unwrap();
+    let open = |seekable: bool| match seekable {
+        true => ImageSource::open(&scratch.0).unwrap(),
+        false => ImageSource { input: Input::Stream(Box::new(File::open(&scratch.0).unwrap())), position: 0 },
+    };
+    let (size, middle) = (image.len(), (3 << 20) + 6);
+    for seekable in [true, false] {
+        for (offset, tail) in [(0, 0), (middle, 0), (middle, 1000), (middle, middle), (size, 10)] {
+            let mut source = open(seekable);
+            assert!(source.go_on(offset as u64, &image[offset - tail..offset]).unwrap());
+            let (rest, _) = reassemble(source);
+            assert!(rest.len() == size && rest[offset..] == image[offset..], "from {offset}");
+        }
+        let different = [&[9], &image[middle - 999..middle]].concat();
+        for (offset, tail) in [(middle, &different[..]), (size + 1, &[3]), (size + 1, &[]), (size + 9, &[3])] {
+            assert!(!open(seekable).go_on(offset as u64, tail).unwrap(), "{} before {offset}", tail.len());
+        }
+    }
+}
