@@ -1,5 +1,6 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+#[cfg(feature = "attach")]
 pub mod attach;
 pub mod catalog;
 pub mod export;
@@ -9,4 +10,6 @@ pub mod node;
 pub mod schedule;
 pub mod span;
 
-pub use {lsm_store, net};
+pub use lsm_store;
+#[cfg(feature = "control")]
+pub use net;
