@@ -105,6 +105,9 @@ pub(crate) enum Cause {
     Cancelled,
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),
+    #[cfg(feature = "async")]
+    #[error("the operation did not come to an end: it panicked, or no thread could be started for it")]
+    NotRun,
     #[cfg(feature = "connect")]
     #[error("no daemon answers for {}: if none runs, `Store::open` opens the store", dir.display())]
     NoDaemon { dir: PathBuf, source: io::Error },
@@ -134,6 +137,8 @@ impl Cause {
             Self::NotOpen(_) => ErrorKind::Unavailable,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Directory { .. } | Self::Thread(_) => ErrorKind::Io,
+            #[cfg(feature = "async")]
+            Self::NotRun => ErrorKind::Other,
             #[cfg(feature = "connect")]
             Self::NoDaemon { .. } => ErrorKind::Unavailable,
             #[cfg(feature = "connect")]

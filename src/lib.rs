@@ -68,10 +68,13 @@
 //! |---|---|
 //! | `daemon` (default) | all that the command `silt` is made of; no promise holds for it |
 //! | `connect` | [`Store::connect`]; part of `daemon` |
+//! | `async` | `aio`, the same for async code, on any runtime or none |
 //!
 //! To embed, say `default-features = false`, with `features = ["connect"]` if you want that. `docs/library.md` has the crates that
 //! come along, the oldest Rust that works, and what may change between versions.
 
+#[cfg(feature = "async")]
+pub mod aio;
 mod allocation;
 mod backend;
 mod changes;

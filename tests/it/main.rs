@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[cfg(feature = "async")]
+mod aio;
 mod behaviour;
 mod embedded;
 mod scratch;
