@@ -1,4 +1,6 @@
-//! What is asked of a volume, and what block status answers.
+//! What is asked of a volume, and what block status and the fingerprint map answer.
+
+use crate::fingerprint::Fingerprint;
 
 /// One write of a group.
 #[derive(Clone, Copy, Debug)]
@@ -45,4 +47,24 @@ pub struct StatusExtent {
     pub len: u64,
     /// The state of all of it.
     pub state: BlockState,
+}
+
+/// What adjacent blocks hold: an entry of the fingerprint map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockIdentity {
+    /// So many blocks, at least 1, read as zeros: holes and allocated zeros alike.
+    Zeros(u64),
+    /// One block has content with this fingerprint.
+    Data(Fingerprint),
+}
+
+impl BlockIdentity {
+    /// How many blocks it is of.
+    #[must_use]
+    pub fn block_count(&self) -> u64 {
+        match self {
+            Self::Zeros(count) => *count,
+            Self::Data(_) => 1,
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod check;
 mod collect;
 mod decode;
 mod early;
+mod fingerprints;
 mod flush;
 mod forecast;
 mod front;
@@ -32,6 +33,7 @@ mod sync;
 mod upkeep;
 mod view;
 mod volume;
+mod walk;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -204,6 +204,7 @@ fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
 mod collect;
 mod decode;
 mod durability;
+mod fingerprints;
 mod hooked;
 mod limits;
 mod scrub;

@@ -1,5 +1,6 @@
 //! A volume of an open store: reads, writes, zeroing and flushes by byte offset.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use crate::journal::batch::{RECORDS_MAX, RecordKind};
 use crate::layers::{LayerTree, Lineage};
 use crate::manifest::VolumeRecord;
 use crate::read::ReadData;
-use crate::request::{ChangedExtent, StatusExtent, Write, Zeroing};
+use crate::request::{BlockIdentity, ChangedExtent, StatusExtent, Write, Zeroing};
 
 /// The most that one [`Volume::prefetch`] reads.
 pub const PREFETCH_BYTES_MAX: u64 = 4 << 20;
@@ -369,6 +370,27 @@ impl Volume {
         self.inner.changes(&other.state, &self.state, offset, len, extents_max)
     }
 
+    /// How many blocks it has; the volume's end may cut the last one.
+    #[must_use]
+    pub fn block_count(&self) -> u64 {
+        self.size_bytes().div_ceil(BLOCK_BYTES as u64)
+    }
+
+    /// What `count` blocks from `first` on hold, by fingerprint: at least one entry, at most `entries_max`, covering the
+    /// range from its start and perhaps not to its end. Adjacent entries are not both zeros. A last block that the volume's
+    /// end cuts has the fingerprint of what is in the volume and zeros behind; of all others no content is read. Costs what
+    /// is mapped, not how large the volume is. What is written meanwhile may be in the answer or not, as in a read.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the end or for an empty range; `Io` and `Corrupt` if the map or a fingerprint cannot be read.
+    pub fn fingerprints(&self, first: BlockIndex, count: u64, entries_max: usize) -> Result<Vec<BlockIdentity>> {
+        let blocks = self.check_blocks(first, count)?;
+        if count == 0 || entries_max == 0 {
+            return Err(Error::Invalid { what: "the range and the number of entries", must: "at least 1" });
+        }
+        self.inner.fingerprints(&self.state, blocks, entries_max)
+    }
+
     fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {
         Ok(self.submitted(self.inner.submit(&self.state, changes)?))
     }
@@ -386,6 +408,17 @@ impl Volume {
     /// zstd would keep the client waiting, and gains from what only the flush job sees together.
     fn is_worth_packing(&self, len: usize) -> bool {
         self.state.codec() == Codec::Lz4 && len >= PACKED_BYTES_MIN.min(self.inner.budget.batch_bytes)
+    }
+
+    fn check_blocks(&self, first: BlockIndex, count: u64) -> Result<Range<BlockIndex>> {
+        match first.0.checked_add(count) {
+            Some(end) if end <= self.block_count() => Ok(first..BlockIndex(end)),
+            _ => {
+                let (offset, len) =
+                    (first.0.saturating_mul(BLOCK_BYTES as u64), count.saturating_mul(BLOCK_BYTES as u64));
+                Err(Error::BeyondEnd { offset, len, size: self.size_bytes() })
+            }
+        }
     }
 
     fn check_range(&self, offset: u64, len: u64) -> Result<()> {
