@@ -3,4 +3,5 @@
 //! A frontend knows [`crate::export`] and nothing below it, so a new one (ublk, vhost-user-blk) needs no change to the store.
 
 pub mod memory;
+#[cfg(feature = "nbd")]
 pub mod nbd;

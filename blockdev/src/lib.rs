@@ -1,5 +1,6 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+#[cfg(feature = "attach")]
 pub mod attach;
 pub mod catalog;
 pub mod export;
@@ -12,4 +13,6 @@ pub mod schedule;
 pub mod span;
 pub mod transfer;
 
-pub use {lsm_store, net};
+pub use lsm_store;
+#[cfg(feature = "control")]
+pub use net;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use siltstone::control::{Client, Error, Handler, Kind, NoTransfer, Peer, Request, Response};
 use siltstone::node::Node;
 use siltstone::store::clock::{Clock, SystemClock};
-use siltstone::{Error as StoreError, ErrorKind};
+use siltstone::store::{Error as StoreError, ErrorKind};
 
 use crate::args::Global;
 use crate::data_dir::{Access, DataDir};

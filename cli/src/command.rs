@@ -108,6 +108,6 @@ fn span(text: &str) -> Result<Span, InvalidSpan> {
 }
 
 /// A compression on the command line, checked here so that a typing error is one of usage.
-fn codec(text: &str) -> Result<String, siltstone::Error> {
+fn codec(text: &str) -> Result<String, siltstone::store::Error> {
     text.parse::<siltstone::store::codec::Codec>().map(|_| text.to_owned())
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use siltstone::ErrorKind;
 use siltstone::control::Kind;
+use siltstone::store::ErrorKind;
 use siltstone::store::clock::SystemClock;
 use siltstone::store::device::AccessMode;
 use siltstone::store::device::directory::DirectoryDevice;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use siltstone::attach::AttachError;
 use siltstone::control::{self, Failure, Kind};
 use siltstone::node::NodeError;
-use siltstone::{Error as StoreError, ErrorKind};
+use siltstone::store::{Error as StoreError, ErrorKind};
 
 use crate::args::Global;
 

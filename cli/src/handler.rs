@@ -92,7 +92,7 @@ impl NodeHandler {
 
     fn codec(&self, wish: Option<&str>) -> Result<Codec, Failure> {
         wish.map_or(Ok(self.codec), |wish| {
-            wish.parse().map_err(|error: siltstone::Error| Failure::from_chain(Kind::Invalid, &error))
+            wish.parse().map_err(|error: siltstone::store::Error| Failure::from_chain(Kind::Invalid, &error))
         })
     }
 

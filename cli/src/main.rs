@@ -15,9 +15,9 @@ mod logging;
 mod output;
 mod progress;
 mod size;
-mod socket;
 
 use clap::Parser;
+use siltstone::socket;
 
 /// Many threads that free what others allocated: the C library's allocator spends a tenth of a read on it.
 #[global_allocator]

@@ -34,7 +34,9 @@ impl VolumeExport {
         Self { volume, open }
     }
 
-    pub(crate) fn volume(&self) -> &Volume {
+    /// The store's volume below.
+    #[must_use]
+    pub fn volume(&self) -> &Volume {
         &self.volume
     }
 }

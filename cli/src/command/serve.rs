@@ -84,7 +84,7 @@ enum InvalidWanted {
     Form,
     Name(InvalidName),
     Size(InvalidSize),
-    Codec(siltstone::Error),
+    Codec(siltstone::store::Error),
 }
 
 impl std::fmt::Display for InvalidWanted {

@@ -32,7 +32,7 @@ impl NodeHandler {
 
 /// Reads ahead, sends in order, and returns how many bytes were sent.
 fn send_all(export: &dyn Export, size_bytes: u64, peer: &mut dyn Peer) -> Result<u64, Failure> {
-    let store_failure = |error: siltstone::Error| failure(error.into());
+    let store_failure = |error: siltstone::store::Error| failure(error.into());
     let mut reads = export.reads().map_err(store_failure)?;
     let mut plan = Plan { export, position: 0, size_bytes, ready: VecDeque::new() };
     let mut offsets = VecDeque::new();
@@ -55,9 +55,9 @@ fn send_all(export: &dyn Export, size_bytes: u64, peer: &mut dyn Peer) -> Result
 /// Waits for the read of `offset`; others that finish earlier are kept in `finished`.
 fn await_read(
     reads: &mut dyn Reads,
-    finished: &mut BTreeMap<u64, siltstone::Result<ReadData>>,
+    finished: &mut BTreeMap<u64, siltstone::store::Result<ReadData>>,
     offset: u64,
-) -> siltstone::Result<ReadData> {
+) -> siltstone::store::Result<ReadData> {
     loop {
         while let Some((token, result)) = reads.next_finished() {
             finished.insert(token, result);
@@ -111,7 +111,7 @@ struct Plan<'e> {
 }
 
 impl Plan<'_> {
-    fn next(&mut self) -> siltstone::Result<Option<Stretch>> {
+    fn next(&mut self) -> siltstone::store::Result<Option<Stretch>> {
         while self.ready.is_empty() && self.position < self.size_bytes {
             let left = self.size_bytes - self.position;
             for extent in self.export.block_status(self.position, left, EXTENTS_MAX)? {

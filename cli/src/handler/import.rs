@@ -103,7 +103,7 @@ fn write_all(volume: &Volume, receiver: &Mutex<Receiver<Chunk>>, broken: &OnceLo
 }
 
 /// Writes what is not zeros: the volume is new, so it reads as zeros everywhere.
-fn write(volume: &Volume, chunk: &Chunk) -> siltstone::Result<()> {
+fn write(volume: &Volume, chunk: &Chunk) -> siltstone::store::Result<()> {
     let data = zeros::data_ranges(&chunk.data);
     let writes: Vec<_> = data
         .into_iter()

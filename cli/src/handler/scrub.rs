@@ -100,7 +100,7 @@ impl NodeHandler {
             let progress = Progress { done, total: Some(total), what: format!("scrubbing {name}") };
             peer.progress(&progress).map_err(|error| {
                 gone = Some(error);
-                siltstone::Error::Closed
+                siltstone::store::Error::Closed
             })
         });
         match (gone, scrubbed) {

@@ -8,6 +8,7 @@ mod check;
 mod control_socket;
 mod daemon;
 mod images;
+mod library;
 mod load;
 mod objects;
 mod schedule;

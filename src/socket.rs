@@ -12,22 +12,22 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// Bytes of the longest path other programs can connect to: `sun_path` less its final zero.
-pub(crate) const PATH_BYTES_MAX: usize = 107;
+pub const PATH_BYTES_MAX: usize = 107;
 
 /// True if other programs can connect to `path`.
-pub(crate) fn is_reachable(path: &Path) -> bool {
+pub fn is_reachable(path: &Path) -> bool {
     path.as_os_str().as_bytes().len() <= PATH_BYTES_MAX
 }
 
 /// Connects to a socket.
-pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let address = Address::of(path)?;
     UnixStream::connect(&address.path)
 }
 
 /// Binds a socket that only those whom `mode` names can connect to. A socket that nobody listens on any more is
 /// replaced; anything else in the way is [`io::ErrorKind::AddrInUse`].
-pub(crate) fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     remove_stale(path)?;
     let address = Address::of(path)?;
     let listener = UnixListener::bind(&address.path)?;

@@ -1,0 +1,73 @@
+//! What a [`Store`](crate::Store) stands on: an engine in this process, or the daemon that has the store.
+//!
+//! The rest of the library knows only this trait, so that its users cannot tell which it is.
+
+#[cfg(feature = "connect")]
+pub(crate) mod connected;
+pub(crate) mod embedded;
+
+use std::ops::Range;
+
+use blockdev::export::{StatusExtent, Zeroing};
+use blockdev::name::{ExportName, SnapshotName, VolumeName};
+use blockdev::node::{Shrink, SnapshotLoss};
+
+use crate::error::Caused;
+use crate::progress::Watch;
+use crate::scrub::{ScrubStatus, Verified};
+use crate::snapshot::SnapshotInfo;
+use crate::space::{Collected, Space, Usage};
+use crate::volume::{VolumeInfo, VolumeOptions};
+
+/// Extents in one page of an answer.
+pub(crate) const PAGE_EXTENTS_MAX: usize = 8192;
+
+/// A store with names.
+pub(crate) trait Backend: Send + Sync {
+    fn is_read_only(&self) -> bool;
+    fn close(&self) -> Caused<()>;
+
+    fn volumes(&self) -> Caused<Vec<VolumeInfo>>;
+    fn volume(&self, name: &VolumeName) -> Caused<VolumeInfo>;
+    fn create_volume(&self, name: &VolumeName, options: &VolumeOptions) -> Caused<VolumeInfo>;
+    fn resize_volume(&self, name: &VolumeName, size_bytes: u64, shrink: Shrink) -> Caused<VolumeInfo>;
+    fn remove_volume(&self, name: &VolumeName, loss: SnapshotLoss) -> Caused<()>;
+    fn clone_volume(&self, of: &ExportName, name: &VolumeName) -> Caused<VolumeInfo>;
+
+    fn snapshots(&self, of: Option<&VolumeName>) -> Caused<Vec<SnapshotInfo>>;
+    fn snapshot(&self, name: &SnapshotName) -> Caused<SnapshotInfo>;
+    fn create_snapshots(&self, names: &[SnapshotName]) -> Caused<Vec<SnapshotInfo>>;
+    fn rename_snapshot(&self, name: &SnapshotName, to: &VolumeName) -> Caused<SnapshotInfo>;
+    fn remove_snapshot(&self, name: &SnapshotName) -> Caused<()>;
+    fn roll_back(&self, to: &SnapshotName) -> Caused<VolumeInfo>;
+
+    /// Opens what can be read under a name; it stays until this is dropped.
+    fn open(&self, name: &ExportName) -> Caused<Box<dyn Data>>;
+    /// Where `to` differs from `from`; both are open.
+    fn changes(&self, from: &ExportName, to: &ExportName) -> Caused<Box<dyn Differences>>;
+
+    fn space(&self) -> Caused<Space>;
+    fn usage(&self, watch: Watch<'_>) -> Caused<Usage>;
+    fn collect(&self, now: bool) -> Caused<Collected>;
+    fn start_scrub(&self) -> Caused<()>;
+    fn scrub_status(&self) -> Caused<ScrubStatus>;
+    fn verify(&self, name: &ExportName, watch: Watch<'_>) -> Caused<Verified>;
+}
+
+/// The content of a volume or snapshot. Ranges are within its size.
+pub(crate) trait Data: Send + Sync {
+    /// Size in bytes when it was opened.
+    fn size_bytes(&self) -> u64;
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Caused<()>;
+    fn write_at(&self, offset: u64, data: &[u8]) -> Caused<()>;
+    fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Caused<()>;
+    fn flush(&self) -> Caused<()>;
+    /// The states of a range that is not empty, from its start and perhaps not to its end.
+    fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>>;
+}
+
+/// Where two volumes or snapshots differ.
+pub(crate) trait Differences: Send {
+    /// The ranges in `[from, to)` that differ, by offset, up to where all is said: a page of them.
+    fn page(&mut self, from: u64, to: u64) -> Caused<(Vec<Range<u64>>, u64)>;
+}
