@@ -1,5 +1,6 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+pub mod access;
 pub mod attach;
 pub mod catalog;
 pub mod export;

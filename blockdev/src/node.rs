@@ -25,6 +25,7 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record, Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
+use crate::access::Principal;
 use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, SnapshotName, VolumeName};
@@ -173,6 +174,12 @@ impl Node {
         let infos = self.infos();
         let named = |(name, entry)| Some(self.named(&catalog, &names, name, entry, *infos.get(&entry.id)?));
         catalog.iter().filter_map(named).collect()
+    }
+
+    /// The names of all volumes and snapshots that can be opened, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        Exports::names(self, &Principal::Local)
     }
 
     /// One volume.
@@ -350,7 +357,7 @@ fn readable(catalog: &Catalog, name: &ExportName) -> Result<VolumeId> {
 }
 
 impl Exports for Node {
-    fn names(&self) -> Vec<String> {
+    fn names(&self, _client: &Principal) -> Vec<String> {
         let catalog = self.catalog.read();
         let is_ready = |name: &ExportName| ready(&catalog, name.volume()).is_ok();
         let mut names: Vec<_> =
@@ -360,7 +367,7 @@ impl Exports for Node {
         names
     }
 
-    fn open(&self, name: &str) -> lsm_store::Result<Arc<dyn Export>> {
+    fn open(&self, name: &str, _client: &Principal) -> lsm_store::Result<Arc<dyn Export>> {
         // A client learns no more than that there is nothing for it under this name.
         let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
         let name = ExportName::from_str(name).map_err(|_| nothing())?;
@@ -371,7 +378,7 @@ impl Exports for Node {
         }
     }
 
-    fn snapshots(&self, name: &str) -> Vec<String> {
+    fn snapshots(&self, name: &str, _client: &Principal) -> Vec<String> {
         let catalog = self.catalog.read();
         let Ok(name) = ExportName::from_str(name) else { return Vec::new() };
         let (Ok(volume), Ok(id)) = (ready(&catalog, name.volume()), readable(&catalog, &name)) else {
@@ -383,7 +390,7 @@ impl Exports for Node {
         snapshots.into_iter().map(|(name, _)| name.to_string()).collect()
     }
 
-    fn changes_since(&self, name: &str, snapshot: &str) -> lsm_store::Result<Arc<dyn Changes>> {
+    fn changes_since(&self, name: &str, snapshot: &str, _client: &Principal) -> lsm_store::Result<Arc<dyn Changes>> {
         let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
         let to = ExportName::from_str(name).map_err(|_| nothing())?;
         let snapshot = VolumeName::from_str(snapshot).map_err(|_| nothing())?;

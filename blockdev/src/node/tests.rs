@@ -184,7 +184,7 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     let scratch = Scratch::new("unknown");
     let node = scratch.node(false).unwrap();
     let _import = node.import(&name("half"), SPEC).unwrap();
-    let message = |text: &str| Exports::open(&*node, text).err().unwrap().to_string();
+    let message = |text: &str| Exports::open(&*node, text, &Principal::Local).err().unwrap().to_string();
     assert_eq!(message("nothing"), message("../../etc"));
     assert_eq!(message("nothing"), message("half"));
 }
@@ -245,14 +245,14 @@ fn changes_are_told_of_what_shares_a_past() {
     assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
     drop(changes);
     node.snapshot(&[snapshot_name("demo@a")]).unwrap();
-    let snapshots = |of: &str| Exports::snapshots(&*node, of);
+    let snapshots = |of: &str| Exports::snapshots(&*node, of, &Principal::Local);
     assert_eq!((snapshots("demo"), snapshots("demo@a")), (vec!["a".to_owned(), "s".to_owned()], vec!["s".to_owned()]));
     assert!(["demo@s", "copy", "demo@t", "nobody", "?"].iter().all(|of| snapshots(of).is_empty()));
-    let changes = node.changes_since("demo", "s").unwrap();
+    let changes = node.changes_since("demo", "s", &Principal::Local).unwrap();
     assert_eq!(changes.extents(0, 8192, 9).unwrap().len(), 2);
     assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
     drop(changes);
-    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot).is_err()));
+    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot, &Principal::Local).is_err()));
     node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap();
     assert_eq!(changed(&node, "demo@s", "demo", 9), [(4096, (1 << 20) - 4096)]);
 
