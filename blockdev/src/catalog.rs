@@ -3,9 +3,10 @@
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
 //! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
-//! schedule has `schedule/ID`, a reservation or quota `limits/ID`. `docs/disk-format.md`, "Catalog", has the values. Keys of
-//! other kinds are left alone.
+//! schedule has `schedule/ID`, a reservation or quota `limits/ID`, a list of who may open it `allow/ID`.
+//! `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds are left alone.
 
+mod allow;
 mod limits;
 mod schedule;
 mod trash;
@@ -15,8 +16,10 @@ use std::collections::BTreeMap;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record};
 
+use crate::access::{AllowList, Principal};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
+pub use allow::allow_record;
 pub use limits::limits_record;
 pub use schedule::{schedule_record, schedule_removal};
 pub use trash::{Trashed, trash_record, trash_removal};
@@ -87,6 +90,7 @@ pub struct Catalog {
     trash: BTreeMap<VolumeId, Trashed>,
     schedules: BTreeMap<VolumeId, Schedule>,
     limits: BTreeMap<VolumeId, Limits>,
+    allow: BTreeMap<VolumeId, AllowList>,
 }
 
 impl Catalog {
@@ -112,6 +116,9 @@ impl Catalog {
             } else if let Some(key) = key.strip_prefix(limits::PREFIX) {
                 let (id, limits) = limits::decode(key, value)?;
                 catalog.set_limits(id, limits);
+            } else if let Some(key) = key.strip_prefix(allow::PREFIX) {
+                let (id, allow) = allow::decode(key, value)?;
+                catalog.set_allow(id, allow);
             }
         }
         Ok(catalog)
@@ -196,6 +203,26 @@ impl Catalog {
         match limits.is_none() {
             true => self.limits.remove(&volume),
             false => self.limits.insert(volume, limits),
+        };
+    }
+
+    /// Who may open a volume and its snapshots, in the trash or not.
+    #[must_use]
+    pub fn allow(&self, volume: VolumeId) -> AllowList {
+        self.allow.get(&volume).cloned().unwrap_or_default()
+    }
+
+    /// True if `client` may open a volume and its snapshots.
+    #[must_use]
+    pub fn admits(&self, volume: VolumeId, client: &Principal) -> bool {
+        self.allow.get(&volume).is_none_or(|allow| allow.admits(client))
+    }
+
+    /// Changes who may open a volume, once that is committed.
+    pub fn set_allow(&mut self, volume: VolumeId, allow: AllowList) {
+        match allow.is_empty() {
+            true => self.allow.remove(&volume),
+            false => self.allow.insert(volume, allow),
         };
     }
 

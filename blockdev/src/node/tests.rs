@@ -659,3 +659,51 @@ fn limits_last_as_long_as_the_volume() {
     let records = node.store().records();
     assert!(records.iter().all(|record| !record.key.starts_with(b"limits/")), "{records:?}");
 }
+
+#[test]
+fn lists_say_who_may_open_a_volume_and_go_with_its_data() {
+    let scratch = Scratch::new("allow");
+    let (demo, copy) = (name("demo"), name("copy"));
+    let backup = Principal::Certified(vec!["backup".into()]);
+    let other = Principal::Certified(vec!["other".into()]);
+    let names = |node: &Node, client: &Principal| Exports::names(node, client);
+    let opens = |node: &Node, text: &str, client: &Principal| Exports::open(node, text, client).is_ok();
+    {
+        let node = scratch.node(false).unwrap();
+        node.create(&demo, SPEC).unwrap();
+        node.create(&name("open"), SPEC).unwrap();
+        node.snapshot(&[snapshot_name("demo@s")]).unwrap();
+        assert!(opens(&node, "demo", &Principal::Anonymous), "no list is for everybody");
+        let list: AllowList = "backup,desk".parse().unwrap();
+        assert_eq!(node.set_allow(&demo, list.clone()).unwrap().allow, list);
+        assert_eq!(node.clone_volume(&export_name("demo@s"), &copy).unwrap().allow, list);
+        assert_eq!(kind(node.set_allow(&name("nobody"), list)), ErrorKind::NotFound);
+        node.store().close().unwrap();
+    }
+    let node = scratch.node(false).unwrap();
+    for client in [&Principal::Anonymous, &other] {
+        assert_eq!(names(&node, client), ["open"]);
+        assert!(["demo", "demo@s", "copy"].iter().all(|text| !opens(&node, text, client)));
+        let message = |text: &str| Exports::open(&*node, text, client).err().unwrap().to_string();
+        assert_eq!(message("demo"), message("nothing"));
+        assert!(Exports::snapshots(&*node, "demo", client).is_empty());
+        assert!(node.changes_since("demo", "s", client).is_err());
+    }
+    for client in [&Principal::Local, &backup] {
+        assert_eq!(names(&node, client), ["copy", "demo", "demo@s", "open"]);
+        assert!(["demo", "demo@s", "copy"].iter().all(|text| opens(&node, text, client)));
+        assert_eq!(Exports::snapshots(&*node, "demo", client), ["s"]);
+        assert!(node.changes_since("demo", "s", client).is_ok());
+    }
+    // The trash keeps the list; a new volume of the name has none; what is gone for good leaves no record.
+    node.discard(&demo, SnapshotLoss::Allowed, Span::from_seconds(60).unwrap()).unwrap();
+    assert!(node.create(&demo, SPEC).unwrap().allow.is_empty());
+    let trashed = TrashName { name: demo.clone(), id: None };
+    assert_eq!(node.restore(&trashed, Some(&name("back"))).unwrap().allow.to_string(), "backup,desk");
+    assert!(!opens(&node, "back@s", &other));
+    assert!(node.set_allow(&name("back"), AllowList::default()).unwrap().allow.is_empty());
+    assert!(opens(&node, "back@s", &other));
+    node.remove(&copy, SnapshotLoss::Refused).unwrap();
+    let records = node.store().records();
+    assert!(records.iter().all(|record| !record.key.starts_with(b"allow/")), "{records:?}");
+}
