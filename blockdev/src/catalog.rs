@@ -3,9 +3,11 @@
 //!
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
 //! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
-//! schedule has `schedule/ID`, a reservation or quota `limits/ID`. An object has `object/NAME`, one that still comes
-//! `upload/NAME`. `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds are left alone.
+//! schedule has `schedule/ID`, a reservation or quota `limits/ID`, a list of who may open it `allow/ID`. An object has
+//! `object/NAME`, one that still comes `upload/NAME`. `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds
+//! are left alone.
 
+mod allow;
 mod limits;
 mod object;
 mod schedule;
@@ -17,8 +19,10 @@ use std::ops::Bound;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record};
 
+use crate::access::{AllowList, Principal};
 use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
+pub use allow::allow_record;
 pub use limits::limits_record;
 pub use object::{ObjectEntry, UploadEntry, object_record, object_removal, upload_record, upload_removal};
 pub use schedule::{schedule_record, schedule_removal};
@@ -101,6 +105,7 @@ pub struct Catalog {
     limits: BTreeMap<VolumeId, Limits>,
     objects: BTreeMap<ObjectName, ObjectEntry>,
     uploads: BTreeMap<ObjectName, UploadEntry>,
+    allow: BTreeMap<VolumeId, AllowList>,
 }
 
 impl Catalog {
@@ -132,6 +137,9 @@ impl Catalog {
             } else if let Some(name) = key.strip_prefix(object::UPLOAD_PREFIX) {
                 let (name, entry) = object::decode_upload(name, value)?;
                 catalog.insert_upload(name, entry);
+            } else if let Some(key) = key.strip_prefix(allow::PREFIX) {
+                let (id, allow) = allow::decode(key, value)?;
+                catalog.set_allow(id, allow);
             }
         }
         Ok(catalog)
@@ -272,6 +280,26 @@ impl Catalog {
     /// Forgets an upload, once the removal is committed.
     pub fn remove_upload(&mut self, name: &ObjectName) {
         self.uploads.remove(name);
+    }
+
+    /// Who may open a volume and its snapshots, in the trash or not.
+    #[must_use]
+    pub fn allow(&self, volume: VolumeId) -> AllowList {
+        self.allow.get(&volume).cloned().unwrap_or_default()
+    }
+
+    /// True if `client` may open a volume and its snapshots.
+    #[must_use]
+    pub fn admits(&self, volume: VolumeId, client: &Principal) -> bool {
+        self.allow.get(&volume).is_none_or(|allow| allow.admits(client))
+    }
+
+    /// Changes who may open a volume, once that is committed.
+    pub fn set_allow(&mut self, volume: VolumeId, allow: AllowList) {
+        match allow.is_empty() {
+            true => self.allow.remove(&volume),
+            false => self.allow.insert(volume, allow),
+        };
     }
 
     /// Gives `name` a meaning, once the record is committed.

@@ -14,6 +14,8 @@ use lsm_store::read::ReadData;
 pub use lsm_store::request::{BlockState, ChangedExtent, StatusExtent, Write, Zeroing};
 use lsm_store::{Error, Result};
 
+use crate::access::Principal;
+
 /// A block device to serve. All methods may be called from many threads at once.
 pub trait Export: Send + Sync + 'static {
     /// Size in bytes now; it can change while the export is open.
@@ -72,22 +74,22 @@ pub trait Changes: Send + Sync {
     fn extents(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<ChangedExtent>>;
 }
 
-/// The exports of a server, by name.
+/// The exports of a server, by name. What a client may not open is for it as if it were not there.
 pub trait Exports: Send + Sync + 'static {
-    /// Names for LIST, sorted; only those the client may see.
-    fn names(&self) -> Vec<String>;
+    /// Names for LIST, sorted; only those that `client` may open.
+    fn names(&self, client: &Principal) -> Vec<String>;
 
     /// Opens an export; an unknown name and a forbidden one give the same error.
-    fn open(&self, name: &str) -> Result<Arc<dyn Export>>;
+    fn open(&self, name: &str, client: &Principal) -> Result<Arc<dyn Export>>;
 
     /// The snapshots since which [`Exports::changes_since`] can tell what changed in an export, from the newest; none of an
     /// unknown name.
-    fn snapshots(&self, _name: &str) -> Vec<String> {
+    fn snapshots(&self, _name: &str, _client: &Principal) -> Vec<String> {
         Vec::new()
     }
 
     /// What changed in an export since `snapshot`, one of [`Exports::snapshots`].
-    fn changes_since(&self, _name: &str, _snapshot: &str) -> Result<Arc<dyn Changes>> {
+    fn changes_since(&self, _name: &str, _snapshot: &str, _client: &Principal) -> Result<Arc<dyn Changes>> {
         Err(Error::NoSuchVolume(VolumeId::default()))
     }
 }

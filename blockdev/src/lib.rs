@@ -1,5 +1,6 @@
 //! Volumes, and the frontends that serve them as block devices.
 
+pub mod access;
 #[cfg(feature = "attach")]
 pub mod attach;
 pub mod catalog;

@@ -4,6 +4,7 @@
 //! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
 //! volume that has one, or that is in the trash.
 
+mod access;
 mod changes;
 mod duties;
 mod error;
@@ -28,6 +29,7 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record, Store, VolumeInfo, VolumeSpec};
 use parking_lot::{Mutex, RwLock};
 
+use crate::access::{AllowList, Principal};
 use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
@@ -64,6 +66,8 @@ pub struct NamedVolume {
     pub schedule: Option<Schedule>,
     /// How much it may take, and what is kept for it.
     pub limits: Limits,
+    /// Who may open it over the network.
+    pub allow: AllowList,
 }
 
 /// What a clone was made from, by the names these have now.
@@ -225,6 +229,7 @@ impl Node {
             origin: entry.origin.map(|origin| names.origin(origin)),
             schedule: catalog.schedule(entry.id).cloned(),
             limits: catalog.limits(entry.id),
+            allow: catalog.allow(entry.id),
         }
     }
 
@@ -271,8 +276,12 @@ impl Node {
     /// [`NodeError::NoSuchVolume`], [`NodeError::NoSuchSnapshot`]; [`NodeError::Importing`] while its content is not
     /// complete.
     pub fn export(&self, name: &ExportName) -> Result<Arc<VolumeExport>> {
+        self.export_to(name, &Principal::Local)
+    }
+
+    fn export_to(&self, name: &ExportName, client: &Principal) -> Result<Arc<VolumeExport>> {
         let catalog = self.catalog.read();
-        let id = readable(&catalog, name)?;
+        let id = visible(&catalog, name, client)?;
         let volume = self.store.volume(id)?;
         Ok(Arc::new(VolumeExport::new(volume, self.open_count(id))))
     }
@@ -283,9 +292,12 @@ impl Node {
         records.extend(catalog.schedule(id).map(|_| catalog::schedule_removal(id)));
         let limits = Some(catalog.limits(id)).filter(|limits| !limits.is_none());
         records.extend(limits.map(|_| catalog::limits_record(id, &Limits::default())));
+        let everybody = AllowList::default();
+        records.extend((catalog.allow(id) != everybody).then(|| catalog::allow_record(id, &everybody)));
         self.store.delete_volume(id, records)?;
         catalog.set_schedule(id, None);
         catalog.set_limits(id, Limits::default());
+        catalog.set_allow(id, everybody);
         self.looked_at.lock().remove(&id);
         self.open.lock().remove(&id);
         Ok(())
@@ -365,32 +377,41 @@ fn readable(catalog: &Catalog, name: &ExportName) -> Result<VolumeId> {
     }
 }
 
+/// The id of what `client` can read under a name. What it may not open is not there for it.
+fn visible(catalog: &Catalog, name: &ExportName, client: &Principal) -> Result<VolumeId> {
+    let volume = ready(catalog, name.volume())?.id;
+    match catalog.admits(volume, client) {
+        true => readable(catalog, name),
+        false => Err(NodeError::NoSuchVolume(name.volume().to_string())),
+    }
+}
+
 impl Exports for Node {
-    fn names(&self) -> Vec<String> {
+    fn names(&self, client: &Principal) -> Vec<String> {
         let catalog = self.catalog.read();
-        let is_ready = |name: &ExportName| ready(&catalog, name.volume()).is_ok();
+        let is_visible = |name: &ExportName| visible(&catalog, name, client).is_ok();
         let mut names: Vec<_> =
-            catalog.exports().filter(|(name, _)| is_ready(name)).map(|(name, _)| name.to_string()).collect();
+            catalog.exports().filter(|(name, _)| is_visible(name)).map(|(name, _)| name.to_string()).collect();
         // As text: `@` comes behind `-`, `.` and digits.
         names.sort();
         names
     }
 
-    fn open(&self, name: &str) -> lsm_store::Result<Arc<dyn Export>> {
+    fn open(&self, name: &str, client: &Principal) -> lsm_store::Result<Arc<dyn Export>> {
         // A client learns no more than that there is nothing for it under this name.
         let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
         let name = ExportName::from_str(name).map_err(|_| nothing())?;
-        match self.export(&name) {
+        match self.export_to(&name, client) {
             Ok(export) => Ok(export),
             Err(NodeError::Store(error)) => Err(error),
             Err(_) => Err(nothing()),
         }
     }
 
-    fn snapshots(&self, name: &str) -> Vec<String> {
+    fn snapshots(&self, name: &str, client: &Principal) -> Vec<String> {
         let catalog = self.catalog.read();
         let Ok(name) = ExportName::from_str(name) else { return Vec::new() };
-        let (Ok(volume), Ok(id)) = (ready(&catalog, name.volume()), readable(&catalog, &name)) else {
+        let (Ok(volume), Ok(id)) = (ready(&catalog, name.volume()), visible(&catalog, &name, client)) else {
             return Vec::new();
         };
         let is_before = |(_, snapshot): &(&VolumeName, VolumeId)| id == volume.id || *snapshot < id;
@@ -399,12 +420,12 @@ impl Exports for Node {
         snapshots.into_iter().map(|(name, _)| name.to_string()).collect()
     }
 
-    fn changes_since(&self, name: &str, snapshot: &str) -> lsm_store::Result<Arc<dyn Changes>> {
+    fn changes_since(&self, name: &str, snapshot: &str, client: &Principal) -> lsm_store::Result<Arc<dyn Changes>> {
         let nothing = || lsm_store::Error::NoSuchVolume(VolumeId::default());
         let to = ExportName::from_str(name).map_err(|_| nothing())?;
         let snapshot = VolumeName::from_str(snapshot).map_err(|_| nothing())?;
         let from = SnapshotName { volume: to.volume().clone(), snapshot };
-        match self.changes(&from.into(), &to) {
+        match self.changes_for(&from.into(), &to, client) {
             Ok(changes) => Ok(Arc::new(changes)),
             Err(NodeError::Store(error)) => Err(error),
             Err(_) => Err(nothing()),

@@ -17,6 +17,7 @@ use lsm_store::{Error, Result};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::access::Principal;
 use crate::export::{BlockState, Export, Exports, Reads, StatusExtent, Write, Zeroing};
 
 #[cfg(test)]
@@ -248,7 +249,7 @@ impl Reads for MemoryReads {
     }
 }
 
-/// Exports by name, each a device in memory.
+/// Exports by name, each a device in memory, for everybody.
 #[derive(Debug, Default)]
 pub struct MemoryExports {
     exports: Mutex<BTreeMap<String, MemoryExport>>,
@@ -270,11 +271,11 @@ impl MemoryExports {
 }
 
 impl Exports for MemoryExports {
-    fn names(&self) -> Vec<String> {
+    fn names(&self, _client: &Principal) -> Vec<String> {
         self.exports.lock().keys().cloned().collect()
     }
 
-    fn open(&self, name: &str) -> Result<Arc<dyn Export>> {
+    fn open(&self, name: &str, _client: &Principal) -> Result<Arc<dyn Export>> {
         match self.exports.lock().get(name) {
             Some(export) => Ok(Arc::new(export.clone())),
             None => Err(Error::NoSuchVolume(VolumeId::default())),

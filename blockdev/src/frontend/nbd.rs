@@ -1,11 +1,12 @@
 //! Network Block Device: a server for exports, and a client.
 //!
-//! Fixed newstyle with simple and structured replies; no TLS, no extended headers. Byte formats are in [`wire`], the
-//! handshake is a state machine without I/O in [`handshake`], a connection is one blocking thread.
+//! Fixed newstyle with simple and structured replies, and for the server TLS; no extended headers. Byte formats are in
+//! [`wire`], the handshake is a state machine without I/O in [`handshake`], a connection is one blocking thread.
 //! Specification: `doc/proto.md` of <https://github.com/NetworkBlockDevice/nbd>.
 
 use std::time::Duration;
 
+mod channel;
 pub mod client;
 mod connection;
 pub mod counters;
@@ -17,6 +18,7 @@ mod session;
 mod socket;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 mod transmission;
 pub mod uri;
 pub mod wire;
@@ -24,6 +26,7 @@ pub mod wire;
 pub use client::{Client, ClientError};
 pub use server::Server;
 pub use session::{Retry, Session};
+pub use tls::{Tls, TlsFiles};
 pub use uri::NbdUri;
 
 /// What a server grants its clients. The defaults suit a node with some hundred volumes.

@@ -7,7 +7,8 @@ use lsm_store::request::ChangedExtent;
 use lsm_store::store::Volume;
 use lsm_store::{Error, Result as StoreResult};
 
-use super::{Node, NodeError, Result, VolumeExport, readable};
+use super::{Node, NodeError, Result, VolumeExport, visible};
+use crate::access::Principal;
 use crate::export::Changes;
 use crate::name::ExportName;
 
@@ -24,8 +25,12 @@ impl Node {
     /// # Errors
     /// [`NodeError::NoSuchVolume`], [`NodeError::NoSuchSnapshot`]; [`NodeError::Unrelated`].
     pub fn changes(&self, from: &ExportName, to: &ExportName) -> Result<VolumeChanges> {
+        self.changes_for(from, to, &Principal::Local)
+    }
+
+    pub(super) fn changes_for(&self, from: &ExportName, to: &ExportName, client: &Principal) -> Result<VolumeChanges> {
         let catalog = self.catalog.read();
-        let (from_id, to_id) = (readable(&catalog, from)?, readable(&catalog, to)?);
+        let (from_id, to_id) = (visible(&catalog, from, client)?, visible(&catalog, to, client)?);
         let (before, after) = (self.store.volume(from_id)?, self.store.volume(to_id)?);
         // Asked for one byte, the store has only this to object to.
         if let Err(Error::Invalid { .. }) = after.changes_since(&before, 0, 1, 1) {

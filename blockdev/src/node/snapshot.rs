@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// Makes a volume that holds what `of` holds now. From then on neither knows of the other: both can be changed and
-    /// removed.
+    /// removed. Who may open it are those who may open `of`, so that a copy is no way around a list.
     ///
     /// # Errors
     /// [`NodeError::NoSuchVolume`], [`NodeError::NoSuchSnapshot`], [`NodeError::NameTaken`].
@@ -198,8 +198,13 @@ impl Node {
         refuse_if_taken(&catalog, name)?;
         let source = origin.snapshot.unwrap_or(origin.volume);
         let entry = |id| Entry { id, state: State::Ready, origin: Some(origin) };
-        let id = self.store.clone_volume(source, |id| vec![catalog::record(name, entry(id))])?;
+        let allow = catalog.allow(origin.volume);
+        let id = self.store.clone_volume(source, |id| {
+            let list = (!allow.is_empty()).then(|| catalog::allow_record(id, &allow));
+            [catalog::record(name, entry(id))].into_iter().chain(list).collect()
+        })?;
         catalog.insert(name.clone(), entry(id));
+        catalog.set_allow(id, allow);
         drop(catalog);
         self.volume(name)
     }

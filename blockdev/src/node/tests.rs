@@ -186,7 +186,7 @@ fn clients_cannot_tell_a_bad_name_from_an_unknown_one() {
     let scratch = Scratch::new("unknown");
     let node = scratch.node(false).unwrap();
     let _import = node.import(&name("half"), SPEC).unwrap();
-    let message = |text: &str| Exports::open(&*node, text).err().unwrap().to_string();
+    let message = |text: &str| Exports::open(&*node, text, &Principal::Local).err().unwrap().to_string();
     assert_eq!(message("nothing"), message("../../etc"));
     assert_eq!(message("nothing"), message("half"));
 }
@@ -247,14 +247,14 @@ fn changes_are_told_of_what_shares_a_past() {
     assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
     drop(changes);
     node.snapshot(&[snapshot_name("demo@a")]).unwrap();
-    let snapshots = |of: &str| Exports::snapshots(&*node, of);
+    let snapshots = |of: &str| Exports::snapshots(&*node, of, &Principal::Local);
     assert_eq!((snapshots("demo"), snapshots("demo@a")), (vec!["a".to_owned(), "s".to_owned()], vec!["s".to_owned()]));
     assert!(["demo@s", "copy", "demo@t", "nobody", "?"].iter().all(|of| snapshots(of).is_empty()));
-    let changes = node.changes_since("demo", "s").unwrap();
+    let changes = node.changes_since("demo", "s", &Principal::Local).unwrap();
     assert_eq!(changes.extents(0, 8192, 9).unwrap().len(), 2);
     assert_eq!(kind(node.remove_snapshot(&snapshot_name("demo@s"))), ErrorKind::Busy);
     drop(changes);
-    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot).is_err()));
+    assert!(["?", "t"].iter().all(|snapshot| node.changes_since("demo", snapshot, &Principal::Local).is_err()));
     node.resize(&name("demo"), 4096, Shrink::Allowed).unwrap();
     assert_eq!(changed(&node, "demo@s", "demo", 9), [(4096, (1 << 20) - 4096)]);
 
@@ -660,4 +660,52 @@ fn limits_last_as_long_as_the_volume() {
     node.remove(&demo, SnapshotLoss::Refused).unwrap();
     let records = node.store().records();
     assert!(records.iter().all(|record| !record.key.starts_with(b"limits/")), "{records:?}");
+}
+
+#[test]
+fn lists_say_who_may_open_a_volume_and_go_with_its_data() {
+    let scratch = Scratch::new("allow");
+    let (demo, copy) = (name("demo"), name("copy"));
+    let backup = Principal::Certified(vec!["backup".into()]);
+    let other = Principal::Certified(vec!["other".into()]);
+    let names = |node: &Node, client: &Principal| Exports::names(node, client);
+    let opens = |node: &Node, text: &str, client: &Principal| Exports::open(node, text, client).is_ok();
+    {
+        let node = scratch.node(false).unwrap();
+        node.create(&demo, SPEC).unwrap();
+        node.create(&name("open"), SPEC).unwrap();
+        node.snapshot(&[snapshot_name("demo@s")]).unwrap();
+        assert!(opens(&node, "demo", &Principal::Anonymous), "no list is for everybody");
+        let list: AllowList = "backup,desk".parse().unwrap();
+        assert_eq!(node.set_allow(&demo, list.clone()).unwrap().allow, list);
+        assert_eq!(node.clone_volume(&export_name("demo@s"), &copy).unwrap().allow, list);
+        assert_eq!(kind(node.set_allow(&name("nobody"), list)), ErrorKind::NotFound);
+        node.store().close().unwrap();
+    }
+    let node = scratch.node(false).unwrap();
+    for client in [&Principal::Anonymous, &other] {
+        assert_eq!(names(&node, client), ["open"]);
+        assert!(["demo", "demo@s", "copy"].iter().all(|text| !opens(&node, text, client)));
+        let message = |text: &str| Exports::open(&*node, text, client).err().unwrap().to_string();
+        assert_eq!(message("demo"), message("nothing"));
+        assert!(Exports::snapshots(&*node, "demo", client).is_empty());
+        assert!(node.changes_since("demo", "s", client).is_err());
+    }
+    for client in [&Principal::Local, &backup] {
+        assert_eq!(names(&node, client), ["copy", "demo", "demo@s", "open"]);
+        assert!(["demo", "demo@s", "copy"].iter().all(|text| opens(&node, text, client)));
+        assert_eq!(Exports::snapshots(&*node, "demo", client), ["s"]);
+        assert!(node.changes_since("demo", "s", client).is_ok());
+    }
+    // The trash keeps the list; a new volume of the name has none; what is gone for good leaves no record.
+    node.discard(&demo, SnapshotLoss::Allowed, Span::from_seconds(60).unwrap()).unwrap();
+    assert!(node.create(&demo, SPEC).unwrap().allow.is_empty());
+    let trashed = TrashName { name: demo.clone(), id: None };
+    assert_eq!(node.restore(&trashed, Some(&name("back"))).unwrap().allow.to_string(), "backup,desk");
+    assert!(!opens(&node, "back@s", &other));
+    assert!(node.set_allow(&name("back"), AllowList::default()).unwrap().allow.is_empty());
+    assert!(opens(&node, "back@s", &other));
+    node.remove(&copy, SnapshotLoss::Refused).unwrap();
+    let records = node.store().records();
+    assert!(records.iter().all(|record| !record.key.starts_with(b"allow/")), "{records:?}");
 }

@@ -91,7 +91,7 @@ fn spec(request: &PutObject) -> Result<ObjectSpec, Failure> {
     let invalid = |error: &dyn std::error::Error| Failure::from_chain(Kind::Invalid, error);
     let codec = match &request.codec {
         None => Codec::Zstd { level: ZstdLevel::default() },
-        Some(codec) => codec.parse().map_err(|error: siltstone::Error| invalid(&error))?,
+        Some(codec) => codec.parse().map_err(|error: siltstone::store::Error| invalid(&error))?,
     };
     Ok(ObjectSpec {
         chunker: if request.fixed { Chunker::Fixed } else { Chunker::default() },

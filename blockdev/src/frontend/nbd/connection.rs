@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use lsm_store::ErrorKind;
 
+use super::channel::{Broken, Channel, Encrypted, Need};
 use super::handshake::{Agreement, Context, Demand, Description, Handshake, Refusal, Violation};
 use super::inbox::Inbox;
 use super::socket::{Patience, Received};
+use super::tls::Tls;
 use super::transmission::{Reporter, Surroundings, Transmission};
 use super::wire::BadMagic;
+use crate::access::Principal;
 use crate::export::{Export, Exports};
 
 /// How long a send waits for a peer that does not read before the connection turns to other things. Short, because
@@ -27,6 +30,8 @@ pub(super) enum Ended {
     Magic(#[from] BadMagic),
     #[error("the socket failed")]
     Socket(#[from] io::Error),
+    #[error(transparent)]
+    Channel(#[from] Broken),
     #[error("the export cannot wait for reads")]
     Export(#[from] lsm_store::Error),
     #[error("the handshake took too long")]
@@ -35,28 +40,43 @@ pub(super) enum Ended {
     SlowReader,
 }
 
-/// Serves one client. `admitted` is false if there are too many: the client is told so, then let go.
-/// `opened` hears the name of the export once transmission begins.
+/// How a client came.
+pub(super) struct Arrival<'a> {
+    /// False if there are too many: the client is told so, then let go.
+    pub(super) admitted: bool,
+    /// Who it is as far as its way in tells.
+    pub(super) principal: Principal,
+    /// Set where nothing is served without TLS.
+    pub(super) tls: Option<&'a Tls>,
+}
+
+/// Serves one client. `opened` hears the name of the export once transmission begins.
 pub(super) fn serve(
     around: Surroundings<'_>,
     exports: &dyn Exports,
-    admitted: bool,
+    arrival: Arrival<'_>,
     opened: impl FnOnce(&str),
 ) -> Result<(), Ended> {
-    let negotiation = Negotiation {
+    let mut negotiation = Negotiation {
         around,
         exports,
-        admitted,
         deadline: around.clock.monotonic() + around.limits.handshake_timeout,
-        handshake: Handshake::new(),
+        handshake: if arrival.tls.is_some() { Handshake::requiring_tls() } else { Handshake::new() },
+        arrival,
+        channel: Channel::Plain(around.socket),
         inbox: Inbox::new(around.limits.receive_buffer_bytes),
     };
-    let Some(session) = negotiation.run()? else { return Ok(()) };
+    let session = negotiation.run()?;
+    let Negotiation { arrival: Arrival { principal, .. }, mut channel, inbox, .. } = negotiation;
+    let Some(session) = session else {
+        channel.close();
+        return Ok(());
+    };
     opened(&session.name);
     around.socket.set_timeouts(Some(around.limits.idle_after), Some(SEND_PATIENCE))?;
     let Agreement { structured, contexts } = &session.agreement;
-    let reporters = contexts.iter().map(|chosen| Reporter::new(chosen, exports, &session.name)).collect();
-    Transmission::new(around, session.export, *structured, reporters, session.inbox).run()
+    let reporters = contexts.iter().map(|chosen| Reporter::new(chosen, exports, &session.name, &principal)).collect();
+    Transmission::new(around, channel, session.export, *structured, reporters, inbox).run()
 }
 
 /// What the handshake came to.
@@ -64,21 +84,21 @@ struct Opened {
     name: String,
     export: Arc<dyn Export>,
     agreement: Agreement,
-    inbox: Inbox,
 }
 
 struct Negotiation<'a> {
     around: Surroundings<'a>,
     exports: &'a dyn Exports,
-    admitted: bool,
+    arrival: Arrival<'a>,
     deadline: Duration,
     handshake: Handshake,
+    channel: Channel<'a>,
     inbox: Inbox,
 }
 
 impl Negotiation<'_> {
     /// `None` if the client left without opening an export.
-    fn run(mut self) -> Result<Option<Opened>, Ended> {
+    fn run(&mut self) -> Result<Option<Opened>, Ended> {
         loop {
             self.send()?;
             let (used, demand) = self.handshake.handle_input(self.inbox.pending())?;
@@ -92,7 +112,7 @@ impl Negotiation<'_> {
                 }
                 Demand::Input(_) => {}
                 Demand::Names => {
-                    let names = self.refusal().map_or_else(|| Ok(self.exports.names()), Err);
+                    let names = self.refusal().map_or_else(|| Ok(self.exports.names(&self.arrival.principal)), Err);
                     self.handshake.give_names(names.as_deref().map_err(|&refusal| refusal));
                 }
                 Demand::Describe(name) => {
@@ -104,10 +124,11 @@ impl Negotiation<'_> {
                     let description = export.as_ref().map(|export| describe(&**export)).map_err(|&refusal| refusal);
                     if let (Some(agreement), Ok(export)) = (self.handshake.give_export(description)?, export) {
                         self.send()?;
-                        return Ok(Some(Opened { name, export, agreement, inbox: self.inbox }));
+                        return Ok(Some(Opened { name, export, agreement }));
                     }
                 }
                 Demand::Contexts(name) => self.handshake.give_contexts(&self.contexts(&name)),
+                Demand::Tls => self.begin_tls()?,
                 Demand::Close => {
                     self.send()?;
                     return Ok(None);
@@ -120,31 +141,52 @@ impl Negotiation<'_> {
         if self.around.stopping.load(Ordering::Relaxed) {
             Some(Refusal::ShuttingDown)
         } else {
-            (!self.admitted).then_some(Refusal::Full)
+            (!self.arrival.admitted).then_some(Refusal::Full)
         }
     }
 
     /// Contexts of an export: that of every one, and two for each snapshot. From the newest, since not all may be listed.
     fn contexts(&self, name: &str) -> Vec<Context> {
-        let snapshots = if self.refusal().is_some() { Vec::new() } else { self.exports.snapshots(name) };
+        let snapshots = if self.refusal().is_some() { Vec::new() } else { self.snapshots(name) };
         let of_snapshot = |name: String| [Context::DirtyBitmap(name.clone()), Context::Changed(name)];
         std::iter::once(Context::Allocation).chain(snapshots.into_iter().flat_map(of_snapshot)).collect()
+    }
+
+    fn snapshots(&self, name: &str) -> Vec<String> {
+        self.exports.snapshots(name, &self.arrival.principal)
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn Export>, Refusal> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
-        self.exports.open(name).map_err(|error| {
+        self.exports.open(name, &self.arrival.principal).map_err(|error| {
             tracing::debug!(name, error = &error as &dyn std::error::Error, "an export was not opened");
             if error.kind() == ErrorKind::NotFound { Refusal::Unknown } else { Refusal::Unavailable }
         })
     }
 
+    /// From here on everything is TLS. Nothing said in clear may be left to be taken for said under it.
+    fn begin_tls(&mut self) -> Result<(), Ended> {
+        let tls = self.arrival.tls.expect("TLS is demanded only where it is required");
+        assert!(self.inbox.pending().is_empty(), "input behind STARTTLS is a violation");
+        self.send()?;
+        let mut encrypted = Encrypted::new(self.around.socket, tls)?;
+        while let Some(need) = encrypted.shake_hands()? {
+            self.wait(need == Need::Input)?;
+        }
+        self.arrival.principal = encrypted.principal(tls);
+        tracing::debug!(client = ?self.arrival.principal, "TLS has begun");
+        self.channel = Channel::Tls(Box::new(encrypted));
+        self.handshake.give_tls();
+        Ok(())
+    }
+
     /// Waits for input; false at the end of it.
     fn receive(&mut self, wanted: usize) -> Result<bool, Ended> {
         loop {
-            match self.inbox.receive(self.around.socket, wanted, Patience::None)? {
+            let channel = &mut self.channel;
+            match self.inbox.receive(wanted, |buffer| channel.receive(buffer, Patience::None))? {
                 Received::Bytes(_) => return Ok(true),
                 Received::End => return Ok(false),
                 Received::Nothing => self.wait(true)?,
@@ -156,7 +198,7 @@ impl Negotiation<'_> {
         let output = self.handshake.take_output();
         let mut left = output.as_slice();
         while !left.is_empty() {
-            let sent = self.around.socket.send(&[IoSlice::new(left)], Patience::None)?;
+            let sent = self.channel.send(&mut [IoSlice::new(left)], Patience::None)?;
             left = &left[sent..];
             if sent == 0 {
                 self.wait(false)?;
@@ -169,7 +211,7 @@ impl Negotiation<'_> {
     fn wait(&self, readable: bool) -> Result<(), Ended> {
         let left = self.deadline.checked_sub(self.around.clock.monotonic()).filter(|left| !left.is_zero());
         let left = left.ok_or(Ended::HandshakeTimeout)?;
-        self.around.socket.wait(readable, !readable, Some(left))?;
+        self.channel.wait(readable, !readable, Some(left))?;
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Invariants: nothing is kept of what a peer sends beyond 64 KiB of option data and the contexts it chose; an export
 //! is asked for only when the peer names one in INFO, GO or EXPORT_NAME; at most [`OPTIONS_MAX`] options are answered;
-//! an option that is unknown, refused or malformed changes nothing, and the next one is understood.
+//! an option that is unknown, refused or malformed changes nothing, and the next one is understood. Where TLS is
+//! required nothing but STARTTLS and ABORT is served without it, and nothing that came in clear counts after it: neither
+//! choices (CVE-2021-3716) nor bytes (CVE-2011-0411).
 
 use std::collections::HashSet;
 
@@ -138,6 +140,12 @@ pub enum Violation {
     /// More than [`OPTIONS_MAX`] options.
     #[error("too many options")]
     TooManyOptions,
+    /// A peer that cannot or will not speak TLS where it has to, in an option that has no error reply.
+    #[error("TLS is required here")]
+    TlsRequired,
+    /// Bytes in clear behind STARTTLS. They could be somebody else's, and would count as said under TLS.
+    #[error("{0} bytes followed STARTTLS before TLS began")]
+    InputBeforeTls(usize),
 }
 
 /// What the state machine needs to go on.
@@ -153,6 +161,8 @@ pub enum Demand {
     Open(String),
     /// The contexts that the export of this name has, by [`Handshake::give_contexts`].
     Contexts(String),
+    /// TLS, by [`Handshake::give_tls`]: once the output is sent, the next byte in either direction is TLS.
+    Tls,
     /// The end: send what is in the output and hang up.
     Close,
 }
@@ -172,10 +182,19 @@ enum Phase {
     /// Throws this many bytes of an oversized option away.
     Discarding(u64),
     Waiting(Asked),
+    StartingTls,
     Closed,
 }
 
-/// What the client chose so far; all of it is void after STARTTLS, once that exists (CVE-2021-3716).
+/// Where a handshake stands with TLS; the specification's NOTLS and FORCEDTLS modes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tls {
+    NotOffered,
+    Required,
+    Begun,
+}
+
+/// What the client chose so far; all of it is void after STARTTLS (CVE-2021-3716).
 #[derive(Clone, Debug, Default)]
 struct Choices {
     structured: bool,
@@ -187,6 +206,7 @@ struct Choices {
 #[derive(Debug)]
 pub struct Handshake {
     phase: Phase,
+    tls: Tls,
     no_zeroes: bool,
     options_count: u32,
     choices: Choices,
@@ -200,12 +220,23 @@ impl Default for Handshake {
 }
 
 impl Handshake {
-    /// A handshake whose greeting is in the output.
+    /// A handshake without TLS, whose greeting is in the output.
     #[must_use]
     pub fn new() -> Self {
+        Self::start(Tls::NotOffered)
+    }
+
+    /// A handshake that goes nowhere before TLS, whose greeting is in the output.
+    #[must_use]
+    pub fn requiring_tls() -> Self {
+        Self::start(Tls::Required)
+    }
+
+    fn start(tls: Tls) -> Self {
         let greeting = Greeting { flags: HandshakeFlags::FIXED_NEWSTYLE | HandshakeFlags::NO_ZEROES };
         Self {
             phase: Phase::ClientFlags,
+            tls,
             no_zeroes: false,
             options_count: 0,
             choices: Choices::default(),
@@ -231,7 +262,7 @@ impl Handshake {
             Phase::Options => self.handle_option(input),
             Phase::Discarding(left) => Ok(self.discard(input, left)),
             Phase::Closed => Ok((input.len(), Demand::Close)),
-            Phase::Waiting(_) => panic!("an option is answered before the next one is read"),
+            Phase::Waiting(_) | Phase::StartingTls => panic!("an option is answered before the next one is read"),
         }
     }
 
@@ -239,6 +270,9 @@ impl Handshake {
         let Some(flags) = decode_client_flags(input) else { return Ok((0, Demand::Input(4))) };
         if flags.without(ClientFlags::FIXED_NEWSTYLE | ClientFlags::NO_ZEROES) != ClientFlags::NONE {
             return Err(Violation::Flags(flags.0));
+        }
+        if self.tls == Tls::Required && !flags.contains(ClientFlags::FIXED_NEWSTYLE) {
+            return Err(Violation::TlsRequired);
         }
         self.no_zeroes = flags.contains(ClientFlags::NO_ZEROES);
         self.phase = Phase::Options;
@@ -267,12 +301,48 @@ impl Handshake {
             return Err(Violation::TooManyOptions);
         }
         if len > OPTION_DATA_BYTES_MAX {
-            self.reply_error(header.option, OptionReply::ERR_TOO_BIG, "more than 64 KiB of data");
+            match self.tls {
+                Tls::Required => self.reply_tls_required(header.option),
+                _ => self.reply_error(header.option, OptionReply::ERR_TOO_BIG, "more than 64 KiB of data"),
+            }
             self.phase = Phase::Discarding(u64::from(header.len));
             return Ok((OptionHeader::BYTES, Demand::Input(1)));
         }
-        let demand = self.handle_whole_option(header.option, &input[OptionHeader::BYTES..whole])?;
-        Ok((whole, demand))
+        let demand = match self.tls {
+            Tls::Required => self.handle_option_in_clear(header.option, &input[OptionHeader::BYTES..whole])?,
+            _ => self.handle_whole_option(header.option, &input[OptionHeader::BYTES..whole])?,
+        };
+        match (&demand, input.len() - whole) {
+            (Demand::Tls, rest @ 1..) => Err(Violation::InputBeforeTls(rest)),
+            _ => Ok((whole, demand)),
+        }
+    }
+
+    /// An option of a client that has to begin TLS first.
+    fn handle_option_in_clear(&mut self, option: OptionCode, data: &[u8]) -> Result<Demand, Violation> {
+        match option {
+            OptionCode::EXPORT_NAME => return Err(Violation::TlsRequired),
+            OptionCode::ABORT => return self.handle_whole_option(option, data),
+            OptionCode::STARTTLS if data.is_empty() => {
+                self.reply(option, OptionReply::ACK, &[]);
+                self.phase = Phase::StartingTls;
+                return Ok(Demand::Tls);
+            }
+            OptionCode::STARTTLS => self.reply_error(option, OptionReply::ERR_INVALID, "the option takes no data"),
+            _ => self.reply_tls_required(option),
+        }
+        Ok(Demand::Input(OptionHeader::BYTES))
+    }
+
+    /// Answers [`Demand::Tls`], once TLS is up.
+    ///
+    /// # Panics
+    /// If that was not demanded.
+    pub fn give_tls(&mut self) {
+        assert!(matches!(self.phase, Phase::StartingTls), "TLS was not asked for");
+        self.phase = Phase::Options;
+        self.tls = Tls::Begun;
+        self.choices = Choices::default();
     }
 
     fn handle_whole_option(&mut self, option: OptionCode, data: &[u8]) -> Result<Demand, Violation> {
@@ -294,7 +364,10 @@ impl Handshake {
                 self.reply_error(option, OptionReply::ERR_INVALID, "the option takes no data");
             }
             OptionCode::LIST => return Ok(self.ask(Asked::Names)),
-            OptionCode::STARTTLS => self.reply_error(option, OptionReply::ERR_UNSUP, "this server has no TLS"),
+            OptionCode::STARTTLS if self.tls == Tls::Begun => {
+                self.reply_error(option, OptionReply::ERR_INVALID, "TLS has begun already");
+            }
+            OptionCode::STARTTLS => self.reply_error(option, OptionReply::ERR_POLICY, "there is no TLS here"),
             OptionCode::STRUCTURED_REPLY => {
                 self.choices.structured = true;
                 self.reply(option, OptionReply::ACK, &[]);
@@ -460,6 +533,10 @@ impl Handshake {
 
     fn reply_error(&mut self, option: OptionCode, reply: OptionReply, message: &str) {
         self.reply(option, reply, &[message.as_bytes()]);
+    }
+
+    fn reply_tls_required(&mut self, option: OptionCode) {
+        self.reply_error(option, OptionReply::ERR_TLS_REQD, "nothing is served here without TLS");
     }
 
     fn reply_refusal(&mut self, option: OptionCode, refusal: Refusal) {

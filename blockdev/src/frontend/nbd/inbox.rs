@@ -2,10 +2,9 @@
 //!
 //! Small while the connection is idle, full-sized from the first receive that fills it.
 
-use std::io;
 use std::ops::Range;
 
-use super::socket::{Patience, Received, Socket};
+use super::socket::Received;
 
 /// Size while nothing happens; holds a burst of requests without payload.
 const IDLE_BYTES: usize = 4096;
@@ -40,10 +39,14 @@ impl Inbox {
         &self.storage[range]
     }
 
-    /// Receives behind what is pending, making room for `wanted` pending bytes in all.
-    pub(super) fn receive(&mut self, socket: &Socket, wanted: usize, patience: Patience) -> io::Result<Received> {
+    /// Has `receive` put bytes behind what is pending, making room for `wanted` pending bytes in all.
+    pub(super) fn receive<E>(
+        &mut self,
+        wanted: usize,
+        receive: impl FnOnce(&mut [u8]) -> Result<Received, E>,
+    ) -> Result<Received, E> {
         self.make_room(wanted);
-        let received = socket.receive(&mut self.storage[self.filled.end..], patience)?;
+        let received = receive(&mut self.storage[self.filled.end..])?;
         if let Received::Bytes(count) = received {
             self.filled.end += count;
             if self.filled.end == self.storage.len() && self.storage.len() < self.full_bytes {

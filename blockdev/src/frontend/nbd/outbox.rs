@@ -1,12 +1,13 @@
 //! Replies on their way out: heads and small pieces in one buffer, stored bytes by reference, all sent in one call.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use bytes::Bytes;
 use lsm_store::read::{Piece, ReadData};
 
-use super::socket::{Patience, Socket};
+use super::channel::{Broken, Channel};
+use super::socket::Patience;
 use super::wire::transmission::{ChunkHeader, ErrorPayload, HolePayload, SimpleReply};
 use super::wire::{ChunkFlags, ChunkType, Cookie, Errno};
 
@@ -174,12 +175,12 @@ impl Outbox {
     }
 
     /// Sends what the kernel takes. Returns the bytes that went; 0 if it takes none now.
-    pub(super) fn send(&mut self, socket: &Socket, patience: Patience) -> io::Result<usize> {
+    pub(super) fn send(&mut self, channel: &mut Channel<'_>, patience: Patience) -> Result<usize, Broken> {
         let mut sent_in_all = 0;
         while !self.is_empty() {
-            let slices = self.slices();
+            let mut slices = self.slices();
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-            let sent = socket.send(&slices, patience)?;
+            let sent = channel.send(&mut slices, patience)?;
             self.advance(sent);
             sent_in_all += sent;
             if sent < offered {

@@ -21,10 +21,12 @@ use parking_lot::Mutex;
 use rustix::event::EventfdFlags;
 
 use super::Limits;
-use super::connection;
+use super::connection::{self, Arrival};
 use super::counters::Counters;
 use super::socket::Socket;
+use super::tls::Tls;
 use super::transmission::Surroundings;
+use crate::access::Principal;
 use crate::export::Exports;
 use listener::Listener;
 pub use registry::{ConnectionId, ConnectionInfo, Peer};
@@ -86,7 +88,7 @@ impl Server {
         let path = path.as_ref();
         let listener =
             Listener::unix(path).map_err(|source| ListenError { address: path.display().to_string(), source })?;
-        self.accept_on(listener, path.display().to_string())
+        self.accept_on(listener, None, path.display().to_string())
     }
 
     /// Accepts on a Unix socket that already listens, at `path` (for messages); whoever made it removes its name.
@@ -94,7 +96,7 @@ impl Server {
     /// # Errors
     /// If no thread can be started.
     pub fn listen_on(&self, listener: UnixListener, path: &Path) -> Result<(), ListenError> {
-        self.accept_on(Listener::given(listener.into(), path), path.display().to_string())
+        self.accept_on(Listener::given(listener.into(), path), None, path.display().to_string())
     }
 
     /// Accepts on a TCP address and returns it with the port that was chosen if it was 0. Nothing is encrypted and
@@ -103,15 +105,28 @@ impl Server {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn listen_tcp(&self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        self.listen_inet(address, None)
+    }
+
+    /// As [`Server::listen_tcp`], but nothing is served without TLS.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listen_tls(&self, address: SocketAddr, tls: Tls) -> Result<SocketAddr, ListenError> {
+        self.listen_inet(address, Some(tls))
+    }
+
+    fn listen_inet(&self, address: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, ListenError> {
         let fail = |source| ListenError { address: address.to_string(), source };
         let (listener, bound) = Listener::tcp(address).map_err(fail)?;
-        self.accept_on(listener, address.to_string())?;
+        self.accept_on(listener, tls, address.to_string())?;
         Ok(bound)
     }
 
-    fn accept_on(&self, listener: Listener, address: String) -> Result<(), ListenError> {
+    fn accept_on(&self, listener: Listener, tls: Option<Tls>, address: String) -> Result<(), ListenError> {
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("nbd-accept".into()).spawn(move || shared.accept(&listener));
+        let accept = move || shared.accept(&listener, tls.as_ref());
+        let thread = std::thread::Builder::new().name("nbd-accept".into()).spawn(accept);
         self.acceptors.lock().push(thread.map_err(|source| ListenError { address, source })?);
         Ok(())
     }
@@ -121,7 +136,7 @@ impl Server {
     /// # Errors
     /// If the server is stopping, or no thread can be started.
     pub fn adopt(&self, socket: OwnedFd) -> io::Result<()> {
-        Shared::serve(&self.shared, Socket::new(socket), Peer::Adopted)
+        Shared::serve(&self.shared, Socket::new(socket), Peer::Adopted, None)
     }
 
     /// The connections that are open now.
@@ -157,12 +172,12 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: &Listener) {
+    fn accept(self: &Arc<Self>, listener: &Listener, tls: Option<&Tls>) {
         loop {
             match listener.accept(self.stop_signal.as_fd()) {
                 Ok(None) => return,
                 Ok(Some((socket, peer))) => {
-                    if let Err(error) = Self::serve(self, socket, peer) {
+                    if let Err(error) = Self::serve(self, socket, peer, tls.cloned()) {
                         tracing::warn!(error = &error as &dyn std::error::Error, "an NBD connection was not served");
                     }
                 }
@@ -175,7 +190,7 @@ impl Shared {
         }
     }
 
-    fn serve(shared: &Arc<Self>, socket: Socket, peer: Peer) -> io::Result<()> {
+    fn serve(shared: &Arc<Self>, socket: Socket, peer: Peer, tls: Option<Tls>) -> io::Result<()> {
         let served_max = shared.limits.connections_max;
         let Some((registered, admitted)) =
             Registry::admit(shared, Arc::new(socket), peer, served_max, served_max + REFUSALS_MAX)
@@ -185,14 +200,14 @@ impl Shared {
         std::thread::Builder::new()
             .name(format!("nbd-{}", registered.id().0))
             .stack_size(STACK_BYTES)
-            .spawn(move || registered.run(admitted))?;
+            .spawn(move || registered.run(admitted, peer.principal(), tls.as_ref()))?;
         Ok(())
     }
 }
 
 impl Registered {
     /// The body of a connection's thread.
-    fn run(self, admitted: bool) {
+    fn run(self, admitted: bool, principal: Principal, tls: Option<&Tls>) {
         let shared = self.shared();
         let around = Surroundings {
             socket: self.socket(),
@@ -202,7 +217,8 @@ impl Registered {
             stopping: &shared.stopping,
         };
         let opened = |name: &str| shared.registry.set_export(self.id(), name);
-        match connection::serve(around, &*shared.exports, admitted, opened) {
+        let arrival = Arrival { admitted, principal, tls };
+        match connection::serve(around, &*shared.exports, arrival, opened) {
             Ok(()) => tracing::debug!(connection = self.id().0, "an NBD connection ended"),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;

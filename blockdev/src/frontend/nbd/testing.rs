@@ -1,7 +1,9 @@
 //! What the tests of this frontend share: an export whose behaviour a test can bend, and a raw peer.
 
+mod certificates;
+
 use std::collections::VecDeque;
-use std::io::{Read, Write as _};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -14,14 +16,17 @@ use lsm_store::device::Wake;
 use lsm_store::read::ReadData;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, poll};
 
+pub(super) use certificates::{Authority, Secured};
+
 use super::wire::negotiation::{ContextRequest, InfoRequest, OptionHeader, OptionReplyHeader};
 use super::wire::transmission::{ChunkHeader, Reply, Request};
 use super::wire::{ChunkFlags, Command, CommandFlags, Cookie, OptionCode, OptionReply};
 use super::{Limits, Server, socket};
-use crate::export::{ChangedExtent, Changes, Export, Exports, Reads, StatusExtent, Write, Zeroing};
+use crate::access::{AllowList, Principal};
+use crate::export::{ChangedExtent, Changes, Export, Exports, Reads, StatusExtent, Write as ExportWrite, Zeroing};
 use crate::frontend::memory::{MemoryExport, MemoryExports};
 
-type WriteHook = dyn Fn(&[Write<'_>]) -> Result<()> + Send + Sync;
+type WriteHook = dyn Fn(&[ExportWrite<'_>]) -> Result<()> + Send + Sync;
 type StatusHook = dyn Fn(u64, u64, usize) -> Result<Vec<StatusExtent>> + Send + Sync;
 
 /// A device in memory with hooks before it.
@@ -36,36 +41,38 @@ pub(super) struct Bent {
     pub(super) reads_started: Arc<AtomicUsize>,
     /// Calls of `write`.
     pub(super) write_calls: Arc<AtomicUsize>,
+    /// Who may open it.
+    pub(super) allow: AllowList,
 }
 
 impl Bent {
     pub(super) fn new(size_bytes: u64) -> Self {
-        let (size, before_write, status, gate, reads_started, write_calls) = Default::default();
+        let (size, before_write, status, gate, reads_started, write_calls, allow) = Default::default();
         let memory = MemoryExport::new(size_bytes);
-        Self { memory, size_bytes: size, before_write, status, gate, reads_started, write_calls }
+        Self { memory, size_bytes: size, before_write, status, gate, reads_started, write_calls, allow }
     }
 }
 
 impl Exports for Bent {
-    fn names(&self) -> Vec<String> {
-        vec!["vol".into()]
+    fn names(&self, client: &Principal) -> Vec<String> {
+        if self.allow.admits(client) { vec!["vol".into()] } else { Vec::new() }
     }
 
-    fn open(&self, name: &str) -> Result<Arc<dyn Export>> {
+    fn open(&self, name: &str, client: &Principal) -> Result<Arc<dyn Export>> {
         match name {
-            "vol" => Ok(Arc::new(self.clone())),
-            _ => MemoryExports::default().open(name),
+            "vol" if self.allow.admits(client) => Ok(Arc::new(self.clone())),
+            _ => MemoryExports::default().open("", client),
         }
     }
 
-    fn snapshots(&self, _name: &str) -> Vec<String> {
+    fn snapshots(&self, _name: &str, _client: &Principal) -> Vec<String> {
         vec!["gone".into(), "stripes".into()]
     }
 
-    fn changes_since(&self, name: &str, snapshot: &str) -> Result<Arc<dyn Changes>> {
+    fn changes_since(&self, name: &str, snapshot: &str, client: &Principal) -> Result<Arc<dyn Changes>> {
         match snapshot {
             "stripes" => Ok(Arc::new(Stripes)),
-            _ => MemoryExports::default().changes_since(name, snapshot),
+            _ => MemoryExports::default().changes_since(name, snapshot, client),
         }
     }
 }
@@ -95,7 +102,7 @@ impl Export for Bent {
         false
     }
 
-    fn write(&self, writes: &[Write<'_>]) -> Result<()> {
+    fn write(&self, writes: &[ExportWrite<'_>]) -> Result<()> {
         self.write_calls.fetch_add(1, Ordering::SeqCst);
         self.before_write.as_ref().map_or(Ok(()), |hook| hook(writes))?;
         self.memory.write(writes)
@@ -213,13 +220,13 @@ pub(super) fn dial(server: &Server) -> UnixStream {
 }
 
 /// A peer that says exactly what a test wants.
-pub(super) struct Raw {
-    pub(super) stream: UnixStream,
+pub(super) struct Raw<S = UnixStream> {
+    pub(super) stream: S,
 }
 
-impl Raw {
+impl<S: Read + Write> Raw<S> {
     /// Past the greeting.
-    pub(super) fn greet(mut stream: UnixStream) -> Self {
+    pub(super) fn greet(mut stream: S) -> Self {
         let mut greeting = [0; 18];
         stream.read_exact(&mut greeting).unwrap();
         stream.write_all(&3_u32.to_be_bytes()).unwrap();
@@ -227,19 +234,23 @@ impl Raw {
     }
 
     /// In the transmission phase of the export `vol`.
-    pub(super) fn enter(stream: UnixStream, structured: bool) -> Self {
-        let mut raw = Self::greet(stream);
+    pub(super) fn enter(stream: S, structured: bool) -> Self {
+        Self::greet(stream).open(structured)
+    }
+
+    /// Opens the export `vol`.
+    pub(super) fn open(mut self, structured: bool) -> Self {
         if structured {
-            assert_eq!(raw.option(OptionCode::STRUCTURED_REPLY, &[]), [OptionReply::ACK]);
+            assert_eq!(self.option(OptionCode::STRUCTURED_REPLY, &[]), [OptionReply::ACK]);
             let contexts = ContextRequest { name: "vol", queries: vec!["base:allocation"] }.encode();
             assert_eq!(
-                raw.option(OptionCode::SET_META_CONTEXT, &contexts),
+                self.option(OptionCode::SET_META_CONTEXT, &contexts),
                 [OptionReply::META_CONTEXT, OptionReply::ACK]
             );
         }
         let go = InfoRequest { name: "vol", wants: vec![] }.encode();
-        assert_eq!(raw.option(OptionCode::GO, &go), [OptionReply::INFO, OptionReply::ACK]);
-        raw
+        assert_eq!(self.option(OptionCode::GO, &go), [OptionReply::INFO, OptionReply::ACK]);
+        self
     }
 
     /// Sends an option; the types of the replies.

@@ -22,6 +22,7 @@ use lsm_store::read::ReadData;
 use lsm_store::request::Zeroing;
 
 use super::Limits;
+use super::channel::Channel;
 use super::connection::Ended;
 use super::counters::{Counters, Finished, Kind};
 use super::inbox::Inbox;
@@ -83,6 +84,7 @@ pub(super) struct Surroundings<'a> {
 
 pub(super) struct Transmission<'a> {
     around: Surroundings<'a>,
+    channel: Channel<'a>,
     export: Arc<dyn Export>,
     /// What BLOCK_STATUS tells.
     reporters: Vec<Reporter>,
@@ -110,6 +112,7 @@ impl<'a> Transmission<'a> {
     /// `inbox` may already hold requests that came with the end of the handshake.
     pub(super) fn new(
         around: Surroundings<'a>,
+        channel: Channel<'a>,
         export: Arc<dyn Export>,
         structured: bool,
         reporters: Vec<Reporter>,
@@ -123,6 +126,7 @@ impl<'a> Transmission<'a> {
         };
         Self {
             around,
+            channel,
             export,
             reporters,
             terms,
@@ -151,6 +155,7 @@ impl<'a> Transmission<'a> {
             self.finish_reads();
             self.send(Patience::Wait)?;
             if self.input_over && self.load() == 0 && self.held_back.is_none() {
+                self.channel.close();
                 return Ok(());
             }
             self.receive()?;
@@ -178,20 +183,21 @@ impl<'a> Transmission<'a> {
         let wants_input = !self.input_over && self.held_back.is_none();
         if !self.outbox.is_empty() {
             if self.wait_for_peer(wants_input)? {
-                self.receive_from_socket(Patience::None)?;
+                self.receive_input(Patience::None)?;
             }
         } else if self.reads.in_flight() > 0 {
-            if self.reads.wait(wants_input.then_some(self.around.socket), None)? {
-                self.receive_from_socket(Patience::None)?;
+            if self.wait_for_reads(wants_input)? {
+                self.receive_input(Patience::None)?;
             }
         } else if wants_input {
-            self.receive_from_socket(Patience::Wait)?;
+            self.receive_input(Patience::Wait)?;
         }
         Ok(())
     }
 
-    fn receive_from_socket(&mut self, patience: Patience) -> Result<(), Ended> {
-        match self.inbox.receive(self.around.socket, self.wanted_bytes, patience)? {
+    fn receive_input(&mut self, patience: Patience) -> Result<(), Ended> {
+        let channel = &mut self.channel;
+        match self.inbox.receive(self.wanted_bytes, |buffer| channel.receive(buffer, patience))? {
             Received::Bytes(_) => {
                 self.received_at = self.around.clock.monotonic();
                 self.terms.size_bytes = self.export.size_bytes();
@@ -209,8 +215,17 @@ impl<'a> Transmission<'a> {
         self.inbox.shrink();
         self.outbox.shrink();
         self.reads.shrink();
-        self.around.socket.wait(true, false, None)?;
+        self.channel.shrink();
+        self.channel.wait(true, false, None)?;
         Ok(())
+    }
+
+    /// Waits until a read is done; true if there is input by then.
+    fn wait_for_reads(&mut self, wants_input: bool) -> Result<bool, Ended> {
+        let holds_input = wants_input && self.channel.holds_input();
+        let timeout = holds_input.then_some(Duration::ZERO);
+        let socket = wants_input.then_some(self.channel.socket());
+        Ok(self.reads.wait(socket, timeout)? || holds_input)
     }
 
     /// Waits until the peer takes replies again; true if there is input meanwhile.
@@ -219,7 +234,7 @@ impl<'a> Transmission<'a> {
         let now = self.around.clock.monotonic();
         let blocked = now.saturating_sub(self.blocked_since.unwrap_or(now));
         let left = self.around.limits.slow_reader_timeout.checked_sub(blocked).filter(|left| !left.is_zero());
-        let ready = self.around.socket.wait(wants_input, true, Some(left.ok_or(Ended::SlowReader)?))?;
+        let ready = self.channel.wait(wants_input, true, Some(left.ok_or(Ended::SlowReader)?))?;
         Ok(ready.readable && wants_input)
     }
 
@@ -468,7 +483,7 @@ impl<'a> Transmission<'a> {
         let now = self.around.clock.monotonic();
         self.finished.drain(..).for_each(|finished| self.around.counters.record(&finished, now));
         let patience = if self.blocked_since.is_some() { Patience::None } else { patience };
-        let sent = self.outbox.send(self.around.socket, patience)?;
+        let sent = self.outbox.send(&mut self.channel, patience)?;
         if self.outbox.is_empty() {
             self.blocked_since = None;
         } else if sent > 0 || self.blocked_since.is_none() {

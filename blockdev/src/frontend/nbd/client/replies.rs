@@ -82,7 +82,7 @@ impl Source {
     /// Receives until `len` bytes are pending.
     pub(super) fn fill(&mut self, socket: &Socket, len: usize) -> Result<(), Loss> {
         while self.pending().len() < len {
-            check(self.inbox.receive(socket, len, Patience::Wait)?)?;
+            check(self.inbox.receive(len, |buffer| socket.receive(buffer, Patience::Wait))?)?;
         }
         Ok(())
     }

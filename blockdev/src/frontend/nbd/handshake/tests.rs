@@ -34,6 +34,7 @@ fn answer(handshake: &mut Handshake, demand: &Demand) -> Option<Agreement> {
         Demand::Names => handshake.give_names(Ok(&["vol".to_owned()])),
         Demand::Describe(name) | Demand::Open(name) => return handshake.give_export(export(name)).ok().flatten(),
         Demand::Contexts(_) => handshake.give_contexts(&[Context::Allocation]),
+        Demand::Tls => handshake.give_tls(),
         Demand::Input(_) | Demand::Close => {}
     }
     None
@@ -193,18 +194,111 @@ fn contexts_before_structured_replies_are_refused() {
     assert_eq!(ask(&mut handshake, &set), [OptionReply::META_CONTEXT, OptionReply::ACK]);
 }
 
-/// CVE-2021-3716 (nbdkit): what was said in clear before STARTTLS counted after it.
 #[test]
-fn starttls_is_never_acknowledged_nor_taken_for_done() {
+fn starttls_where_there_is_none_is_refused_and_never_taken_for_done() {
     let mut handshake = started();
-    assert_eq!(ask(&mut handshake, &option(OptionCode::STARTTLS, &[])), [OptionReply::ERR_UNSUP]);
+    assert_eq!(ask(&mut handshake, &option(OptionCode::STARTTLS, &[])), [OptionReply::ERR_POLICY]);
     assert_eq!(ask(&mut handshake, &option(OptionCode::STARTTLS, b"data")), [OptionReply::ERR_INVALID]);
     // What is injected behind it is one more option in clear, with the same answer as before.
     let both = [option(OptionCode::STARTTLS, &[]), option(OptionCode::LIST, &[])].concat();
     let (used, demand) = handshake.handle_input(&both).unwrap();
     assert_eq!((used, demand), (16, Demand::Input(16)));
-    assert_eq!(replies(&mut handshake)[0].0, OptionReply::ERR_UNSUP);
+    assert_eq!(replies(&mut handshake)[0].0, OptionReply::ERR_POLICY);
     assert_eq!(ask(&mut handshake, &both[16..]), [OptionReply::SERVER, OptionReply::ACK]);
+}
+
+/// A handshake that requires TLS, past the client flags.
+fn started_in_clear() -> Handshake {
+    let mut handshake = Handshake::requiring_tls();
+    handshake.take_output();
+    assert_eq!(handshake.handle_input(&3_u32.to_be_bytes()), Ok((4, Demand::Input(16))));
+    handshake
+}
+
+#[test]
+fn nothing_is_served_in_clear_where_tls_is_required() {
+    let mut handshake = started_in_clear();
+    let refused = [
+        option(OptionCode::LIST, &[]),
+        option(OptionCode::LIST, b"x"),
+        option(OptionCode::STRUCTURED_REPLY, &[]),
+        go("vol", &[]),
+        go("nope", &[]),
+        option(OptionCode::INFO, b"?"),
+        contexts(OptionCode::LIST_META_CONTEXT, "vol", &[]),
+        contexts(OptionCode::SET_META_CONTEXT, "vol", &["base:allocation"]),
+        option(OptionCode(77), b"whatever"),
+    ];
+    for bytes in refused {
+        let (used, demand) = handshake.handle_input(&bytes).unwrap();
+        assert_eq!((used, demand), (bytes.len(), Demand::Input(16)), "nothing is asked of the exports");
+        assert_eq!(
+            replies(&mut handshake).into_iter().map(|(reply, _)| reply).collect::<Vec<_>>(),
+            [OptionReply::ERR_TLS_REQD]
+        );
+    }
+    let mut oversized = option(OptionCode::GO, &[]);
+    oversized[12..16].copy_from_slice(&(1_u32 << 20).to_be_bytes());
+    assert_eq!(handshake.handle_input(&oversized), Ok((16, Demand::Input(1))));
+    assert_eq!(replies(&mut handshake)[0].0, OptionReply::ERR_TLS_REQD);
+
+    let export_name = started_in_clear().handle_input(&option(OptionCode::EXPORT_NAME, b"vol"));
+    assert_eq!(export_name, Err(Violation::TlsRequired));
+    let mut handshake = started_in_clear();
+    assert_eq!(handshake.handle_input(&option(OptionCode::ABORT, &[])), Ok((16, Demand::Close)));
+    assert_eq!(replies(&mut handshake)[0].0, OptionReply::ACK);
+}
+
+/// A client that does not know of options could only ask for an export in clear.
+#[test]
+fn a_client_without_fixed_newstyle_is_let_go_where_tls_is_required() {
+    assert_eq!(Handshake::requiring_tls().handle_input(&2_u32.to_be_bytes()), Err(Violation::TlsRequired));
+    assert!(Handshake::new().handle_input(&2_u32.to_be_bytes()).is_ok());
+}
+
+#[test]
+fn tls_begins_once_and_there_is_no_way_back() {
+    let mut handshake = started_in_clear();
+    assert_eq!(ask(&mut handshake, &option(OptionCode::STARTTLS, b"data")), [OptionReply::ERR_INVALID]);
+    assert_eq!(
+        ask(&mut handshake, &option(OptionCode::LIST, &[])),
+        [OptionReply::ERR_TLS_REQD],
+        "it is still required"
+    );
+    assert_eq!(handshake.handle_input(&option(OptionCode::STARTTLS, &[])), Ok((16, Demand::Tls)));
+    assert_eq!(replies(&mut handshake), [(OptionReply::ACK, Vec::new())]);
+    handshake.give_tls();
+    assert_eq!(ask(&mut handshake, &option(OptionCode::STARTTLS, &[])), [OptionReply::ERR_INVALID]);
+    assert_eq!(ask(&mut handshake, &option(OptionCode::LIST, &[])), [OptionReply::SERVER, OptionReply::ACK]);
+    let (_, demand) = handshake.handle_input(&go("vol", &[])).unwrap();
+    assert!(answer(&mut handshake, &demand).is_some());
+}
+
+/// CVE-2011-0411 (Postfix, and many others since): bytes behind STARTTLS counted as said under TLS.
+#[test]
+fn bytes_behind_starttls_end_the_connection() {
+    let starttls = option(OptionCode::STARTTLS, &[]);
+    for injected in [option(OptionCode::LIST, &[]), go("vol", &[]), vec![0], vec![0x16, 3, 1, 0, 0]] {
+        let both = [&starttls[..], &injected].concat();
+        assert_eq!(started_in_clear().handle_input(&both), Err(Violation::InputBeforeTls(injected.len())));
+    }
+}
+
+/// CVE-2021-3716 (nbdkit): what was said in clear before STARTTLS counted after it.
+#[test]
+fn what_was_chosen_in_clear_is_void_under_tls() {
+    let mut handshake = started_in_clear();
+    // Nothing of this is accepted in clear; if it were, it would have to go.
+    handshake.choices = Choices {
+        structured: true,
+        contexts: vec![ChosenContext { id: 1, context: Context::Allocation }],
+        contexts_of: "vol".into(),
+    };
+    handshake.handle_input(&option(OptionCode::STARTTLS, &[])).unwrap();
+    handshake.give_tls();
+    handshake.take_output();
+    let (_, demand) = handshake.handle_input(&go("vol", &[])).unwrap();
+    assert_eq!(answer(&mut handshake, &demand), Some(Agreement::default()));
 }
 
 #[test]
@@ -321,13 +415,21 @@ fn unknown_client_flags_end_the_connection() {
 
 /// Feeds `bytes` in steps of `step`. Asserts what holds for any input.
 fn feed(bytes: &[u8], step: usize) {
-    let mut handshake = Handshake::new();
+    feed_to(Handshake::new(), bytes, step);
+    feed_to(Handshake::requiring_tls(), bytes, step);
+}
+
+fn feed_to(mut handshake: Handshake, bytes: &[u8], step: usize) {
     let mut fed = 0;
     let mut consumed = 0;
     loop {
+        let in_clear = handshake.tls == Tls::Required;
         let Ok((used, demand)) = handshake.handle_input(&bytes[consumed..fed]) else { return };
         consumed += used;
         assert!(consumed <= fed);
+        let harmless = matches!(demand, Demand::Input(_) | Demand::Close | Demand::Tls);
+        assert!(harmless || !in_clear, "{demand:?} in clear");
+        assert!(demand != Demand::Tls || consumed == fed, "nothing is left over for TLS");
         if answer(&mut handshake, &demand).is_some() || demand == Demand::Close {
             return;
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Counters, Shared, Socket};
+use crate::access::Principal;
 
 /// Number of a connection, from 1 in the order of arrival.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -29,6 +30,16 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// Whoever holds the other end of a socket that was handed in.
     Adopted,
+}
+
+impl Peer {
+    /// Who it is, before it proves more.
+    pub(super) fn principal(self) -> Principal {
+        match self {
+            Self::Unix { .. } | Self::Adopted => Principal::Local,
+            Self::Tcp(_) => Principal::Anonymous,
+        }
+    }
 }
 
 impl fmt::Display for Peer {

@@ -1,5 +1,7 @@
 //! Whole connections: many, slow, vanishing, refused, and stopped in the middle.
 
+mod tls;
+
 use std::io::{Read, Write as _};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;

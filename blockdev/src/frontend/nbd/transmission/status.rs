@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::{Error, Result};
 
+use crate::access::Principal;
 use crate::export::{BlockState, Changes, Export, Exports};
 use crate::frontend::nbd::handshake::{ChosenContext, Context};
 use crate::frontend::nbd::wire::transmission::{StatusDescriptor, encode_status};
@@ -24,12 +25,17 @@ enum Source {
 }
 
 impl Reporter {
-    /// Prepares to answer for the export called `name`, which is open.
-    pub(in crate::frontend::nbd) fn new(chosen: &ChosenContext, exports: &dyn Exports, name: &str) -> Self {
+    /// Prepares to answer `client` for the export called `name`, which is open.
+    pub(in crate::frontend::nbd) fn new(
+        chosen: &ChosenContext,
+        exports: &dyn Exports,
+        name: &str,
+        client: &Principal,
+    ) -> Self {
         let source = match &chosen.context {
             Context::Allocation => Source::Allocation,
             Context::DirtyBitmap(snapshot) | Context::Changed(snapshot) => {
-                Source::Changes(exports.changes_since(name, snapshot).ok())
+                Source::Changes(exports.changes_since(name, snapshot, client).ok())
             }
         };
         Self { id: chosen.id, source }

@@ -9,6 +9,7 @@ use lsm_store::clock::SystemClock;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Principal;
 use crate::export::{BlockState, StatusExtent};
 use crate::frontend::nbd::handshake::{ChosenContext, Context};
 use crate::frontend::nbd::testing::{Bent, Raw, request};
@@ -64,9 +65,10 @@ fn transmit_contexts(
     let around =
         Surroundings { socket: &socket, limits: &limits, clock: &clock, counters: &counters, stopping: &stopping };
     let chosen = (1..).zip(contexts).map(|(id, context)| ChosenContext { id, context });
-    let reporters = chosen.map(|chosen| Reporter::new(&chosen, export, "vol")).collect();
+    let reporters = chosen.map(|chosen| Reporter::new(&chosen, export, "vol", &Principal::Local)).collect();
     let inbox = Inbox::new(limits.receive_buffer_bytes);
-    let mut transmission = Transmission::new(around, Arc::new(export.clone()), structured, reporters, inbox);
+    let (channel, export) = (Channel::Plain(&socket), Arc::new(export.clone()));
+    let mut transmission = Transmission::new(around, channel, export, structured, reporters, inbox);
     let result = transmission.run();
     let inbox_bytes = transmission.inbox.storage_bytes();
     drop(transmission);

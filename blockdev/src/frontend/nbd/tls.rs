@@ -1,0 +1,93 @@
+//! What a listener needs to speak TLS: its certificate and key, and perhaps whom it trusts to certify clients.
+//!
+//! TLS 1.2 and 1.3 with ring, named explicitly: no process-wide provider is installed. Sessions are never resumed, so
+//! certificates are checked at each connection, and without resumption there is no early data.
+
+mod error;
+mod files;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use lsm_store::clock::Clock;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
+
+use crate::access::Principal;
+pub use error::{Part, TlsError};
+pub use files::TlsFiles;
+
+/// A listener's side of TLS. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files. What they hold later counts for the next call.
+    ///
+    /// # Errors
+    /// [`TlsError`] says which file is wrong and how.
+    pub fn load(files: &TlsFiles, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let (chain, key) = (files.chain()?, files.private_key()?);
+        let verifier = files.client_authorities()?.map(|roots| client_verifier(roots, &provider)).transpose()?;
+        let builder = ServerConfig::builder_with_details(provider, Arc::new(WallClock(clock)))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Unusable)?;
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch,
+            other => TlsError::Unusable(other),
+        })?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    pub(super) fn accept(&self) -> Result<ServerConnection, rustls::Error> {
+        ServerConnection::new(Arc::clone(&self.config))
+    }
+
+    /// Who the client with these certificates is; they have been verified.
+    pub(super) fn principal(&self, certificates: Option<&[CertificateDer<'_>]>) -> Principal {
+        match certificates {
+            Some([own, ..]) => Principal::Certified(names::names(own)),
+            _ => Principal::Anonymous,
+        }
+    }
+}
+
+fn client_verifier(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(TlsError::Authorities)
+}
+
+/// The time by which certificates are checked.
+struct WallClock(Arc<dyn Clock>);
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").finish_non_exhaustive()
+    }
+}
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(self.0.wall()))
+    }
+}
