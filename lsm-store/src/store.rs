@@ -16,6 +16,7 @@ mod forecast;
 mod frames;
 mod front;
 mod inner;
+mod known;
 mod mapped;
 mod meta;
 mod open;

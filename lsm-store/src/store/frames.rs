@@ -90,7 +90,7 @@ impl Inner {
     }
 
     /// Reads the frames of these blocks. The caller holds the view that has them.
-    fn fetch_stored(&self, places: &[(BlockIndex, Location)], packing: &mut Packing) -> Result<()> {
+    pub(super) fn fetch_stored(&self, places: &[(BlockIndex, Location)], packing: &mut Packing) -> Result<()> {
         let locations: Vec<_> = places.iter().map(|(_, location)| *location).collect();
         for fetch in self.fetches_of(&locations)? {
             let buffer = fetched(&fetch)?;
@@ -106,7 +106,7 @@ impl Inner {
 
 /// Brings blocks into the form in which they travel.
 #[derive(Default)]
-struct Packing {
+pub(super) struct Packing {
     blocks: Vec<(BlockIndex, StoredBlock)>,
     compressor: Compressor,
     decompressor: Decompressor,
@@ -116,6 +116,11 @@ struct Packing {
 }
 
 impl Packing {
+    /// What was kept, in any order.
+    pub(super) fn into_blocks(self) -> Vec<(BlockIndex, StoredBlock)> {
+        self.blocks
+    }
+
     /// Keeps a block that a memtable holds.
     fn keep(&mut self, block: BlockIndex, content: &Content) {
         match content {
@@ -226,7 +231,7 @@ impl Volume {
     }
 }
 
-fn too_many() -> Error {
+pub(super) fn too_many() -> Error {
     Error::Invalid { what: "stored blocks", must: "at most 256 at once" }
 }
 

@@ -171,3 +171,40 @@ fn damage_on_the_sending_side_is_an_error() {
     assert_eq!(volume.stored_blocks(BlockIndex(0), 10).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(volume.stored_blocks(BlockIndex(0), 5).unwrap().len(), 5);
 }
+
+#[test]
+fn what_the_store_has_is_written_by_fingerprint_and_the_rest_is_not() {
+    let device = SimDevice::new(87, Faults::none());
+    let store = new_store(&device);
+    let size = (BLOCKS * BLOCK) as u64;
+    let (volume, copy) = (volume_with(&store, zstd(), size), volume_with(&store, Codec::Lz4, size));
+    let content = mixed(87);
+    write(&volume, 0, &content[..20 * BLOCK]);
+    settle(&store);
+    let blocks: Vec<_> = content.as_chunks::<BLOCK>().0[..40].iter().collect();
+    let fingerprints: Vec<_> = blocks.iter().map(|block| Fingerprint::of(block)).collect();
+    let is_zero = |index: usize| crate::fingerprint::is_zero(blocks[index]);
+    let expected: Vec<_> = (0..40).map(|index| index < 20 && !is_zero(index)).collect();
+    assert_eq!(store.has_blocks(&fingerprints), expected);
+    assert_eq!(copy.write_known(BlockIndex(100), &fingerprints).unwrap(), expected);
+    let mut wanted = vec![0; 40 * BLOCK];
+    wanted[..20 * BLOCK].copy_from_slice(&content[..20 * BLOCK]);
+    for _ in 0..2 {
+        assert!(read(&copy, 100 * BLOCK as u64, 40 * BLOCK) == wanted);
+        settle(&store);
+    }
+    let shared = expected.iter().filter(|had| **had).count() as u64;
+    assert_eq!(store.status().blocks_shared, shared, "nothing is stored twice");
+    // What is gone, and what cannot be read, is not had.
+    let segment = format!("segments/{}", device.list("segments").unwrap().remove(0));
+    device.flip_bit(&segment, 4096 + 100, 2).unwrap();
+    assert!(copy.write_known(BlockIndex(0), &fingerprints[..20]).unwrap().iter().all(|had| !had));
+    assert!(read(&copy, 0, 40 * BLOCK) == vec![0; 40 * BLOCK]);
+    device.flip_bit(&segment, 4096 + 100, 2).unwrap();
+    store.delete_volume(volume.id(), Vec::new()).unwrap();
+    store.delete_volume(copy.id(), Vec::new()).unwrap();
+    let other = volume_with(&store, Codec::Lz4, size);
+    settle(&store);
+    store.collect(true).unwrap();
+    assert!(other.write_known(BlockIndex(0), &fingerprints).unwrap().iter().all(|had| !had));
+}
