@@ -220,6 +220,7 @@ impl Handler for NodeHandler {
             Request::GetObject { name, offset, length } => self.get_object(name, *offset, *length, peer),
             Request::ObjectInfo { name } => self.object_info(name),
             Request::ListObjects { prefix, after } => self.list_objects(prefix, after.as_deref()),
+            Request::ListUploads => Ok(self.list_uploads()),
             Request::RemoveObject { name, upload } => self.remove_object(name, *upload),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),
         }

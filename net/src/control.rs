@@ -24,7 +24,7 @@ pub use client::Client;
 pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use hello::{Hello, VERSION, Versions, Welcome};
-pub use objects::{ObjectDescription, Objects, PutObject, Upload};
+pub use objects::{ObjectDescription, Objects, PutObject, Upload, UploadDescription};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{
     Collect, CreateVolume, ImportVolume, PackCold, Purge, ReceiveSnapshot, Request, ResizeVolume, Rewind, Scrub,

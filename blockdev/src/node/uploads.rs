@@ -105,6 +105,13 @@ impl Node {
         Ok(UploadPosition { position, tail })
     }
 
+    /// What has not come to its end, by name.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<(ObjectName, UploadEntry)> {
+        let catalog = self.catalog.read();
+        catalog.uploads().map(|(name, upload)| (name.clone(), *upload)).collect()
+    }
+
     /// Removes what was broken off.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ impl ObjectReader {
         self.chunker
     }
 
-    /// The block that the data ends before.
+    /// Where the index begins: the data ends before.
     pub(super) fn index_byte(&self) -> u64 {
         self.index_byte
     }

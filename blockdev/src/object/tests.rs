@@ -10,6 +10,7 @@ use lsm_store::rng::{Rng, SeededRng};
 use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, Store, Volume, VolumeSpec};
 use proptest::prelude::*;
 
+use super::index::{CHUNKS_MAX, IndexPage, Place};
 use super::*;
 
 fn environment(device: &SimDevice) -> Environment {
@@ -318,7 +319,12 @@ fn a_damaged_index_is_an_error() {
     let mut flipped = page(1).to_vec();
     flipped[100] ^= 1;
     let zeros = [0; 4096];
-    for (number, damage) in [(1, &flipped[..]), (0, page(1)), (1, page(0)), (0, &zeros), (1, &zeros)] {
+    // Intact, but a chunk is missing.
+    let first = IndexPage::decode(page(0).try_into().unwrap(), 0).unwrap();
+    let mut shorter = IndexPage::new(0, Place::default());
+    (0..CHUNKS_MAX - 1).for_each(|chunk| shorter.push(first.chunk(chunk).unwrap()));
+    let shorter = shorter.encode();
+    for (number, damage) in [(1, &flipped[..]), (0, page(1)), (1, page(0)), (0, &zeros), (1, &zeros), (0, &shorter)] {
         volume.write(&[Write { offset: index + number * 4096, data: damage }]).unwrap();
         let reader = whole(volume.clone(), Chunker::FastCdcV1, laid);
         let mut stream = reader.stream(0, u64::MAX).unwrap();

@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use siltstone::catalog::UploadEntry;
 use siltstone::control::{
     Chunk, Failure, Kind, ObjectDescription, Objects, Peer, PutObject, Received, Response, Transferred, Upload,
+    UploadDescription,
 };
 use siltstone::name::ObjectName;
 use siltstone::node::{NamedObject, NodeError, ObjectSpec, ObjectWriter};
@@ -77,6 +79,15 @@ impl NodeHandler {
         let found = self.node.objects(prefix, after.as_ref(), PAGE_OBJECTS);
         let next = found.get(PAGE_OBJECTS - 1).map(|last| last.name.to_string());
         Ok(Response::Objects(Objects { objects: found.iter().map(describe).collect(), next }))
+    }
+
+    pub(super) fn list_uploads(&self) -> Response {
+        let describe = |(name, upload): (ObjectName, UploadEntry)| UploadDescription {
+            name: name.to_string(),
+            began: rfc3339(upload.began_ms),
+            expires: upload.resumable.then(|| rfc3339(upload.expires_ms)),
+        };
+        Response::Uploads { uploads: self.node.uploads().into_iter().map(describe).collect() }
     }
 
     pub(super) fn remove_object(&self, text: &str, upload: bool) -> Result<Response, Failure> {

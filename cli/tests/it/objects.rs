@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use siltstone::store::clock::{Clock, SystemClock};
 
+use crate::check::{damage, only_file};
 use crate::daemon::Daemon;
 use crate::scratch::Scratch;
 use crate::silt::{Outcome, Silt, outcome};
@@ -212,7 +213,8 @@ fn an_upload_that_is_broken_off_is_resumed() {
     }
     break_off(&silt, &bytes[..6 << 20], &["--resume"]);
     assert!(names(&silt, "").is_empty());
-    assert_eq!(uploads(), 1);
+    let listed = silt.json(&["objects", "ls", "--uploads"])["uploads"].clone();
+    assert_eq!((uploads(), &listed[0]["name"], listed[0]["expires"].is_string()), (1, &json!("big"), true));
     // And a daemon that is killed.
     daemon.kill();
     assert_eq!(uploads(), 1);
@@ -254,5 +256,23 @@ fn a_daemon_removes_objects_whose_time_is_over() {
     while names(&silt, "") != ["long"] {
         std::thread::yield_now();
     }
+    daemon.stop().expect(0);
+}
+
+#[test]
+fn damage_of_an_object_is_an_error_and_is_called_by_its_name() {
+    let scratch = Scratch::new("objects-damage");
+    let silt = Silt::new(&scratch.join("data"));
+    let bytes = random(3, 2 << 20);
+    silt.run_with_input(&["put", "dump"], &bytes).expect(0);
+    let segment = only_file(&silt, "segments");
+    damage(&segment, segment.metadata().unwrap().len() / 2);
+    let failed = silt.run(&["get", "dump"]).expect(3);
+    assert!(failed.stdout.len() < bytes.len() && bytes.starts_with(&failed.stdout), "wrong bytes came");
+    silt.run(&["get", "dump", scratch.join("file").to_str().unwrap()]).expect(3);
+    assert!(!scratch.join("file").exists(), "half a file stays");
+    let daemon = Daemon::start(&silt, &[]);
+    let found = silt.run(&["scrub", "--rate", "1G", "--json"]).expect(3).json();
+    assert_eq!(found["damage"][0]["touched"][0]["name"], "object dump", "{found}");
     daemon.stop().expect(0);
 }

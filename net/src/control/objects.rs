@@ -63,6 +63,18 @@ pub struct Objects {
     pub next: Option<String>,
 }
 
+/// An object that is not complete.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UploadDescription {
+    /// The name that it will have.
+    pub name: String,
+    /// When it began, or was resumed last, RFC 3339.
+    pub began: String,
+    /// When it goes unless it is resumed, RFC 3339; absent if it goes as soon as it is broken off.
+    #[serde(default)]
+    pub expires: Option<String>,
+}
+
 /// Where an upload goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Upload {

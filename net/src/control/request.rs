@@ -194,6 +194,8 @@ pub enum Request {
         #[serde(default)]
         after: Option<String>,
     },
+    /// Objects that are not complete. Answer: `Uploads`.
+    ListUploads,
     /// Removes an object for good, or what was broken off of one. Answer: `Done`.
     RemoveObject {
         /// The object.

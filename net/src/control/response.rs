@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::{ObjectDescription, Objects, Upload};
+use super::objects::{ObjectDescription, Objects, Upload, UploadDescription};
 
 /// The answer to a request; `answer` says which in JSON.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -71,6 +71,11 @@ pub enum Response {
     Objects(Objects),
     /// Where an upload goes on.
     Upload(Upload),
+    /// Objects that are not complete, by name.
+    Uploads {
+        /// They.
+        uploads: Vec<UploadDescription>,
+    },
     /// An answer of a newer version.
     #[serde(other)]
     Unknown,

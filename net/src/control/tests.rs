@@ -272,7 +272,7 @@ fn a_client_survives_every_answer() {
     }
 }
 
-fn object_requests() -> [(Request, &'static str); 6] {
+fn object_requests() -> [(Request, &'static str); 7] {
     let put = PutObject { name: "a".into(), keep_s: Some(60), resume: true, offset: 7, ..PutObject::default() };
     [
         (
@@ -292,6 +292,7 @@ fn object_requests() -> [(Request, &'static str); 6] {
             Request::ListObjects { prefix: "a/".into(), after: Some("a/b".into()) },
             r#"{"verb":"list_objects","prefix":"a/","after":"a/b"}"#,
         ),
+        (Request::ListUploads, r#"{"verb":"list_uploads"}"#),
         (
             Request::RemoveObject { name: "a".into(), upload: true },
             r#"{"verb":"remove_object","name":"a","upload":true}"#,
@@ -315,6 +316,12 @@ fn answers_about_objects_have_this_json() {
         (
             Response::Objects(Objects { objects: vec![object], next: Some("a".into()) }),
             format!(r#"{{"answer":"objects","objects":[{{{described}}}],"next":"a"}}"#),
+        ),
+        (
+            Response::Uploads {
+                uploads: vec![UploadDescription { name: "a".into(), began: "b".into(), expires: None }],
+            },
+            r#"{"answer":"uploads","uploads":[{"name":"a","began":"b","expires":null}]}"#.to_owned(),
         ),
         (Response::Upload(Upload { offset: 9 }), r#"{"answer":"upload","offset":9}"#.to_owned()),
     ];
