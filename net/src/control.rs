@@ -28,8 +28,8 @@ pub use request::{
     Collect, CreateVolume, ImportVolume, PackCold, Purge, Request, ResizeVolume, Rewind, Scrub, ScrubAction, SetVolume,
 };
 pub use response::{
-    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage,
-    OperationCounters, OriginDescription, Packed, Response, Rewound, ScheduleDescription, ScrubDescription,
+    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, FingerprintPage, NodeStatus,
+    NodeUsage, OperationCounters, OriginDescription, Packed, Response, Rewound, ScheduleDescription, ScrubDescription,
     ScrubbedVolume, SnapshotDescription, SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription,
     Uris, Usage, VolumeCounters, VolumeDescription, VolumeUsage,
 };
