@@ -9,6 +9,7 @@ pub(crate) mod embedded;
 use std::ops::Range;
 
 use blockdev::export::{StatusExtent, Zeroing};
+use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::{ExportName, SnapshotName, VolumeName};
 use blockdev::node::{Shrink, SnapshotLoss};
 
@@ -64,6 +65,8 @@ pub(crate) trait Data: Send + Sync {
     fn flush(&self) -> Caused<()>;
     /// The states of a range that is not empty, from its start and perhaps not to its end.
     fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>>;
+    /// What blocks of a range that is not empty hold, from its start and perhaps not to its end.
+    fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>>;
 }
 
 /// Where two volumes or snapshots differ.

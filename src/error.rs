@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 #[cfg(feature = "connect")]
-use blockdev::frontend::nbd::{ClientError, wire::Errno};
+use blockdev::frontend::nbd::ClientError;
+#[cfg(feature = "connect")]
+use blockdev::frontend::nbd::wire::{Errno, OptionReply};
 use blockdev::lsm_store;
 use blockdev::name::InvalidName;
 #[cfg(feature = "connect")]
@@ -196,13 +198,25 @@ fn of_answer(kind: control::Kind) -> ErrorKind {
 fn of_nbd(error: &ClientError) -> ErrorKind {
     match error {
         ClientError::Connect { .. } | ClientError::Disconnected(_) => ErrorKind::Unavailable,
-        ClientError::Refused { .. } => ErrorKind::NotFound,
+        ClientError::Refused { reply, .. } => of_refusal(*reply),
         ClientError::Unsupported { .. } => ErrorKind::Unsupported,
         ClientError::Server { error: Errno::NOSPC } => ErrorKind::OutOfSpace,
         ClientError::Server { error: Errno::PERM } => ErrorKind::ReadOnly,
         ClientError::Server { error: Errno::INVAL } => ErrorKind::Invalid,
         ClientError::Server { error: Errno::SHUTDOWN } => ErrorKind::Unavailable,
         ClientError::Server { .. } => ErrorKind::Io,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(feature = "connect")]
+fn of_refusal(reply: OptionReply) -> ErrorKind {
+    match reply {
+        OptionReply::ERR_UNKNOWN => ErrorKind::NotFound,
+        // It has as many connections as it takes.
+        OptionReply::ERR_POLICY => ErrorKind::Busy,
+        OptionReply::ERR_SHUTDOWN => ErrorKind::Unavailable,
+        OptionReply::ERR_TLS_REQD => ErrorKind::Unsupported,
         _ => ErrorKind::Other,
     }
 }

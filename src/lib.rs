@@ -37,6 +37,10 @@
 //! let data = tuesday.allocation(..)?.filter(|extent| extent.as_ref().is_ok_and(|one| one.content == Content::Data));
 //! assert_eq!(data.count(), 1);
 //!
+//! // The BLAKE3 hash of each block, and again no data is read: what another side has already need not be sent.
+//! let prints: Vec<_> = tuesday.fingerprints(1 << 20..(1 << 20) + 8192)?.collect::<Result<_, _>>()?;
+//! assert_eq!((prints.len(), prints[0].fingerprint), (2, prints[1].fingerprint));
+//!
 //! // A clone is a volume that starts with what a snapshot holds.
 //! let branch = store.clone_volume("disk@monday", "branch")?;
 //! branch.read_at(4096, &mut buf)?;
@@ -79,6 +83,7 @@ mod allocation;
 mod backend;
 mod changes;
 mod error;
+mod fingerprints;
 mod open_store;
 mod options;
 mod pages;
@@ -91,8 +96,10 @@ mod volume;
 
 pub use allocation::{Allocation, Content, Extent};
 pub use blockdev::lsm_store::codec::{Codec, ZstdLevel};
+pub use blockdev::lsm_store::fingerprint::Fingerprint;
 pub use changes::Changes;
 pub use error::{Error, ErrorKind, Result};
+pub use fingerprints::{FingerprintExtent, Fingerprints};
 pub use open_store::Store;
 pub use options::Options;
 pub use progress::{Progress, Watch, unwatched};

@@ -6,12 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use blockdev::name::{ExportName, InvalidName, SnapshotName, VolumeName};
-use blockdev::node::{Shrink, SnapshotLoss};
+use blockdev::node::{NodeError, Shrink, SnapshotLoss};
 
 use crate::backend::Backend;
 #[cfg(feature = "connect")]
 use crate::backend::connected;
-use crate::error::{Caused, Result};
+use crate::error::{Cause, Caused, Result};
 use crate::options::Options;
 use crate::progress::Watch;
 use crate::scrub::ScrubStatus;
@@ -117,8 +117,11 @@ impl Store {
     /// [`Busy`](crate::ErrorKind::Busy) while it is being imported.
     pub fn volume(&self, name: &str) -> Result<Volume> {
         let name: VolumeName = parse(name)?;
-        let id = self.backend.volume(&name)?.id;
-        self.opened(name, id)
+        let info = self.backend.volume(&name)?;
+        if !info.is_ready {
+            return Err(Cause::Node(NodeError::Importing(name)).into());
+        }
+        self.opened(name, info.id)
     }
 
     fn opened(&self, name: VolumeName, id: u64) -> Result<Volume> {

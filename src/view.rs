@@ -12,6 +12,7 @@ use crate::allocation::Allocation;
 use crate::backend::Data;
 use crate::changes::Changes;
 use crate::error::{Cause, Caused, Result};
+use crate::fingerprints::Fingerprints;
 use crate::progress::Watch;
 use crate::scrub::Verified;
 
@@ -82,6 +83,20 @@ impl View {
     pub fn allocation(&self, range: impl RangeBounds<u64>) -> Result<Allocation> {
         let (start, end) = self.bounds(range)?;
         Ok(Allocation::new(Arc::clone(self.data()?), start, end))
+    }
+
+    /// What the blocks that a range of bytes touches hold, by fingerprint: all of them in order, without gaps. Costs the map and 32
+    /// bytes a block; no data is read, but of a last block that the end cuts. Two blocks of any volumes and stores with one
+    /// fingerprint hold the same.
+    ///
+    /// Of a volume each page of some thousand blocks is as of the moment it was asked for; a snapshot never changes.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) beyond the end; [`Unsupported`](crate::ErrorKind::Unsupported), by the items, if a
+    /// daemon is too old. The items have those of [`View::read_at`] too.
+    pub fn fingerprints(&self, range: impl RangeBounds<u64>) -> Result<Fingerprints> {
+        let (start, end) = self.bounds(range)?;
+        Ok(Fingerprints::new(Arc::clone(self.data()?), start, end))
     }
 
     /// The ranges in which this differs from `earlier`, by offset. What is left out is the same for certain; what is named was

@@ -5,6 +5,7 @@ mod collect;
 mod describe;
 pub(crate) mod endpoint;
 mod export;
+mod fingerprints;
 mod import;
 mod objects;
 mod schedule;
@@ -200,6 +201,7 @@ impl Handler for NodeHandler {
             Request::Children { name } => self.children(name),
             Request::Usage { names } => self.usage(names, peer),
             Request::Changes { from, to, offset } => self.changes(from, to, *offset),
+            Request::Fingerprints { name, offset, length } => self.fingerprints(name, *offset, *length, peer),
             Request::Uris { name } => self.uris(name),
             Request::Counters => self.counters(),
             Request::SetCapacity { capacity_bytes } => {

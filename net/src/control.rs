@@ -31,10 +31,10 @@ pub use request::{
     ScrubAction, SetVolume,
 };
 pub use response::{
-    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, NodeStatus, NodeUsage, ObjectsUsage,
-    OperationCounters, OriginDescription, Packed, ReceivedDescription, Response, Rewound, RootDescription,
-    ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus,
-    StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters, VolumeDescription,
-    VolumeUsage,
+    ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, FingerprintPage, NodeStatus,
+    NodeUsage, ObjectsUsage, OperationCounters, OriginDescription, Packed, ReceivedDescription, Response, Rewound,
+    RootDescription, ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription,
+    SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters,
+    VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::progress::Progress;
 use crate::scrub::Verified;
 use crate::view::View;
-use crate::{Extent, Snapshot as SyncSnapshot, Volume as SyncVolume};
+use crate::{Extent, FingerprintExtent, Snapshot as SyncSnapshot, Volume as SyncVolume};
 
 /// An open [`Volume`](crate::Volume) or [`Snapshot`](crate::Snapshot), closed when the last clone and the last operation is gone.
 ///
@@ -84,6 +84,12 @@ impl<V: Deref<Target = View> + Send + Sync + 'static> Opened<V> {
     pub fn allocation(&self, range: impl RangeBounds<u64> + Send + 'static) -> Items<Extent> {
         let view = Arc::clone(&self.view);
         Items::new(&self.pool, move || view.allocation(range))
+    }
+
+    /// See [`View::fingerprints`].
+    pub fn fingerprints(&self, range: impl RangeBounds<u64> + Send + 'static) -> Items<FingerprintExtent> {
+        let view = Arc::clone(&self.view);
+        Items::new(&self.pool, move || view.fingerprints(range))
     }
 
     /// See [`View::changes_since`].

@@ -3,6 +3,7 @@
 mod calls;
 mod data;
 mod describe;
+mod prints;
 
 use std::ops::Range;
 use std::path::Path;
@@ -143,7 +144,7 @@ impl Backend for Connected {
     }
 
     fn open(&self, name: &ExportName) -> Caused<Box<dyn Data>> {
-        Ok(Box::new(data::open(self.calls.dir(), name)?))
+        Ok(Box::new(data::open(&self.calls, name)?))
     }
 
     fn changes(&self, from: &ExportName, to: &ExportName) -> Caused<Box<dyn Differences>> {

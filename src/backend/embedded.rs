@@ -9,6 +9,8 @@ use blockdev::export::{Changes as _, Export as _, StatusExtent, Write, Zeroing};
 use blockdev::lsm_store::clock::SystemClock;
 use blockdev::lsm_store::device::AccessMode;
 use blockdev::lsm_store::device::directory::DirectoryDevice;
+use blockdev::lsm_store::id::BlockIndex;
+use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::lsm_store::rng::SystemRng;
 use blockdev::lsm_store::store::{self, BackgroundMode, Budget, Environment, Limits, Settings, VolumeSpec};
 use blockdev::lsm_store::{Error as StoreError, ErrorKind as StoreErrorKind};
@@ -240,6 +242,10 @@ impl Data for Opened {
 
     fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>> {
         Ok(self.0.block_status(offset, len, PAGE_EXTENTS_MAX)?)
+    }
+
+    fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>> {
+        Ok(self.0.volume().fingerprints(BlockIndex(first_block), block_count, PAGE_EXTENTS_MAX)?)
     }
 }
 

@@ -41,3 +41,28 @@ fn kinds_say_what_to_do() {
         assert_eq!(Error::from(Cause::from(NodeError::Store(error))).kind(), kind);
     }
 }
+
+#[cfg(feature = "connect")]
+#[test]
+fn a_daemon_says_what_to_do_as_the_engine_does() {
+    let failed = |kind| Error::from(Cause::from(control::Error::Failed(control::Failure::new(kind, "it failed"))));
+    for (kind, expected) in [
+        (control::Kind::Busy, ErrorKind::Busy),
+        (control::Kind::Poisoned, ErrorKind::Stopped),
+        (control::Kind::Unsupported, ErrorKind::Unsupported),
+        (control::Kind::Protocol, ErrorKind::Other),
+    ] {
+        assert_eq!(failed(kind).kind(), expected);
+    }
+    let gone = control::Error::Stream(io_error());
+    assert_eq!(Error::from(Cause::from(gone)).kind(), ErrorKind::Unavailable);
+
+    let nbd = |error| Error::from(Cause::from(error)).kind();
+    let refused = |reply| ClientError::Refused { export: "disk".into(), reply, message: String::new() };
+    assert_eq!(nbd(ClientError::Server { error: Errno::NOSPC }), ErrorKind::OutOfSpace);
+    assert_eq!(nbd(ClientError::Server { error: Errno::PERM }), ErrorKind::ReadOnly);
+    assert_eq!(nbd(ClientError::Server { error: Errno::IO }), ErrorKind::Io);
+    assert_eq!(nbd(refused(OptionReply::ERR_UNKNOWN)), ErrorKind::NotFound);
+    assert_eq!(nbd(refused(OptionReply::ERR_POLICY)), ErrorKind::Busy);
+    assert_eq!(nbd(refused(OptionReply::ERR_SHUTDOWN)), ErrorKind::Unavailable);
+}

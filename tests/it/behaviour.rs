@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use siltstone::{Codec, Content, ErrorKind, Extent, Shrink, Store, View, VolumeOptions, unwatched};
+use siltstone::{Codec, Content, ErrorKind, Extent, Fingerprint, Shrink, Store, View, VolumeOptions, unwatched};
 
 const MIB: u64 = 1 << 20;
 
@@ -24,6 +24,8 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("long_maps_come_in_pages", long_maps_come_in_pages),
     ("changes_are_what_differs", changes_are_what_differs),
     ("unrelated_volumes_are_not_compared", unrelated_volumes_are_not_compared),
+    ("fingerprints_are_those_of_the_content", fingerprints_are_those_of_the_content),
+    ("fingerprints_come_in_pages", fingerprints_come_in_pages),
     ("quotas_hold", quotas_hold),
     ("space_is_accounted_for", space_is_accounted_for),
     ("verification_reads_everything", verification_reads_everything),
@@ -319,6 +321,57 @@ fn changes_are_what_differs(store: &Store) {
 fn unrelated_volumes_are_not_compared(store: &Store) {
     let [a, b] = ["a", "b"].map(|name| store.create_volume(name, &VolumeOptions::new(MIB)).unwrap());
     assert_kind(a.changes_since(&b), ErrorKind::Invalid);
+}
+
+fn prints(view: &View, range: Range<u64>) -> Vec<(Range<u64>, Option<Fingerprint>)> {
+    let extents = view.fingerprints(range).unwrap().map(siltstone::Result::unwrap);
+    extents.map(|extent| (extent.range, extent.fingerprint)).collect()
+}
+
+fn fingerprints_are_those_of_the_content(store: &Store) {
+    let volume = store.create_volume("disk", &VolumeOptions::new(MIB + 10)).unwrap();
+    assert_eq!(prints(&volume, 0..MIB + 10), [(0..MIB + 10, None)]);
+    let data = noise(8192, 1);
+    volume.write_at(8192, &data).unwrap();
+    volume.zero(16_384, 4096).unwrap();
+    volume.write_at(MIB, b"tail").unwrap();
+    let mut tail = [0; 4096];
+    tail[..4].copy_from_slice(b"tail");
+    let hash = |bytes: &[u8]| Some(Fingerprint::of(bytes.try_into().unwrap()));
+    let whole = [
+        (0..8192, None),
+        (8192..12_288, hash(&data[..4096])),
+        (12_288..16_384, hash(&data[4096..])),
+        (16_384..MIB, None),
+        (MIB..MIB + 10, hash(&tail)),
+    ];
+    assert_eq!(prints(&volume, 0..MIB + 10), whole);
+    assert_eq!(prints(&volume, 12_000..12_289), whole[1..3], "a range is widened to blocks");
+    assert_eq!(prints(&volume, MIB + 9..MIB + 10), whole[4..]);
+    assert_eq!(prints(&volume, 77..77), []);
+    assert_eq!(prints(&volume.snapshot("a").unwrap(), 0..MIB + 10), whole);
+    assert_kind(volume.fingerprints(..MIB + 11), ErrorKind::Invalid);
+}
+
+/// More blocks than a page of any kind has, in segments and in memory.
+fn fingerprints_come_in_pages(store: &Store) {
+    let volume = store.create_volume("disk", &VolumeOptions::new(1 << 40)).unwrap();
+    let data = noise(160 * MIB as usize, 1);
+    for (index, piece) in data.chunks(MIB as usize).enumerate() {
+        volume.write_at(512 * MIB + index as u64 * MIB, piece).unwrap();
+    }
+    volume.trim(600 * MIB, MIB).unwrap();
+    let found = prints(&volume, 0..1 << 40);
+    assert_eq!((found.first().unwrap(), found.last().unwrap()), (&(0..512 * MIB, None), &(672 * MIB..1 << 40, None)));
+    let blocks = &found[1..found.len() - 1];
+    assert_eq!(blocks.len(), 159 * 256 + 1);
+    for (range, fingerprint) in blocks {
+        let content = &data[(range.start - 512 * MIB) as usize..(range.end - 512 * MIB) as usize];
+        match fingerprint {
+            Some(fingerprint) => assert_eq!(*fingerprint, Fingerprint::of(content.try_into().unwrap()), "{range:?}"),
+            None => assert_eq!(*range, 600 * MIB..601 * MIB),
+        }
+    }
 }
 
 fn quotas_hold(store: &Store) {

@@ -116,6 +116,15 @@ pub enum Request {
         #[serde(default)]
         offset: u64,
     },
+    /// What blocks hold, by fingerprint. Answer: `Fingerprints`, one page of it, after the fingerprints as content.
+    Fingerprints {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        name: String,
+        /// Where to begin, a multiple of the block: then `next_offset` of the answer before.
+        offset: u64,
+        /// How far to go.
+        length: u64,
+    },
     /// Where a volume or snapshot can be reached by NBD. Answer: `Uris`.
     Uris {
         /// The volume, or the snapshot as `VOLUME@NAME`.

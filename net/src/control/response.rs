@@ -42,6 +42,8 @@ pub enum Response {
     Usage(Usage),
     /// Where two volumes or snapshots differ.
     Changes(Changes),
+    /// What blocks hold, after their fingerprints.
+    Fingerprints(FingerprintPage),
     /// Where a volume can be reached.
     Uris(Uris),
     /// I/O counters.
@@ -478,6 +480,17 @@ pub struct Changes {
     /// Where the next page begins; absent on the last.
     #[serde(default)]
     pub next_offset: Option<u64>,
+}
+
+/// One page of what blocks hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FingerprintPage {
+    /// The volume's or snapshot's id. If it is another than on the page before, the name has come to mean something else.
+    pub id: u64,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Up to here all is said: where the next page begins, unless this is the end of what was asked.
+    pub next_offset: u64,
 }
 
 /// A range in bytes.

@@ -372,6 +372,10 @@ fn messages_have_this_json() {
             r#"{"verb":"changes","from":"a@s","to":"a","offset":7}"#,
         ),
         (
+            Request::Fingerprints { name: "a@s".into(), offset: 4096, length: 8192 },
+            r#"{"verb":"fingerprints","name":"a@s","offset":4096,"length":8192}"#,
+        ),
+        (
             Request::Discard { name: "a".into(), snapshots: true, keep_s: 60 },
             r#"{"verb":"discard","name":"a","snapshots":true,"keep_s":60}"#,
         ),
@@ -461,6 +465,11 @@ fn messages_have_this_json() {
     assert_eq!(
         serde_json::to_string(&Response::Snapshot(snapshot)).unwrap(),
         r#"{"answer":"snapshot","name":"a@s","volume":"a","id":2,"size_bytes":5,"created":"2026-11-26T00:00:00Z","connections":0,"frees_bytes":null}"#
+    );
+    let page = FingerprintPage { id: 1, size_bytes: 9000, next_offset: 8192 };
+    assert_eq!(
+        serde_json::to_string(&Response::Fingerprints(page)).unwrap(),
+        r#"{"answer":"fingerprints","id":1,"size_bytes":9000,"next_offset":8192}"#
     );
     let page = Changes {
         from_id: 1,

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use blockdev::export::{StatusExtent, Zeroing};
@@ -10,8 +9,11 @@ use blockdev::frontend::nbd::Client;
 use blockdev::frontend::nbd::client::ClientOptions;
 use blockdev::frontend::nbd::wire::transmission::Request;
 use blockdev::frontend::nbd::wire::{Command, CommandFlags, Cookie};
+use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::ExportName;
 
+use super::calls::Calls;
+use super::prints;
 use crate::backend::Data;
 use crate::error::{Cause, Caused};
 use crate::socket;
@@ -22,19 +24,22 @@ const READ_BYTES_MAX: usize = 4 << 20;
 /// How long a daemon may take to let go of what is no longer open.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An NBD client of one export.
+/// An NBD client of one export, and its name for what NBD cannot say.
 pub(super) struct Remote {
+    calls: Calls,
+    name: ExportName,
     client: Client,
     stream: UnixStream,
 }
 
 /// Opens what a daemon exports under a name.
-pub(super) fn open(dir: &Path, name: &ExportName) -> Caused<Remote> {
+pub(super) fn open(calls: &Calls, name: &ExportName) -> Caused<Remote> {
+    let dir = calls.dir();
     let unreachable = |source| Cause::NoDaemon { dir: dir.into(), source };
     let stream = socket::connect(&dir.join("nbd.sock")).map_err(unreachable)?;
     let socket = stream.try_clone().map_err(unreachable)?;
     let client = Client::from_socket(socket.into(), &name.to_string(), ClientOptions::default())?;
-    Ok(Remote { client, stream })
+    Ok(Remote { calls: calls.clone(), name: name.clone(), client, stream })
 }
 
 impl Drop for Remote {
@@ -77,5 +82,9 @@ impl Data for Remote {
 
     fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>> {
         Ok(self.client.block_status(offset, len)?)
+    }
+
+    fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>> {
+        prints::page(&self.calls, &self.name, first_block, block_count)
     }
 }

@@ -1,0 +1,37 @@
+use super::*;
+
+fn prints() -> Prints {
+    Prints { at: 4, end: 20, found: Vec::new() }
+}
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+#[test]
+fn what_no_frame_covers_is_zeros() {
+    let mut prints = prints();
+    prints.content(5 * BLOCK, &[1; 64]).unwrap();
+    prints.content(7 * BLOCK, &[2; 32]).unwrap();
+    let data = |byte| BlockIdentity::Data(Fingerprint([byte; 32]));
+    let expected = [BlockIdentity::Zeros(1), data(1), data(1), data(2), BlockIdentity::Zeros(2)];
+    assert_eq!(prints.finish(10 * BLOCK - 1).unwrap(), expected);
+}
+
+#[test]
+fn whatever_does_not_fit_is_refused() {
+    let frames: [(u64, &[u8]); 5] = [
+        (5 * BLOCK, &[1; 33]),
+        (5 * BLOCK + 1, &[1; 32]),
+        (3 * BLOCK, &[1; 32]),
+        (19 * BLOCK, &[1; 64]),
+        (u64::MAX / BLOCK * BLOCK, &[1; 32]),
+    ];
+    for (offset, data) in frames {
+        assert!(prints().content(offset, data).is_err(), "{offset}");
+    }
+    let mut backwards = prints();
+    backwards.content(5 * BLOCK, &[1; 64]).unwrap();
+    assert!(backwards.content(6 * BLOCK, &[1; 32]).is_err());
+    for next in [0, 4 * BLOCK, 21 * BLOCK, u64::MAX] {
+        assert!(prints().finish(next).is_err(), "a page says something, and not more than was asked: {next}");
+    }
+}
