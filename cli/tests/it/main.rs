@@ -15,5 +15,6 @@ mod scrub;
 mod silt;
 mod snapshots;
 mod space;
+mod tls;
 mod trash;
 mod volumes;
