@@ -5,5 +5,5 @@
 
 pub use blockdev::lsm_store::{self as store, Error, ErrorKind, Result};
 pub use blockdev::net::control;
-pub use blockdev::{attach, catalog, export, frontend, name, node, schedule, span};
+pub use blockdev::{access, attach, catalog, export, frontend, name, node, schedule, span};
 pub use gc;

@@ -1,4 +1,4 @@
-//! Certificates of a daemon, as the command line gives them.
+//! Certificates of a daemon, as the command line gives them, and lists of who may open a volume.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,4 +57,27 @@ fn files_that_cannot_be_used_keep_it_from_starting() {
     fs::set_permissions(scratch.join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(serve("server.pem", "server.key").contains("chmod"));
     assert!(!silt.data().exists(), "a refused start leaves no store");
+}
+
+#[test]
+fn who_may_open_a_volume_is_set_and_shown() {
+    let scratch = Scratch::new("allow");
+    let silt = Silt::new(&scratch.join("data"));
+    silt.run(&["create", "a", "--size", "1G"]).expect(0);
+    silt.run(&["snap", "create", "a@s"]).expect(0);
+    let names = |volume: &str| silt.json(&["info", volume])["allow"].to_string();
+    assert_eq!(names("a"), "[]");
+    let set = silt.run(&["set", "a", "allow=desk,backup.example.org", "quota=1M"]).expect(0);
+    assert!(set.text().contains("open to backup.example.org, desk"), "{}", set.text());
+    silt.run(&["clone", "a@s", "b"]).expect(0);
+    assert_eq!((names("a"), names("a")), (names("b"), r#"["backup.example.org","desk"]"#.into()));
+    assert!(silt.run(&["info", "a"]).expect(0).text().contains("backup.example.org, desk"));
+    for bad in ["allow=,", "allow=a,,b", "allow= a"] {
+        silt.run(&["set", "a", bad]).expect(2);
+    }
+    silt.run(&["set", "nobody", "allow=desk"]).expect(10);
+    let daemon = Daemon::start(&silt, &[]);
+    silt.run(&["set", "a", "allow="]).expect(0);
+    assert_eq!((names("a"), names("b")), ("[]".into(), r#"["backup.example.org","desk"]"#.into()));
+    daemon.stop().expect(0);
 }
