@@ -119,7 +119,7 @@ pub use blockdev::lsm_store as store;
 #[doc(hidden)]
 pub use blockdev::net::control;
 #[doc(hidden)]
-pub use blockdev::{catalog, export, frontend, name, node, object, root, schedule, span, transfer};
+pub use blockdev::{access, catalog, export, frontend, name, node, object, root, schedule, span, transfer};
 #[doc(hidden)]
 pub use gc;
 #[cfg(feature = "connect")]

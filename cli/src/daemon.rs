@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use siltstone::control::Kind;
+use siltstone::frontend::nbd::Tls;
 use siltstone::node::{Duties, Node};
 use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::store::codec::{Codec, ZstdLevel};
@@ -35,9 +36,31 @@ pub(crate) struct Options {
     /// How what nobody reads is compressed again, if it is.
     pub(crate) cold: Option<ZstdLevel>,
     /// Where NBD is served by TCP, if anywhere.
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     /// How full it has to be for a warning.
     pub(crate) warn_at: WarnAt,
+}
+
+/// A TCP address to serve at.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    /// Without it nothing is encrypted and nobody is asked who they are.
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Listen {
+    /// What is to be said of it.
+    fn warning(&self) -> Option<String> {
+        let is_open = self.tls.as_ref().is_some_and(|tls| !tls.asks_clients()) && !self.address.ip().is_loopback();
+        is_open.then(|| {
+            format!(
+                "whoever reaches {} may open every volume that has no list of names: --tls-client-ca lets in only clients \
+                 with a certificate",
+                self.address
+            )
+        })
+    }
 }
 
 /// A running daemon.
@@ -66,7 +89,7 @@ impl Daemon {
         let node = Node::open(store, false)?;
         prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
         let frontends = Frontends::new(&node, &clock)?;
-        let (endpoints, warnings) = listen(dir, options.listen, &frontends)?;
+        let (endpoints, warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let warn_at = options.warn_at.clone();
         let serving = Serving { started_ms, clock, counters: frontends.counters(), warn_at };
@@ -119,11 +142,7 @@ fn open_store(dir: &DataDir, options: &Options, clock: &dyn Clock) -> anyhow::Re
 }
 
 /// Opens the frontends' sockets; what does not keep the daemon from serving comes back as a warning.
-fn listen(
-    dir: &DataDir,
-    tcp: Option<SocketAddr>,
-    frontends: &Frontends,
-) -> anyhow::Result<(Vec<Endpoint>, Vec<String>)> {
+fn listen(dir: &DataDir, tcp: Option<&Listen>, frontends: &Frontends) -> anyhow::Result<(Vec<Endpoint>, Vec<String>)> {
     let mut warnings = Vec::new();
     let path = dir.nbd_socket();
     frontends.listen_unix(&path).with_context(|| format!("listening on {}", path.display()))?;
@@ -135,9 +154,12 @@ fn listen(
         ));
     }
     let mut endpoints = vec![Endpoint::Unix(path)];
-    match tcp.map(|address| (address, frontends.listen_tcp(address))) {
+    match tcp.map(|listen| (listen.address, frontends.listen_tcp(listen))) {
         None => {}
-        Some((_, Ok(address))) => endpoints.push(Endpoint::Tcp(address)),
+        Some((_, Ok(endpoint))) => {
+            endpoints.push(endpoint);
+            warnings.extend(tcp.and_then(Listen::warning));
+        }
         Some((address, Err(error))) => warnings.push(format!(
             "cannot listen on {address} ({error}): NBD is served by the Unix socket only; --listen names another port, \
              --no-tcp none"

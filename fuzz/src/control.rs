@@ -43,6 +43,7 @@ fn requests() -> Vec<Request> {
             keep: Some("10s:1h".into()),
             reserve_bytes: Some(1 << 20),
             quota_bytes: None,
+            allow: Some(vec!["backup".into()]),
         }),
         Request::Usage { names: vec![name()] },
         Request::Changes { from: "vol@a".into(), to: name(), offset: 4096 },
@@ -71,6 +72,7 @@ fn volume() -> VolumeDescription {
         schedule: None,
         reserve_bytes: Some(1 << 20),
         quota_bytes: None,
+        allow: vec!["backup".into()],
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use blockdev::frontend::memory::{MemoryExport, MemoryExports};
+use blockdev::frontend::nbd::handshake::{Context, Demand, Description, Handshake};
 use blockdev::frontend::nbd::{Limits, Server};
 use lsm_store::clock::SystemClock;
 
@@ -75,6 +76,63 @@ fn option(bytes: &mut Vec<u8>, code: u32, data: &[u8]) {
     bytes.extend_from_slice(&code.to_be_bytes());
     bytes.extend_from_slice(&(data.len() as u32).to_be_bytes());
     bytes.extend_from_slice(data);
+}
+
+/// Hands `bytes` to a handshake that requires TLS, `step` at a time: in clear up to STARTTLS, from there as if TLS had carried
+/// them. Returns whether it came so far.
+///
+/// # Panics
+/// If anything is served in clear, or something said in clear is left over for TLS.
+pub fn negotiate_tls(bytes: &[u8], step: usize) -> bool {
+    let mut handshake = Handshake::requiring_tls();
+    let mut secure = false;
+    let (mut fed, mut used) = (0, 0);
+    loop {
+        let Ok((taken, demand)) = handshake.handle_input(&bytes[used..fed]) else { return secure };
+        used += taken;
+        match demand {
+            Demand::Input(_) if taken > 0 => {}
+            Demand::Input(_) if fed == bytes.len() => return secure,
+            Demand::Input(_) => fed = bytes.len().min(fed + step.max(1)),
+            Demand::Close => return secure,
+            Demand::Tls => {
+                assert_eq!(used, fed, "what came in clear is left over for TLS");
+                assert!(!secure, "TLS begins once");
+                handshake.give_tls();
+                secure = true;
+            }
+            served => {
+                assert!(secure, "{served:?} in clear");
+                if serve(&mut handshake, &served) {
+                    return secure;
+                }
+            }
+        }
+    }
+}
+
+/// Answers as a server of one export does; true once transmission begins, or cannot.
+fn serve(handshake: &mut Handshake, demand: &Demand) -> bool {
+    match demand {
+        Demand::Names => handshake.give_names(Ok(&["vol".to_owned()])),
+        Demand::Contexts(_) => handshake.give_contexts(&[Context::Allocation]),
+        _ => {
+            let description = Description { size_bytes: EXPORT_BYTES, read_only: false };
+            return handshake.give_export(Ok(description)).map_or(true, |agreement| agreement.is_some());
+        }
+    }
+    false
+}
+
+/// A handshake as clients do it where TLS is required: STARTTLS first, then as [`handshake`].
+#[must_use]
+pub fn handshake_under_tls() -> Vec<u8> {
+    let plain = handshake();
+    let mut bytes = plain[..4].to_vec();
+    option(&mut bytes, 3, &[]);
+    option(&mut bytes, 5, &[]);
+    bytes.extend_from_slice(&plain[4..]);
+    bytes
 }
 
 /// Requests from a script, eight bytes each: most of them make sense, some are out of every bound.

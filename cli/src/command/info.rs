@@ -50,6 +50,7 @@ fn text(volume: &VolumeDescription) -> String {
     let schedule = |schedule: &ScheduleDescription| format!("every {}, kept {}", schedule.every, schedule.keep);
     rows.extend(volume.reserve_bytes.map(|bytes| ("reserved", size_text(bytes))));
     rows.extend(volume.quota_bytes.map(|bytes| ("quota", size_text(bytes))));
+    rows.extend((!volume.allow.is_empty()).then(|| ("allowed", volume.allow.join(", "))));
     rows.extend(volume.schedule.as_ref().map(|described| ("schedule", schedule(described))));
     rows.extend(volume.origin.as_ref().map(|origin| ("clone of", origin_text(origin))));
     fields(&rows)

@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
-use siltstone::control::{Request, Response, SetVolume, VolumeDescription};
+use siltstone::access::{AllowList, InvalidAllowList};
+use siltstone::control::{Kind, Request, Response, SetVolume, VolumeDescription};
 use siltstone::name::VolumeName;
 
 use crate::args::Global;
 use crate::backend;
 use crate::data_dir::Access;
-use crate::exit::Exit;
+use crate::exit::{Complaint, Exit};
 use crate::output::Output;
 use crate::size::{self, Size};
 
@@ -19,6 +20,9 @@ use crate::size::{self, Size};
 ///
 /// reserve=SIZE keeps room for it that other volumes cannot take. quota=SIZE is how much it may hold: blocks with data, before
 /// dedupe and compression. reserve=none and quota=none end it.
+///
+/// allow=NAME,... lets only clients whose certificate has one of these names (common name, DNS name or URI) open it and its
+/// snapshots over the network; allow= lets in everybody again. Clients of the Unix socket are not asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Set {
     /// The volume.
@@ -35,9 +39,11 @@ enum Setting {
     Keep(String),
     Reserve(u64),
     Quota(u64),
+    Allow(AllowList),
 }
 
-const SETTINGS: &str = "a setting is snap-every=TIME, snap-every=off, keep=STEP:REACH,..., reserve=SIZE or quota=SIZE";
+const SETTINGS: &str = "a setting is snap-every=TIME, snap-every=off, keep=STEP:REACH,..., reserve=SIZE, quota=SIZE or \
+                        allow=NAME,...";
 
 impl FromStr for Setting {
     type Err = String;
@@ -48,6 +54,9 @@ impl FromStr for Setting {
             Some(("keep", value)) => Ok(Self::Keep(value.to_owned())),
             Some(("reserve", value)) => bytes(value).map(Self::Reserve),
             Some(("quota", value)) => bytes(value).map(Self::Quota),
+            Some(("allow", value)) => {
+                value.parse().map(Self::Allow).map_err(|error: InvalidAllowList| error.to_string())
+            }
             _ => Err(SETTINGS.to_owned()),
         }
     }
@@ -73,16 +82,28 @@ impl Set {
                 Setting::Keep(value) => settings.keep = Some(value),
                 Setting::Reserve(bytes) => settings.reserve_bytes = Some(bytes),
                 Setting::Quota(bytes) => settings.quota_bytes = Some(bytes),
+                Setting::Allow(list) => settings.allow = Some(list.names().map(str::to_owned).collect()),
             }
         }
+        let allow = settings.allow.clone();
         match backend::ask(global, Access::Write, &Request::Set(settings))? {
             Response::Volume(volume) => {
+                check_allowed(allow, &volume)?;
                 Output::new(global).done(&volume, || text(&volume))?;
                 Ok(Exit::Ok)
             }
             other => Err(backend::unexpected(&other)),
         }
     }
+}
+
+/// An older daemon overlooks a setting that it does not know. Of this one the user must not be left in error.
+fn check_allowed(asked: Option<Vec<String>>, volume: &VolumeDescription) -> Result<(), Complaint> {
+    if asked.is_none_or(|asked| asked == volume.allow) {
+        return Ok(());
+    }
+    let message = format!("the daemon is too old to know who may open {}: restart it with this version", volume.name);
+    Err(Complaint::new(Kind::Unsupported, message))
 }
 
 fn text(volume: &VolumeDescription) -> String {
@@ -95,6 +116,9 @@ fn text(volume: &VolumeDescription) -> String {
     }
     if let Some(bytes) = volume.quota_bytes {
         text.push_str(&format!(", may hold {}", size::human(bytes)));
+    }
+    if !volume.allow.is_empty() {
+        text.push_str(&format!(", is open to {}", volume.allow.join(", ")));
     }
     text
 }

@@ -1,7 +1,6 @@
 //! The frontends of a daemon: how clients reach its volumes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +11,8 @@ use siltstone::frontend::nbd::{Limits, Server};
 use siltstone::node::Node;
 use siltstone::store::clock::Clock;
 
+use super::Listen;
+use crate::handler::endpoint::Endpoint;
 use crate::socket;
 
 /// The group of the directory may use volumes.
@@ -35,9 +36,13 @@ impl Frontends {
         self.nbd.listen_on(listener, path).map_err(|error| error.source)
     }
 
-    /// Serves NBD by TCP, and says at which port if 0 was asked for.
-    pub(crate) fn listen_tcp(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.nbd.listen_tcp(address).map_err(|error| error.source)
+    /// Serves NBD by TCP, and says where: the port is chosen if 0 was asked for.
+    pub(crate) fn listen_tcp(&self, listen: &Listen) -> io::Result<Endpoint> {
+        let listening = match &listen.tls {
+            Some(tls) => self.nbd.listen_tls(listen.address, tls.clone()).map(Endpoint::Tls),
+            None => self.nbd.listen_tcp(listen.address).map(Endpoint::Tcp),
+        };
+        listening.map_err(|error| error.source)
     }
 
     /// Reads what the clients of each volume did since the start.

@@ -25,6 +25,7 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
         schedule: volume.schedule.as_ref().map(schedule),
         reserve_bytes: volume.limits.reserve_bytes,
         quota_bytes: volume.limits.quota_bytes,
+        allow: volume.allow.names().map(str::to_owned).collect(),
     }
 }
 

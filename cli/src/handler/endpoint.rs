@@ -15,6 +15,8 @@ pub(crate) enum Endpoint {
     Unix(PathBuf),
     /// A TCP port.
     Tcp(SocketAddr),
+    /// A TCP port that serves nothing without TLS.
+    Tls(SocketAddr),
 }
 
 impl Endpoint {
@@ -23,6 +25,7 @@ impl Endpoint {
         match self {
             Self::Unix(path) => format!("nbd+unix:///{name}?socket={}", escape(path)),
             Self::Tcp(address) => format!("nbd://{address}/{name}"),
+            Self::Tls(address) => format!("nbds://{address}/{name}"),
         }
     }
 
@@ -31,6 +34,7 @@ impl Endpoint {
         match self {
             Self::Unix(path) => format!("nbd+unix:///?socket={}", escape(path)),
             Self::Tcp(address) => format!("nbd://{address}/"),
+            Self::Tls(address) => format!("nbds://{address}/"),
         }
     }
 }

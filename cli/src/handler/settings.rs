@@ -1,6 +1,7 @@
 //! Settings of volumes.
 
-use siltstone::control::{CreateVolume, Failure, Response, SetVolume};
+use siltstone::access::AllowList;
+use siltstone::control::{CreateVolume, Failure, Kind, Response, SetVolume};
 use siltstone::name::VolumeName;
 use siltstone::store::store::Limits;
 
@@ -12,18 +13,27 @@ impl NodeHandler {
         let name: VolumeName = name(&settings.name)?;
         let mut volume = self.node.volume(&name).map_err(failure)?;
         let asks_limits = settings.reserve_bytes.is_some() || settings.quota_bytes.is_some();
-        let asks_schedule = settings.snap_every.is_some() || settings.keep.is_some() || !asks_limits;
+        let asks_else = asks_limits || settings.allow.is_some();
+        let asks_schedule = settings.snap_every.is_some() || settings.keep.is_some() || !asks_else;
         // What makes no sense is refused before anything is changed.
+        let allow = settings.allow.as_deref().map(allow_list).transpose()?;
         let schedule = asks_schedule.then(|| schedule(settings, volume.schedule.as_ref())).transpose()?;
         if asks_limits {
             let limits = limits(settings.reserve_bytes, settings.quota_bytes, volume.limits);
             volume = self.node.set_limits(&name, limits).map_err(failure)?;
+        }
+        if let Some(allow) = allow {
+            volume = self.node.set_allow(&name, allow).map_err(failure)?;
         }
         if let Some(schedule) = schedule {
             volume = self.node.set_schedule(&name, schedule).map_err(failure)?;
         }
         Ok(describe::answer(&volume))
     }
+}
+
+fn allow_list(names: &[String]) -> Result<AllowList, Failure> {
+    AllowList::new(names).map_err(|error| Failure::from_chain(Kind::Invalid, &error))
 }
 
 /// The limits of a volume to make.

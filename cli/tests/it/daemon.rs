@@ -23,7 +23,8 @@ impl Daemon {
         Self::start_with_tcp(silt, &[&["--no-tcp"], arguments].concat())
     }
 
-    fn start_with_tcp(silt: &Silt, arguments: &[&str]) -> Self {
+    /// Starts a daemon with what is said of TCP and waits until it is ready.
+    pub(crate) fn start_with_tcp(silt: &Silt, arguments: &[&str]) -> Self {
         let mut command = silt.command(&[&["serve", "--json", "--memory", "256M"], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

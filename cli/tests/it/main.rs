@@ -17,6 +17,7 @@ mod scrub;
 mod silt;
 mod snapshots;
 mod space;
+mod tls;
 mod transfer;
 mod trash;
 mod volumes;

@@ -1,4 +1,4 @@
-use super::{Victim, handshake, requests};
+use super::{Victim, handshake, handshake_under_tls, negotiate_tls, requests};
 
 #[test]
 fn the_handshake_is_good_and_requests_are_answered() {
@@ -9,4 +9,12 @@ fn the_handshake_is_good_and_requests_are_answered() {
     let answered = victim.say(&[handshake(), read].concat()).unwrap();
     assert_eq!(answered[..greeted.len()], greeted);
     assert!(answered.len() > greeted.len() + 16, "the server answers in transmission");
+}
+
+#[test]
+fn tls_begins_where_starttls_comes_alone() {
+    let bytes = handshake_under_tls();
+    assert!(negotiate_tls(&bytes, 4), "in steps that end with the option");
+    assert!(!negotiate_tls(&bytes, bytes.len()), "not with more behind it");
+    assert!(!negotiate_tls(&handshake(), 4), "nor without it");
 }

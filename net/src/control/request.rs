@@ -259,6 +259,9 @@ pub struct SetVolume {
     /// Bytes it may map at most; 0 for no bound.
     #[serde(default)]
     pub quota_bytes: Option<u64>,
+    /// Names of those who may open it over the network; none for everybody.
+    #[serde(default)]
+    pub allow: Option<Vec<String>>,
 }
 
 /// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.

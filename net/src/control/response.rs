@@ -115,6 +115,9 @@ pub struct VolumeDescription {
     /// Bytes that it may map, if that is bounded.
     #[serde(default)]
     pub quota_bytes: Option<u64>,
+    /// Names of those who may open it over the network; none for everybody.
+    #[serde(default)]
+    pub allow: Vec<String>,
 }
 
 /// How a volume is snapshot by itself.

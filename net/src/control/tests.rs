@@ -393,9 +393,10 @@ fn messages_have_this_json() {
                 name: "a".into(),
                 snap_every: Some("off".into()),
                 reserve_bytes: Some(0),
+                allow: Some(vec!["b".into()]),
                 ..SetVolume::default()
             }),
-            r#"{"verb":"set","name":"a","snap_every":"off","keep":null,"reserve_bytes":0,"quota_bytes":null}"#,
+            r#"{"verb":"set","name":"a","snap_every":"off","keep":null,"reserve_bytes":0,"quota_bytes":null,"allow":["b"]}"#,
         ),
         (
             Request::Rewind(Rewind { name: "a".into(), ago_s: Some(5), ..Rewind::default() }),

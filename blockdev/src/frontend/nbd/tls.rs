@@ -28,6 +28,7 @@ pub use files::TlsFiles;
 #[derive(Clone, Debug)]
 pub struct Tls {
     config: Arc<ServerConfig>,
+    asks_clients: bool,
 }
 
 impl Tls {
@@ -52,7 +53,13 @@ impl Tls {
         })?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), asks_clients: files.client_authorities.is_some() })
+    }
+
+    /// True if clients have to show a certificate.
+    #[must_use]
+    pub fn asks_clients(&self) -> bool {
+        self.asks_clients
     }
 
     pub(super) fn accept(&self) -> Result<ServerConnection, rustls::Error> {

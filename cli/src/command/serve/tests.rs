@@ -28,5 +28,18 @@ fn only_loopback_is_listened_on_unless_told_otherwise() {
     let refused = serve(&["--listen", "0.0.0.0:10809"]).listen_address().unwrap_err();
     assert_eq!(refused.kind, Kind::Invalid);
     assert!(serve(&["--listen", "10.0.0.1:1", "--insecure-listen"]).listen_address().unwrap().is_some());
+    let tls = ["--listen", "10.0.0.1:1", "--tls-cert", "c", "--tls-key", "k"];
+    assert!(serve(&tls).listen_address().unwrap().is_some());
     assert_eq!(serve(&["--no-tcp"]).listen_address().unwrap(), None);
+}
+
+#[test]
+fn options_of_tls_belong_together() {
+    let is_fine = |arguments: &[&str]| Args::try_parse_from(["silt", "serve"].iter().chain(arguments)).is_ok();
+    let (cert, key, ca) = (["--tls-cert", "c"], ["--tls-key", "k"], ["--tls-client-ca", "a"]);
+    assert!(is_fine(&[cert, key].concat()));
+    assert!(is_fine(&[cert, key, ca].concat()));
+    assert!(!is_fine(&cert) && !is_fine(&key) && !is_fine(&ca) && !is_fine(&[key, ca].concat()));
+    assert!(!is_fine(&[&[cert, key].concat()[..], &["--insecure-listen"]].concat()));
+    assert!(!is_fine(&[&[cert, key].concat()[..], &["--no-tcp"]].concat()));
 }
