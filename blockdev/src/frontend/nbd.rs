@@ -6,26 +6,35 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "nbd")]
 mod channel;
 pub mod client;
+#[cfg(feature = "nbd")]
 mod connection;
+#[cfg(feature = "nbd")]
 pub mod counters;
 pub mod handshake;
 mod inbox;
+#[cfg(feature = "nbd")]
 mod outbox;
+#[cfg(feature = "nbd")]
 pub mod server;
 mod session;
 mod socket;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "nbd")]
 pub mod tls;
+#[cfg(feature = "nbd")]
 mod transmission;
 pub mod uri;
 pub mod wire;
 
 pub use client::{Client, ClientError};
+#[cfg(feature = "nbd")]
 pub use server::Server;
 pub use session::{Retry, Session};
+#[cfg(feature = "nbd")]
 pub use tls::{Tls, TlsFiles};
 pub use uri::NbdUri;
 
