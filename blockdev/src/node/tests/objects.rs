@@ -254,3 +254,26 @@ fn a_power_cut_at_any_moment_of_a_replacement_leaves_one_of_both() {
         assert!(olds > 0 && news > 0 && (resumed > 0) == resumable, "{olds}, {news}, {resumed}");
     }
 }
+
+/// Its reader gets an error, and before that nothing but what it held.
+#[test]
+fn an_object_that_is_replaced_while_it_is_read_gives_no_other_bytes() {
+    let scratch = Scratch::new("objects-gone");
+    let node = scratch.node(false).unwrap();
+    let (old, new) = (random(7, 16 << 20), random(8, 16 << 20));
+    put(&node, "x", spec(), &old).unwrap();
+    let object = node.open_object(&object_name("x")).unwrap();
+    let mut pieces = object.pieces(0, u64::MAX).unwrap();
+    let mut got = pieces.next_piece().unwrap().unwrap();
+    put(&node, "x", ObjectSpec { replace: true, ..spec() }, &new).unwrap();
+    let error = loop {
+        match pieces.next_piece() {
+            Ok(Some(piece)) => got.extend(piece),
+            Ok(None) => panic!("it was read to its end, {} bytes", got.len()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, NodeError::ObjectGone(_)), "{error}");
+    assert!(old.starts_with(&got));
+    assert!(content(&node, "x") == new);
+}
