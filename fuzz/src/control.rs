@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use net::control::{
     ChangedRange, Changes, Chunk, Client, Collect, Collected, CreateVolume, DamagedRange, Error, Failure, Handler,
-    ImportVolume, Kind, OriginDescription, PackCold, Peer, Progress, Purge, Received, Request, ResizeVolume, Response,
-    Rewind, Rewound, Scrub, ScrubAction, ScrubDescription, ScrubbedVolume, SetVolume, SnapshotDescription, Transferred,
-    Uris, VolumeDescription, serve,
+    ImportVolume, Kind, OriginDescription, PackCold, Peer, Progress, Purge, ReceiveSnapshot, Received,
+    ReceivedDescription, Request, ResizeVolume, Response, Rewind, Rewound, RootDescription, Scrub, ScrubAction,
+    ScrubDescription, ScrubbedVolume, SentDescription, SetVolume, SnapshotDescription, Transferred, Uris,
+    VolumeDescription, serve,
 };
 
 /// Bytes of a chunk in the golden conversation.
@@ -55,6 +56,9 @@ fn requests() -> Vec<Request> {
         Request::ScrubVolume { name: name(), snapshots: true },
         Request::Import(ImportVolume { name: name(), size_bytes: Some(1 << 20), codec: None, keep_partial: true }),
         Request::Export { name: name() },
+        Request::Root { name: name() },
+        Request::Send { name: "vol@b".into(), from: Some("vol@a".into()) },
+        Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()) }),
     ]
 }
 
@@ -134,6 +138,27 @@ impl Handler for Obliging {
                 peer.send(1 << 40, &[7; CHUNK_BYTES])?;
                 Response::Transferred(Transferred { name: name.clone(), size_bytes: 1 << 30, data_bytes: 300 })
             }
+            Request::Root { name } => Response::Root(RootDescription {
+                name: name.clone(),
+                id: Some(1),
+                size_bytes: 1 << 30,
+                data_bytes: 1 << 20,
+                domain: 0,
+                root: "00".repeat(32),
+            }),
+            Request::Send { name, from } => {
+                peer.send(0, &[7; CHUNK_BYTES])?;
+                let (name, from, root) = (name.clone(), from.clone(), "11".repeat(32));
+                let (size_bytes, data_bytes, stream_bytes) = (1 << 30, 4096, 300);
+                Response::Sent(SentDescription { name, from, size_bytes, data_bytes, stream_bytes, root })
+            }
+            Request::Receive(receive) => loop {
+                if let Received::End { size_bytes } = peer.receive()? {
+                    let (name, root) = (receive.name.clone(), "22".repeat(32));
+                    let received = ReceivedDescription { name, id: 9, from: None, size_bytes, data_bytes: 0, root };
+                    return Ok(Response::Received(received));
+                }
+            },
             Request::Scrub(_) => {
                 Response::Scrub(Box::new(ScrubDescription { state: "running".into(), ..Default::default() }))
             }

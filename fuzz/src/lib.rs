@@ -18,5 +18,6 @@ pub mod rot;
 pub mod runner;
 pub mod specimen;
 pub mod store;
+pub mod stream;
 pub mod system;
 pub mod workload;
