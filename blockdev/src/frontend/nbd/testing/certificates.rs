@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsm_store::clock::SystemClock;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -101,6 +102,8 @@ impl Raw<Secured> {
     pub(in crate::frontend::nbd) fn secure(address: SocketAddr, config: ClientConfig) -> Self {
         let mut clear = Raw::greet(TcpStream::connect(address).unwrap());
         clear.stream.set_nodelay(true).unwrap();
+        // A stall is a failed test, not one that never ends.
+        clear.stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(clear.option(OptionCode::STARTTLS, &[]), [OptionReply::ACK]);
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
