@@ -82,7 +82,6 @@ impl Inner {
         let mut scan = view.version.scan(lineage, blocks.start, Some(blocks.end)).fuse();
         let mut at = blocks.start;
         while at < blocks.end {
-            self.refuse_if_poisoned()?;
             let stretches = scan.by_ref().take(SCANNED_STRETCHES).collect::<Result<Vec<_>>>()?;
             let is_last = stretches.len() < SCANNED_STRETCHES;
             let to = if is_last { blocks.end } else { stretches.last().map_or(blocks.end, Stretch::end) };

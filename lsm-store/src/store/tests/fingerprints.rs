@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::device::sim::OperationKind;
+use crate::device::sim::{Fault, OperationKind, Trigger};
 use crate::fingerprint::{Fingerprint, is_zero};
 use crate::request::BlockIdentity;
 
@@ -168,4 +168,22 @@ fn a_damaged_fingerprint_is_an_error_and_suspected() {
     let volume = store.volume(id).unwrap();
     assert_eq!(volume.fingerprints(BlockIndex(0), 1, 1).unwrap_err().kind(), crate::ErrorKind::Corrupt);
     assert!(store.step_scrub().unwrap(), "the segment is looked at next");
+}
+
+#[test]
+fn a_store_that_has_stopped_tells_what_it_holds_as_it_reads() {
+    let device = SimDevice::new(68, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 30);
+    let far = volume.size_bytes() - BLOCK as u64;
+    let block = pattern(68, BLOCK);
+    write(&volume, far, &block);
+    settle(&store);
+    device.inject(Trigger::on(OperationKind::Sync).under("manifest/"), Fault::Io);
+    let record = Record { key: b"key".to_vec(), value: None };
+    assert_eq!(store.put_records(vec![record]).unwrap_err().kind(), crate::ErrorKind::Poisoned);
+    assert!(read(&volume, far, BLOCK) == block);
+    let fingerprint = Fingerprint::of(block[..].try_into().unwrap());
+    let zeros = BlockIdentity::Zeros(volume.block_count() - 1);
+    assert_eq!(map_of(&volume, 10), [zeros, BlockIdentity::Data(fingerprint)]);
 }
