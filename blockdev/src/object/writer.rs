@@ -5,6 +5,7 @@
 //! leaves of that order, what the index names is there: that is how a broken upload is resumed.
 
 use lsm_store::checksum::PAGE_BYTES;
+use lsm_store::fingerprint::is_zero;
 use lsm_store::id::BLOCK_BYTES;
 use lsm_store::request::{Write, Zeroing};
 use lsm_store::store::{Store, VOLUME_BYTES_MAX, Volume};
@@ -201,12 +202,6 @@ fn check_end(block: u64) -> Result<()> {
         return Err(Error::Invalid { what: "an object", must: "at most 512 TiB" });
     }
     Ok(())
-}
-
-/// True if all bytes are zero.
-fn is_zero(bytes: &[u8]) -> bool {
-    // Folding over a fixed width lets the compiler use vectors; stopping early keeps data cheap.
-    bytes.chunks(128).all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// The last page of the index that was written. Pages are written in order, so those that are there come first.

@@ -14,9 +14,9 @@ use siltstone::node::{NamedObject, NodeError, ObjectSpec, ObjectWriter};
 use siltstone::object::{Chunker, Metadata};
 use siltstone::span::Span;
 use siltstone::store::codec::{Codec, ZstdLevel};
+use siltstone::store::fingerprint::is_zero;
 
 use super::{NodeHandler, failure, name};
-use crate::image::zeros;
 use crate::output::rfc3339;
 
 /// Objects on one page of a list, which fits in a message whatever is said of them.
@@ -61,7 +61,7 @@ impl NodeHandler {
             object.pieces(offset, length.map_or(u64::MAX, |length| offset.saturating_add(length))).map_err(failure)?;
         let (mut position, mut data_bytes) = (0, 0);
         while let Some(piece) = pieces.next_piece().map_err(failure)? {
-            if !zeros::is_zero(&piece) {
+            if !is_zero(&piece) {
                 peer.send(position, &piece)?;
                 data_bytes += piece.len() as u64;
             }

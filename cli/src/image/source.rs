@@ -8,8 +8,7 @@ use std::path::Path;
 use rustix::fs::SeekFrom as Hole;
 use rustix::io::Errno;
 use siltstone::control::{Chunk, DATA_BYTES_MAX};
-
-use super::zeros;
+use siltstone::store::fingerprint::is_zero;
 
 const CHUNK_BYTES: u64 = DATA_BYTES_MAX as u64;
 
@@ -115,7 +114,7 @@ impl ImageSource {
             if data.is_empty() {
                 return Ok(None);
             }
-            if !zeros::is_zero(&data) {
+            if !is_zero(&data) {
                 return Ok(Some(Chunk { offset, data }));
             }
         }

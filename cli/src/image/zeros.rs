@@ -2,17 +2,12 @@
 
 use std::ops::Range;
 
+use siltstone::store::fingerprint::is_zero;
 use siltstone::store::id::BLOCK_BYTES;
 
 /// Runs of zero blocks shorter than this stay in the write around them: the store drops zero blocks itself, and one
 /// large write costs less than many small ones.
 const GAP_BLOCKS_MIN: usize = 16;
-
-/// True if all bytes are zero.
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Folding over a fixed width lets the compiler use vectors; stopping early keeps data cheap.
-    bytes.chunks(128).all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-}
 
 /// The ranges of `bytes` that are left when long runs of zero blocks are taken out; cut at block borders, in order.
 pub(crate) fn data_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
