@@ -3,7 +3,7 @@
 //! A batch goes through these steps, each safe to be cut off by a crash or a full disk
 //! (`docs/decisions/2026-11-26-collection.md` says why):
 //!
-//! 1. *Examine*: mark what any root sees, and choose segments that are worth it ([`plan`]).
+//! 1. *Examine*: mark what any root sees, and choose segments that are worth it ([`plan`]); once for several batches.
 //! 2. *Condemn* them: flush jobs share nothing with them any more. Wait for the one that runs.
 //! 3. *Mark* again: from here on what lives in them only gets less. Those of which nothing lives are *reclaimed*.
 //! 4. *Relocate* what lives in the others into new segments ([`relocation`]), and rewrite the runs that name it ([`remap`]).
