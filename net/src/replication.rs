@@ -13,6 +13,7 @@ mod local;
 mod message;
 mod policy;
 mod replica;
+pub mod wire;
 
 pub use action::{Action, Base, Outcome, Refusal};
 pub use configuration::{Configuration, Member};

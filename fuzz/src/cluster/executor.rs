@@ -33,7 +33,7 @@ impl World {
             }
             Action::Note { ticket, standing } => self.ask_disk(slot, ticket, Op::Note(standing)),
             Action::Sync { ticket } => self.ask_sync(slot, ticket),
-            Action::ReadJournal { to, after, count_max } => self.read_journal(slot, to, after, count_max),
+            Action::ReadJournal { to, after, count_max, .. } => self.read_journal(slot, to, after, count_max),
             Action::Visible(lsn) => self.nodes[slot].visible = lsn,
             Action::AdmitRead(request) => {
                 let delay = 20 + self.rng.below(300);

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use net::envelope::{Hello, Kind, Message, Opening, VERSION, Welcome, take};
 use net::identity::{Credentials, Folder, MemoryFolder};
 use net::join::{JoinRequest, Token, decode_answer};
+use net::replication::wire;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut rest = bytes;
@@ -13,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
         body(&message);
         rest = after;
     }
-    for kind in [Kind::HELLO, Kind::WELCOME, Kind::OPENING, Kind::JOIN_REQUEST, Kind::JOIN_ANSWER] {
+    let joining = [Kind::HELLO, Kind::WELCOME, Kind::OPENING, Kind::JOIN_REQUEST, Kind::JOIN_ANSWER];
+    for kind in joining.into_iter().chain((1..=9).map(Kind::journal)) {
         body(&Message::new(kind, bytes.to_vec()));
     }
     if let Ok(token) = String::from_utf8_lossy(bytes).parse::<Token>() {
@@ -38,6 +40,9 @@ fn body(message: &Message) {
     }
     if let Ok(request) = JoinRequest::decode(message) {
         assert_eq!(JoinRequest::decode(&request.encode()), Ok(request));
+    }
+    if let Ok(said) = wire::decode(message) {
+        assert_eq!(wire::decode(&wire::encode(&said)), Ok(said));
     }
     // An answer may name more members than one is written with.
     let _ = decode_answer(message);

@@ -75,6 +75,8 @@ pub enum Action {
         after: Lsn,
         /// How many at most.
         count_max: usize,
+        /// How many bytes of payload at most, but for the first record.
+        bytes_max: u64,
     },
     /// Reads see everything up to here.
     Visible(Lsn),

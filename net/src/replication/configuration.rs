@@ -2,8 +2,8 @@
 
 use super::id::{Epoch, NodeId};
 
-/// A member of a configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A member of a configuration. Also its stored form, version 1: fields never change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Member {
     /// The node.
     pub node: NodeId,
@@ -11,8 +11,8 @@ pub struct Member {
     pub since: Epoch,
 }
 
-/// Who replicates a volume in one epoch.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Who replicates a volume in one epoch. Also its stored form, version 1: fields never change.
+#[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Configuration {
     /// Its number; the next one is this plus 1.
     pub epoch: Epoch,

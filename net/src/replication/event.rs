@@ -36,7 +36,7 @@ pub enum Event {
     Write {
         /// Which request.
         request: RequestId,
-        /// What is written, for the executor to read.
+        /// What is written, for the executor to read; at most [`super::wire::PAYLOAD_BYTES_MAX`].
         payload: Bytes,
     },
     /// A client wants durable what was answered.
@@ -96,6 +96,8 @@ pub enum Event {
     ProposalFailed,
     /// These nodes shall replicate the volume.
     Placement(Vec<NodeId>),
+    /// Nothing is acknowledged with fewer members than this, from now on; 0 counts as 1.
+    InSyncMin(usize),
     /// Hand the volume to this member, now.
     HandOver(NodeId),
     /// A snapshot was pinned for a peer, at this LSN.

@@ -27,9 +27,10 @@ impl History {
     /// A history of these epochs, each with its first LSN, of a log that ends at `end`; `None` if it cannot be one.
     #[must_use]
     pub fn new(starts: Vec<(Epoch, Lsn)>, end: Lsn) -> Option<Self> {
-        let ascends = starts.is_sorted_by(|(a, at), (b, then)| a < b && at < then);
+        let ascends = starts.is_sorted_by(|(a, at), (b, then)| a < b && at < then) && starts.len() <= EPOCHS_MAX;
+        let begins = starts.first().is_none_or(|(epoch, first)| *epoch > Epoch(0) && *first > Lsn(0));
         let within = starts.last().is_none_or(|(_, first)| *first <= end) && (end == Lsn(0)) == starts.is_empty();
-        (ascends && within).then_some(Self { starts, end })
+        (ascends && begins && within).then_some(Self { starts, end })
     }
 
     /// Each epoch with the first LSN it wrote.

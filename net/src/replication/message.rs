@@ -12,7 +12,7 @@ use super::id::{Epoch, Incarnation, Lsn, Tick, TransferId};
 pub enum Body {
     /// The first record of an epoch, without content. Whoever has it has the primary's whole log up to there.
     Opening,
-    /// A client's write, which only the executor can read.
+    /// A client's write, which only the executor can read; at most [`super::wire::PAYLOAD_BYTES_MAX`].
     Write(Bytes),
 }
 

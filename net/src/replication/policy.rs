@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use super::message::Record;
+use super::wire::{PAYLOAD_BYTES_MAX, RECORDS_MAX};
+
 /// Times, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
@@ -49,14 +52,35 @@ pub struct Windows {
     pub in_flight: u64,
     /// Records that the primary keeps in memory for peers; older ones are read back from the journal.
     pub recent: usize,
-    /// Records in one message.
+    /// Bytes of payload of them; the newest record is kept however long it is.
+    pub recent_bytes: u64,
+    /// Records in one message, at most [`RECORDS_MAX`].
     pub batch: usize,
+    /// Bytes of payload in one message, at most [`PAYLOAD_BYTES_MAX`]. A longer record goes alone.
+    pub batch_bytes: u64,
 }
 
 impl Windows {
-    /// 64 MiB and 4,096 requests.
-    pub const DEFAULT: Self =
-        Self { accepted_bytes: 64 << 20, accepted: 4096, in_flight: 4096, recent: 8192, batch: 256 };
+    /// 32 MiB and 4,096 requests.
+    pub const DEFAULT: Self = Self {
+        accepted_bytes: 32 << 20,
+        accepted: 4096,
+        in_flight: 4096,
+        recent: 8192,
+        recent_bytes: 16 << 20,
+        batch: 256,
+        batch_bytes: 2 << 20,
+    };
+
+    /// How many of these records one message holds, from the first: at least one, if there is one.
+    pub(super) fn batch_of<'a>(&self, records: impl Iterator<Item = &'a Record>) -> usize {
+        let mut bytes = 0;
+        let fits = |(index, record): &(usize, &Record)| {
+            bytes += record.bytes();
+            *index == 0 || bytes <= self.batch_bytes
+        };
+        records.take(self.batch).enumerate().take_while(fits).count()
+    }
 }
 
 /// How a volume is replicated.
@@ -66,7 +90,7 @@ pub struct Policy {
     pub timing: Timing,
     /// Bounds.
     pub windows: Windows,
-    /// Nothing is acknowledged with fewer members than this.
+    /// Nothing is acknowledged with fewer members than this, until [`super::Event::InSyncMin`] says otherwise.
     pub in_sync_min: usize,
 }
 
@@ -83,6 +107,9 @@ pub enum PolicyError {
     /// A window that lets nothing through.
     #[error("windows and the least number of members must be at least 1")]
     Nothing,
+    /// A message of so much could not be sent.
+    #[error("a batch is at most {RECORDS_MAX} records and {PAYLOAD_BYTES_MAX} bytes")]
+    BatchTooLarge,
 }
 
 impl Policy {
@@ -95,7 +122,7 @@ impl Policy {
     /// Says which inequality does not hold.
     pub fn check(&self) -> Result<(), PolicyError> {
         let Timing { heartbeat_us, lease_us, grace_us, drift_ppm, .. } = self.timing;
-        let Windows { accepted_bytes, accepted, in_flight, recent, batch } = self.windows;
+        let Windows { accepted_bytes, accepted, in_flight, recent, recent_bytes, batch, batch_bytes } = self.windows;
         let million = 1_000_000;
         let slow = u128::from(lease_us) * u128::from(million + drift_ppm);
         let fast = u128::from(grace_us) * u128::from(million.saturating_sub(drift_ppm));
@@ -105,8 +132,12 @@ impl Policy {
         if heartbeat_us == 0 || lease_us < 3 * heartbeat_us {
             return Err(PolicyError::LeaseTooShort);
         }
-        if accepted_bytes == 0 || in_flight == 0 || accepted.min(recent).min(batch).min(self.in_sync_min) == 0 {
+        let bytes = accepted_bytes.min(batch_bytes).min(recent_bytes);
+        if bytes == 0 || in_flight == 0 || accepted.min(recent).min(batch).min(self.in_sync_min) == 0 {
             return Err(PolicyError::Nothing);
+        }
+        if batch > RECORDS_MAX || batch_bytes > PAYLOAD_BYTES_MAX {
+            return Err(PolicyError::BatchTooLarge);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use super::action::Action;
 use super::configuration::Configuration;
 use super::event::{Event, Start};
-use super::history::Position;
+use super::history::{History, Position};
 use super::id::{Epoch, Incarnation, Lsn, NodeId, Tick};
 use super::local::Local;
 use super::message::{Message, Standing, Status};
@@ -123,6 +123,9 @@ impl Replica {
     }
 
     /// Takes one event at time `now` and appends what is to be done to `out`.
+    ///
+    /// # Panics
+    /// If a payload is longer than [`PAYLOAD_BYTES_MAX`](super::wire::PAYLOAD_BYTES_MAX).
     pub fn step(&mut self, now: Tick, event: Event, out: &mut Vec<Action>) {
         self.now = self.now.max(now);
         if self.failed {
@@ -157,6 +160,10 @@ impl Replica {
             }
             Event::ProposalFailed => self.proposal_failed(out),
             Event::Placement(nodes) => self.placement = nodes,
+            Event::InSyncMin(count) => {
+                self.policy.in_sync_min = count.max(1);
+                self.advance(out);
+            }
             Event::HandOver(to) => self.hand_over(to, out),
             Event::Pinned { node, at } => self.pinned(node, at),
             Event::PinLost(node) => _ = self.pins.remove(&node),
@@ -192,6 +199,12 @@ impl Replica {
     #[must_use]
     pub fn end(&self) -> Position {
         self.local.end()
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        self.local.history()
     }
 
     /// Every member holds everything up to here, as far as it knows.

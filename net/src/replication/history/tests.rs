@@ -39,7 +39,15 @@ fn truncating_forgets_epochs_that_wrote_nothing_else() {
 
 #[test]
 fn nonsense_is_no_history() {
-    for (starts, end) in [(vec![(2, 1), (1, 5)], 9), (vec![(1, 5), (2, 5)], 9), (vec![(1, 5)], 4), (vec![], 1)] {
+    for (starts, end) in [
+        (vec![(2, 1), (1, 5)], 9),
+        (vec![(1, 5), (2, 5)], 9),
+        (vec![(1, 5)], 4),
+        (vec![], 1),
+        (vec![(0, 1)], 4),
+        (vec![(1, 0)], 4),
+        ((1..=EPOCHS_MAX as u64 + 1).map(|number| (number, number)).collect(), 1000),
+    ] {
         let starts = starts.into_iter().map(|(epoch, first)| (Epoch(epoch), Lsn(first))).collect();
         assert_eq!(History::new(starts, Lsn(end)), None);
     }

@@ -90,7 +90,7 @@ impl Replica {
     }
 
     pub(super) fn read_back(&mut self, to: NodeId, out: &mut Vec<Action>) {
-        let (now, count_max, start) = (self.now, self.policy.windows.batch, self.journal_start);
+        let (now, windows, start) = (self.now, self.policy.windows, self.journal_start);
         let Some(peer) = self.primary().and_then(|primary| primary.peers.get_mut(&to)) else { return };
         let Some(progress) = peer.progress_mut() else { return };
         if progress.next < start {
@@ -100,7 +100,8 @@ impl Replica {
         }
         if progress.reading.is_none() {
             progress.reading = Some(now);
-            out.push(Action::ReadJournal { to, after: Lsn(progress.next.0 - 1), count_max });
+            let (count_max, bytes_max) = (windows.batch, windows.batch_bytes);
+            out.push(Action::ReadJournal { to, after: Lsn(progress.next.0 - 1), count_max, bytes_max });
         }
     }
 
@@ -113,7 +114,9 @@ impl Replica {
         }
     }
 
-    pub(super) fn journal_read(&mut self, to: NodeId, after: Lsn, records: Vec<Record>, out: &mut Vec<Action>) {
+    pub(super) fn journal_read(&mut self, to: NodeId, after: Lsn, mut records: Vec<Record>, out: &mut Vec<Action>) {
+        // What was read beyond a message is read again.
+        records.truncate(self.policy.windows.batch_of(records.iter()));
         let Some(peer) = self.primary().and_then(|primary| primary.peers.get_mut(&to)) else { return };
         let Some(progress) = peer.progress_mut() else { return };
         if progress.reading.take().is_none() || progress.next.0 != after.0 + 1 {

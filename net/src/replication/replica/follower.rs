@@ -55,7 +55,9 @@ impl Replica {
         }
     }
 
-    pub(super) fn receiving(&self) -> Option<TransferId> {
+    /// The transfer that it receives, or is getting ready for.
+    #[must_use]
+    pub fn receiving(&self) -> Option<TransferId> {
         match &self.acting {
             Acting::Follower(follower) => follower.transfer.map(|transfer| transfer.offer.transfer),
             Acting::Primary(_) => None,

@@ -31,7 +31,8 @@ impl Replica {
         let end = self.local.end().lsn;
         let is_failing = |node: &NodeId| primary.peers.get(node).is_none_or(|peer| self.is_failing(peer, end));
         let failing: Vec<NodeId> = now.others(self.me).filter(is_failing).collect();
-        let returned = primary.peers.iter().find(|(node, peer)| !now.contains(**node) && self.is_caught_up(peer));
+        let is_new = |node: &NodeId| !now.contains(*node) && self.placement.contains(node);
+        let returned = primary.peers.iter().find(|(node, peer)| is_new(node) && self.is_caught_up(peer));
         let stay = now.members.len() - failing.len();
         let is_enough = stay + usize::from(returned.is_some()) >= self.policy.in_sync_min;
         let next = now.keeping(self.me, |node| !is_enough || !failing.contains(&node));
@@ -53,8 +54,9 @@ impl Replica {
     fn without_unwanted(&self, now: &Configuration) -> Option<Configuration> {
         let is_complete = !self.placement.is_empty() && self.placement.iter().all(|node| now.contains(*node));
         let is_wanted = |node| self.placement.contains(&node);
-        let goes = is_complete && now.others(self.me).any(|node| !is_wanted(node));
-        goes.then(|| now.keeping(self.me, is_wanted))
+        let next = now.keeping(self.me, is_wanted);
+        let is_enough = next.members.len() >= self.policy.in_sync_min;
+        (is_complete && is_enough && next.members.len() < now.members.len()).then_some(next)
     }
 
     /// Whom to hand the volume to, if this node is to go.

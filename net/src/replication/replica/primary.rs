@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::super::action::{Action, Outcome};
 use super::super::id::{Lsn, NodeId, RequestId, Tick};
 use super::super::message::{Append, Appended, Body, Greet, Message, Record, Standing, Status};
+use super::super::policy::Windows;
 use super::peer::{Peer, Phase};
 use super::{Acting, Replica};
 
@@ -29,12 +30,28 @@ pub(super) struct Primary {
     pub(super) peers: BTreeMap<NodeId, Peer>,
     /// The newest records; the last one is the log's last.
     pub(super) recent: VecDeque<Record>,
+    /// Bytes of payload in them.
+    recent_bytes: u64,
     pub(super) writes: VecDeque<Waiting>,
     pub(super) flushes: VecDeque<Waiting>,
     pub(super) accepted_bytes: u64,
     pub(super) is_admitting: bool,
     /// What the members shall sync.
     pub(super) sync_wanted: Lsn,
+}
+
+impl Primary {
+    /// Keeps a new record for peers, and as many before it as there is room for.
+    fn keep(&mut self, record: Record, windows: &Windows) {
+        self.recent_bytes += record.bytes();
+        self.recent.push_back(record);
+        while self.recent.len() > 1
+            && (self.recent.len() > windows.recent || self.recent_bytes > windows.recent_bytes)
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_bytes -= oldest.bytes();
+        }
+    }
 }
 
 impl Replica {
@@ -56,6 +73,7 @@ impl Replica {
             is_leaving: false,
             peers: BTreeMap::new(),
             recent: VecDeque::new(),
+            recent_bytes: 0,
             writes: VecDeque::new(),
             flushes: VecDeque::new(),
             accepted_bytes: 0,
@@ -99,12 +117,9 @@ impl Replica {
         let record = Record { epoch: self.epoch(), body };
         self.local.push(record.epoch);
         let (ticket, first) = (self.local.ask(), self.local.end().lsn);
-        let recent_max = self.policy.windows.recent;
+        let windows = self.policy.windows;
         if let Some(primary) = self.primary() {
-            primary.recent.push_back(record.clone());
-            if primary.recent.len() > recent_max {
-                primary.recent.pop_front();
-            }
+            primary.keep(record.clone(), &windows);
         }
         out.push(Action::Journal { ticket, first, records: vec![record] });
     }
@@ -159,10 +174,11 @@ impl Replica {
                 self.read_back(to, out);
                 return;
             }
-            let count = self.policy.windows.batch;
+            let windows = self.policy.windows;
             let skip = (progress.next.0 - first) as usize;
             let Some(primary) = self.primary() else { return };
-            let records = primary.recent.range(skip..).take(count).cloned().collect();
+            let count = windows.batch_of(primary.recent.range(skip..));
+            let records = primary.recent.range(skip..skip + count).cloned().collect();
             self.send_records(to, records, out);
         }
     }
@@ -172,7 +188,7 @@ impl Replica {
         primary.peers.get(&node).and_then(Peer::progress).copied()
     }
 
-    /// Sends records from where the peer is; none, as a heartbeat.
+    /// Sends records from where the peer is, no more than a batch; none, as a heartbeat.
     pub(super) fn send_records(&mut self, to: NodeId, records: Vec<Record>, out: &mut Vec<Action>) {
         let (epoch, sent, committed, flushable) = (self.epoch(), self.now, self.committed, self.flushable);
         let Acting::Primary(primary) = &mut self.acting else { return };

@@ -6,6 +6,7 @@ use super::super::action::{Action, Outcome, Refusal};
 use super::super::event::Event;
 use super::super::id::{NodeId, RequestId, Tick};
 use super::super::message::{Body, Message};
+use super::super::wire::PAYLOAD_BYTES_MAX;
 use super::primary::Waiting;
 use super::{Acting, Replica};
 
@@ -72,6 +73,7 @@ impl Replica {
             return;
         }
         let bytes = payload.len() as u64;
+        assert!(bytes <= PAYLOAD_BYTES_MAX, "the executor splits writes that no message holds");
         self.order(Body::Write(payload), out);
         let lsn = self.local.end().lsn;
         if let Some(primary) = self.primary() {

@@ -169,6 +169,51 @@ fn what_a_primary_has_ordered_alone_is_cut_off_when_it_is_back() {
 }
 
 #[test]
+fn a_node_that_shall_not_hold_the_volume_any_more_is_not_added() {
+    let mut cluster = Cluster::new();
+    let mut alone = Configuration::first(A, &[]);
+    alone.epoch = Epoch(2);
+    cluster.configure(&alone);
+    cluster.step(0, Event::Placement(vec![A, B]));
+    cluster.pass(2 * HEARTBEAT);
+    assert!(cluster.proposals().iter().any(|next| next.contains(B)), "it has caught up");
+    // Nothing came of that, and now it is to be elsewhere: asking for it again would stand in the way of all else.
+    cluster.step(0, Event::Placement(vec![A]));
+    cluster.wanted.clear();
+    cluster.pass(2 * Timing::DEFAULT.proposal_us);
+    assert!(cluster.proposals().is_empty());
+}
+
+#[test]
+fn a_member_that_is_not_wanted_stays_while_it_must_acknowledge() {
+    let proposes = |in_sync_min| {
+        let mut cluster = Cluster::new();
+        cluster.replicas[0].policy.in_sync_min = in_sync_min;
+        cluster.step(0, Event::Placement(vec![A]));
+        cluster.pass(2 * HEARTBEAT);
+        cluster.proposals().first().map(|next| next.members.len())
+    };
+    assert_eq!(proposes(1), Some(1));
+    assert_eq!(proposes(2), None);
+}
+
+#[test]
+fn fewer_members_are_enough_once_the_volume_wants_fewer() {
+    let mut cluster = Cluster::new();
+    let mut alone = Configuration::first(A, &[]);
+    alone.epoch = Epoch(2);
+    cluster.configure(&alone);
+    cluster.write(1);
+    assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotReady)));
+    cluster.step(0, Event::InSyncMin(1));
+    cluster.write(2);
+    assert_eq!(cluster.outcome(2), Some(Outcome::Done));
+    cluster.step(0, Event::InSyncMin(2));
+    cluster.write(3);
+    assert_eq!(cluster.outcome(3), None);
+}
+
+#[test]
 fn messages_of_an_older_epoch_change_nothing() {
     let mut cluster = Cluster::new();
     let mut next = Configuration::first(A, &[B]);
@@ -205,6 +250,68 @@ fn windows_are_bounded() {
     cluster.pass(4 * HEARTBEAT);
     assert!(cluster.wanted.contains(&(0, Action::Admit(true))));
     assert_eq!(cluster.outcome(0), Some(Outcome::Done));
+}
+
+/// A primary with these windows that has ordered six writes of 100 bytes, of which `in_flight` are on their way to the
+/// backup, and how it goes on when the backup says that it has those.
+fn after_six_writes(windows: Windows) -> (Cluster, Vec<Action>) {
+    let mut cluster = Cluster::new();
+    cluster.replicas[0].policy.windows = windows;
+    cluster.apart = vec![B];
+    let before = cluster.replicas[0].end().lsn;
+    for request in 0..6 {
+        let payload = Bytes::from_static(&[1; 100]);
+        cluster.step(0, Event::Write { request: RequestId(request), payload });
+    }
+    let (epoch, from, sent) = (Epoch(1), Incarnation(2000), Tick(cluster.now));
+    let (held, synced) = (Lsn(before.0 + windows.in_flight), Lsn(0));
+    let answer = Appended { epoch, from, sent, granted: true, held, synced, resend_after: None };
+    let mut out = Vec::new();
+    cluster.replicas[0].step(sent, Event::Message { from: B, message: Message::Appended(answer) }, &mut out);
+    (cluster, out)
+}
+
+/// How many records each message has.
+fn batches(actions: &[Action]) -> Vec<usize> {
+    let count = |action: &Action| match action {
+        Action::Send(B, Message::Append(append)) => Some(append.records.len()),
+        _ => None,
+    };
+    actions.iter().filter_map(count).collect()
+}
+
+#[test]
+fn a_message_has_at_most_a_batch_of_payload_but_one_record_at_least() {
+    for (batch_bytes, found) in [(99, vec![1, 1, 1]), (199, vec![1, 1, 1]), (200, vec![2, 1]), (300, vec![3])] {
+        let windows = Windows { in_flight: 3, batch_bytes, ..Windows::DEFAULT };
+        assert_eq!(batches(&after_six_writes(windows).1), found, "{batch_bytes}");
+    }
+}
+
+#[test]
+fn of_what_was_read_back_a_message_takes_a_batch_and_the_rest_is_read_again() {
+    let few = Windows { in_flight: 3, batch_bytes: 200, ..Windows::DEFAULT };
+    reads_back_what_is_not_kept(Windows { recent: 1, ..few });
+    reads_back_what_is_not_kept(Windows { recent_bytes: 199, ..few });
+}
+
+fn reads_back_what_is_not_kept(windows: Windows) {
+    let (mut cluster, out) = after_six_writes(windows);
+    let reading = |actions: &[Action]| {
+        let of = |action: &Action| match action {
+            Action::ReadJournal { after, bytes_max, .. } => Some((*after, *bytes_max)),
+            _ => None,
+        };
+        actions.iter().find_map(of)
+    };
+    let (after, bytes_max) = reading(&out).expect("it reads back what is not in memory");
+    assert_eq!(bytes_max, 200);
+    let records = vec![Record { epoch: Epoch(1), body: Body::Write(Bytes::from_static(&[1; 100])) }; 3];
+    let mut out = Vec::new();
+    cluster.replicas[0].step(Tick(cluster.now), Event::JournalRead { to: B, after, records }, &mut out);
+    // The last one is in memory again.
+    assert_eq!(batches(&out), [2, 1]);
+    assert_eq!(reading(&out), None);
 }
 
 #[test]
