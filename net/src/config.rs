@@ -2,7 +2,7 @@
 //! schedules, settings, join tokens; never data.
 //!
 //! [`state`] is a pure state machine: commands in, outcomes or rejections out. [`storage`] keeps its log and
-//! snapshots. [`raft`] has several nodes agree on it.
+//! snapshots. [`raft`] has several nodes agree on it. [`tokens`] lets new nodes in by it.
 
 #[cfg(test)]
 mod disk;
@@ -13,3 +13,4 @@ pub mod raft;
 mod record;
 pub mod state;
 pub mod storage;
+pub mod tokens;

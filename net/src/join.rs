@@ -18,7 +18,8 @@ pub use error::{JoinError, Refusal, TokenError};
 pub(crate) use exchange::Binding;
 pub(crate) use exchange::encode_answer;
 pub use exchange::{JoinRequest, Joined, decode_answer};
-pub use store::{Admitted, MemoryTokens, TokenStore};
+pub(crate) use store::ATTEMPTS_MAX;
+pub use store::{Admitted, Applicant, MemoryTokens, TokenStore};
 pub use token::{Token, TokenId, TokenKey};
 
 /// The protocol of joining, as TLS negotiates it.

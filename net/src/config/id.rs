@@ -2,14 +2,11 @@
 
 pub use crate::id::{ClusterId, Epoch, Lsn, NodeId, VolumeId};
 use crate::id::{id, random_id};
+pub use crate::join::TokenId;
 
 id! {
     /// A snapshot of a volume, from 1, counted over all volumes.
     SnapshotId
-}
-id! {
-    /// A token that lets one node join, from 1.
-    TokenId
 }
 random_id! {
     /// One configuration file, by chance: a node whose file was lost and made anew is not the node it was.

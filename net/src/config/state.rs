@@ -3,14 +3,15 @@
 //! order, so nothing here may depend on anything else: times come with commands, chance does not come at all.
 //!
 //! Invariants, which [`Configuration::check`] verifies and every restored snapshot must satisfy: ids and epochs only grow and
-//! are never reused; the primary is a member; members and nodes catching up are disjoint, sorted, not removed, and at most
-//! [`MOVING_MAX`] more than the volume is to have copies; names are unique.
+//! are never reused; names, files and keys are unique; the primary is a member, and some member is not removed; a placement is
+//! of nodes that are not removed, and of no more than the volume is to have copies.
 
 mod check;
 mod command;
 mod node;
 mod nodes;
 mod outcome;
+mod placement;
 mod replicas;
 mod snapshots;
 mod stored;
@@ -27,9 +28,10 @@ use std::collections::BTreeMap;
 
 pub use check::Broken;
 pub use command::{Command, Cut, NewVolume};
-pub use node::{Certificate, NewNode, Node, NodeState};
+pub use node::{About, Node, NodeState};
 pub use outcome::{Limit, Outcome, Rejection};
-pub use token::Token;
+pub use placement::{choose_placement, choose_replacement};
+pub use token::{KeptKey, Token};
 pub use volume::{Copies, Origin, ReplicaSet, Snapshot, Trashed, Volume, VolumeState};
 pub use voters::{Membership, Step, VOTERS_MAX, choose_voters, next_step};
 
@@ -42,7 +44,7 @@ pub const VOLUME_BYTES_MAX: u64 = 1 << 50;
 /// Most replicas of a volume.
 pub const REPLICAS_MAX: u8 = 7;
 
-/// How many nodes a replica set may have beyond its copies while one of them is being replaced.
+/// How many nodes may hold a volume beyond its copies while one of them is being replaced.
 pub const MOVING_MAX: usize = 1;
 
 /// Most addresses of a node.
@@ -67,14 +69,13 @@ pub const SETTINGS_MAX: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct NextIds {
     node: NodeId,
-    token: TokenId,
     volume: VolumeId,
     snapshot: SnapshotId,
 }
 
 impl Default for NextIds {
     fn default() -> Self {
-        Self { node: NodeId(1), token: TokenId(1), volume: VolumeId(1), snapshot: SnapshotId(1) }
+        Self { node: NodeId(1), volume: VolumeId(1), snapshot: SnapshotId(1) }
     }
 }
 
@@ -106,35 +107,34 @@ impl Configuration {
         }
         match command {
             Command::Found { cluster, node, now_ms } => self.found(*cluster, node, *now_ms),
-            Command::CreateToken { secret_hash, expires_ms, now_ms } => {
-                self.create_token(*secret_hash, *expires_ms, *now_ms)
+            Command::CreateToken { token, key, expires_ms, now_ms } => {
+                self.create_token(*token, *key, *expires_ms, *now_ms)
             }
             Command::RemoveToken { token } => self.remove_token(*token),
-            Command::Join { token, secret_hash, node, now_ms } => self.join(*token, secret_hash, node, *now_ms),
+            Command::Join { token, key, now_ms } => self.join(*token, *key, *now_ms),
+            Command::DescribeNode { node, name, addresses, zone, store } => {
+                self.describe_node(*node, name, addresses, zone, *store)
+            }
             Command::AdmitNode { node } => self.admit_node(*node),
             Command::MoveNode { node, addresses, zone } => self.move_node(*node, addresses, zone),
             Command::RenameNode { node, name } => self.rename_node(*node, name),
-            Command::RenewCertificate { node, certificate } => self.renew_certificate(*node, *certificate),
+            Command::RenewKey { node, key } => self.renew_key(*node, *key),
             Command::DrainNode { node } => self.drain_node(*node),
             Command::ResumeNode { node } => self.resume_node(*node),
             Command::RemoveNode { node } => self.remove_node(*node),
+            Command::ForgetNode { node } => self.forget_node(*node),
             Command::CreateVolume(new) => self.create_volume(new),
             Command::FinishImport { volume } => self.finish_import(*volume),
             Command::RenameVolume { volume, name } => self.rename_volume(*volume, name),
             Command::ResizeVolume { volume, size_bytes } => self.resize_volume(*volume, *size_bytes),
             Command::SetCodec { volume, codec } => self.set_codec(*volume, codec),
             Command::SetSchedule { volume, schedule } => self.set_schedule(*volume, schedule.as_ref()),
-            Command::SetCopies { volume, copies } => self.set_copies(*volume, *copies),
+            Command::SetCopies { volume, copies, placement } => self.set_copies(*volume, *copies, placement),
             Command::TrashVolume { volume, expires_ms, now_ms } => self.trash_volume(*volume, *expires_ms, *now_ms),
             Command::RestoreVolume { volume, name } => self.restore_volume(*volume, name),
             Command::DeleteVolume { volume, with_snapshots } => self.delete_volume(*volume, *with_snapshots),
-            Command::RemoveMember { volume, epoch, member } => self.remove_member(*volume, *epoch, *member),
-            Command::PromotePrimary { volume, epoch, primary, drop_old } => {
-                self.promote_primary(*volume, *epoch, *primary, *drop_old)
-            }
-            Command::StartCatchUp { volume, epoch, node } => self.start_catch_up(*volume, *epoch, *node),
-            Command::StopCatchUp { volume, epoch, node } => self.stop_catch_up(*volume, *epoch, *node),
-            Command::AddMember { volume, epoch, member } => self.add_member(*volume, *epoch, *member),
+            Command::ChangeReplicas { volume, next } => self.change_replicas(*volume, next),
+            Command::PlaceReplicas { volume, nodes } => self.place_replicas(*volume, nodes),
             Command::CreateSnapshots { cuts, now_ms } => self.create_snapshots(cuts, *now_ms),
             Command::RenameSnapshot { volume, name, to } => self.rename_snapshot(*volume, name, to),
             Command::RemoveSnapshots { volume, names } => self.remove_snapshots(*volume, names),
@@ -162,6 +162,12 @@ impl Configuration {
     /// All tokens, by id.
     pub fn tokens(&self) -> impl Iterator<Item = &Token> {
         self.tokens.values()
+    }
+
+    /// A token, expired or not.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> Option<&Token> {
+        self.tokens.get(&id)
     }
 
     /// A volume, in the trash or not.

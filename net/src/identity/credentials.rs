@@ -19,7 +19,7 @@ use super::{ClusterId, NodeId, peer_node};
 pub(super) const NODE_FILE: &str = "node";
 
 /// An Ed25519 public key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct PublicKey(pub [u8; 32]);
 
 impl PublicKeyData for PublicKey {
@@ -171,6 +171,15 @@ impl Credentials {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// The public half of its key.
+    ///
+    /// # Errors
+    /// If the key is none; it was checked when this was made.
+    pub fn public_key(&self) -> Result<PublicKey, Error> {
+        Ok(NodeKey(KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(&self.key[..]), &PKCS_ED25519)?)
+            .public())
     }
 
     /// When the certificate expires, since the Unix epoch.

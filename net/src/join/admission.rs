@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::Refusal;
 use super::exchange::{Binding, JoinAnswer, JoinRequest, Joined};
-use super::store::TokenStore;
+use super::store::{Applicant, TokenStore};
 use crate::environment::{Clock, Rng};
 use crate::identity::Authority;
 
@@ -36,7 +36,8 @@ impl Admission {
             return Err(Refusal::Unknown);
         }
         let now = self.clock.wall();
-        let admitted = self.tokens.redeem(request.token, request.key, now)?;
+        let applicant = Applicant { key: request.key, addresses: request.addresses.clone() };
+        let admitted = self.tokens.redeem(request.token, &applicant, now)?;
         let issued = self.authority.issue(admitted.node, request.key, now, &*self.rng).map_err(|error| {
             tracing::error!(node = %admitted.node, error = &error as &dyn std::error::Error, "no certificate");
             Refusal::Unavailable

@@ -1,5 +1,7 @@
 //! The two messages of joining, and the proof. These types never change: a new way to join is a new protocol name.
 
+use std::net::SocketAddr;
+
 use super::error::Refusal;
 use super::token::{TokenId, TokenKey};
 use crate::envelope::{Error, Kind, Message, decode_body, encode_body};
@@ -8,6 +10,9 @@ use crate::transport::Peer;
 
 /// Separates what a joining node signs from everything else a node's key signs.
 const SIGNED_PREFIX: &[u8] = b"siltstone join\0";
+
+/// Most addresses of a node.
+const ADDRESSES_MAX: usize = 8;
 
 /// Most members in an answer.
 const MEMBERS_MAX: usize = 64;
@@ -18,6 +23,7 @@ struct RequestV0 {
     public_key: [u8; 32],
     proof: [u8; 32],
     signature: Vec<u8>,
+    addresses: Vec<String>,
     program: String,
 }
 
@@ -52,6 +58,8 @@ pub struct JoinRequest {
     pub proof: [u8; 32],
     /// Shows that it has the private half of its key.
     pub signature: Vec<u8>,
+    /// Where it listens, so that the others can reach it: at most 8.
+    pub addresses: Vec<SocketAddr>,
     /// Its name and version, for the log.
     pub program: String,
 }
@@ -79,11 +87,12 @@ impl JoinRequest {
         (token, token_key): (TokenId, &TokenKey),
         key: &NodeKey,
         binding: &Binding,
-        program: String,
+        (addresses, program): (&[SocketAddr], String),
     ) -> Result<Self, identity::Error> {
         let proof = *proof(token_key, binding, key.public()).as_bytes();
         let signature = key.sign(&[SIGNED_PREFIX, binding].concat())?;
-        Ok(Self { token, key: key.public(), proof, signature, program })
+        let addresses = addresses.iter().copied().take(ADDRESSES_MAX).collect();
+        Ok(Self { token, key: key.public(), proof, signature, addresses, program })
     }
 
     /// True if the asker knows the secret behind `token`; compares in constant time.
@@ -104,6 +113,7 @@ impl JoinRequest {
             public_key: self.key.0,
             proof: self.proof,
             signature: self.signature.clone(),
+            addresses: self.addresses.iter().map(ToString::to_string).collect(),
             program: self.program.clone(),
         };
         Message::new(Kind::JOIN_REQUEST, encode_body(&body))
@@ -114,8 +124,13 @@ impl JoinRequest {
         if message.kind != Kind::JOIN_REQUEST {
             return Err(Error::Misplaced(message.kind.0));
         }
-        let RequestV0 { token, public_key, proof, signature, program } = decode_body(&message.body)?;
-        Ok(Self { token: TokenId(token), key: PublicKey(public_key), proof, signature, program })
+        let RequestV0 { token, public_key, proof, signature, addresses, program } = decode_body(&message.body)?;
+        if addresses.len() > ADDRESSES_MAX {
+            return Err(Error::Body);
+        }
+        let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>();
+        let addresses = addresses.map_err(|_| Error::Body)?;
+        Ok(Self { token: TokenId(token), key: PublicKey(public_key), proof, signature, addresses, program })
     }
 }
 
@@ -143,7 +158,10 @@ pub(crate) fn encode_answer(answer: &JoinAnswer) -> Message {
 }
 
 fn member(peer: &Peer) -> MemberV0 {
-    MemberV0 { node: peer.node.0, addresses: peer.addresses.iter().take(8).map(ToString::to_string).collect() }
+    MemberV0 {
+        node: peer.node.0,
+        addresses: peer.addresses.iter().take(ADDRESSES_MAX).map(ToString::to_string).collect(),
+    }
 }
 
 /// Reads an answer.

@@ -1,6 +1,7 @@
 //! Which tokens there are. The cluster's configuration decides, so that a token is used once in all of the cluster.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,7 +12,16 @@ use crate::identity::{NodeId, PublicKey};
 use crate::transport::Peer;
 
 /// How often a token may be shown. Enough for a node that tries again, too few to guess anything.
-const ATTEMPTS_MAX: u32 = 8;
+pub(crate) const ATTEMPTS_MAX: u32 = 8;
+
+/// A node that wants to be let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Applicant {
+    /// Its key.
+    pub key: PublicKey,
+    /// Where it says that it listens.
+    pub addresses: Vec<SocketAddr>,
+}
 
 /// A node that is let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,9 +37,9 @@ pub trait TokenStore: Send + Sync {
     /// The key of a token, for one attempt to use it; `None` if there is no such token, or it was tried too often.
     fn attempt(&self, token: TokenId) -> Option<TokenKey>;
 
-    /// Uses a token for the node with this key, whose proof was found right. For the same key it may be used again
+    /// Uses a token for a node whose proof was found right. For the same key it may be used again
     /// until it expires, with the same result: the answer may have been lost.
-    fn redeem(&self, token: TokenId, key: PublicKey, now: Duration) -> Result<Admitted, Refusal>;
+    fn redeem(&self, token: TokenId, applicant: &Applicant, now: Duration) -> Result<Admitted, Refusal>;
 }
 
 struct Entry {
@@ -68,7 +78,8 @@ impl TokenStore for MemoryTokens {
         (entry.attempts <= ATTEMPTS_MAX).then(|| entry.key.clone())
     }
 
-    fn redeem(&self, token: TokenId, key: PublicKey, now: Duration) -> Result<Admitted, Refusal> {
+    fn redeem(&self, token: TokenId, applicant: &Applicant, now: Duration) -> Result<Admitted, Refusal> {
+        let key = applicant.key;
         let mut tokens = self.tokens.lock();
         let entry = tokens.get_mut(&token).ok_or(Refusal::Unknown)?;
         if entry.expires <= now {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::error::{Refusal, TokenError};
 use super::exchange::encode_answer;
-use super::{Admission, JoinRequest, Joined, MemoryTokens, Token, TokenKey, TokenStore, base32, decode_answer};
+use super::{
+    Admission, Applicant, JoinRequest, Joined, MemoryTokens, Token, TokenKey, TokenStore, base32, decode_answer,
+};
 use crate::envelope::{Error, Kind, Message};
 use crate::environment::{Clock, Rng, SystemClock, SystemRng};
 use crate::identity::{Authority, ClusterId, Fingerprint, Issued, MemoryFolder, NodeId, NodeKey, PublicKey};
@@ -84,7 +86,7 @@ fn admission() -> (Admission, Arc<MemoryTokens>) {
 }
 
 fn request(token_key: &TokenKey, key: &NodeKey, binding: [u8; 32]) -> JoinRequest {
-    JoinRequest::new((token().id(), token_key), key, &binding, "test".to_owned()).unwrap()
+    JoinRequest::new((token().id(), token_key), key, &binding, (&[], "test".to_owned())).unwrap()
 }
 
 #[test]
@@ -124,7 +126,9 @@ fn node_ids_are_given_once() {
         if tokens.attempt(token).is_none() {
             tokens.add(token, TokenKey::new([0; 32]), Duration::MAX, Duration::ZERO);
         }
-        let admitted = tokens.redeem(token, PublicKey([number; 32]), Duration::ZERO).unwrap();
+        let admitted = tokens
+            .redeem(token, &Applicant { key: PublicKey([number; 32]), addresses: Vec::new() }, Duration::ZERO)
+            .unwrap();
         assert_eq!(admitted.node, NodeId(expected));
     }
 }
@@ -148,12 +152,13 @@ fn golden_messages() {
         key: PublicKey([2; 32]),
         proof: [3; 32],
         signature: vec![4; 3],
+        addresses: vec!["192.0.2.9:10810".parse().unwrap()],
         program: "silt".to_owned(),
     };
     let message = request.encode();
     assert_eq!(
         hex(&message.body),
-        "040404010101010101010102020202020202020202020202020202020202020202020202020202020202020303030303030303030303030303030303030303030303030303030303030303b5ffffff0300000073696c74ffffffff"
+        "0404043139322e302e322e393a31303831308f000000f1ffffff0101010101010101020202020202020202020202020202020202020202020202020202020202020203030303030303030303030303030303030303030303030303030303030303039effffff03000000a8ffffff0100000073696c74ffffffff"
     );
     assert_eq!(JoinRequest::decode(&message), Ok(request));
     let answer = encode_answer(&Ok(joined()));

@@ -22,7 +22,9 @@ const ADDRESSES_MAX: usize = 8;
 const TEXT_BYTES_MAX: usize = 400;
 
 /// Names a token where it is kept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
 pub struct TokenId(pub [u8; 8]);
 
 /// What the cluster keeps of a token's secret.

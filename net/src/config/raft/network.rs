@@ -47,7 +47,7 @@ impl Links {
     }
 
     pub(super) async fn call(&self, to: NodeId, call: Call, deadline: Duration) -> Result<Reply, Failed> {
-        let to_store = self.view.borrow().configuration.node(to).map(|node| node.about.store);
+        let to_store = self.view.borrow().configuration.node(to).and_then(|node| node.about.store);
         let Identity { cluster, node, store } = self.identity;
         let request = Request { cluster, from: node, from_store: store, to, to_store, call };
         let answer = self.caller.call(to, request.encode(), deadline).await?;

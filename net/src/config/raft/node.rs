@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::forms::Types;
 use super::super::id::NodeId;
-use super::super::state::{Command, NewNode, Step};
+use super::super::state::{About, Command, Step};
 use super::super::storage::{Identity, Machine, Storage, StorageError, View};
 use super::caller::{CallError, Caller};
 use super::keeper;
@@ -81,7 +81,7 @@ impl Raft {
     ///
     /// # Errors
     /// [`StartError::NotFounder`]; what [`Consensus::propose`] says.
-    pub async fn found(&self, node: NewNode, now_ms: u64) -> Result<(), StartError> {
+    pub async fn found(&self, node: About, now_ms: u64) -> Result<(), StartError> {
         let Identity { cluster, node: id, store } = self.0.links.identity;
         if id != NodeId(1) {
             return Err(StartError::NotFounder(id));
@@ -91,7 +91,7 @@ impl Raft {
             Err(error) => return Err(StartError::Raft(error.to_string())),
         }
         if self.read().await?.configuration.cluster().is_none() {
-            let node = NewNode { store, ..node };
+            let node = About { store: Some(store), ..node };
             self.propose(Command::Found { cluster, node, now_ms }).await?;
         }
         Ok(())

@@ -45,7 +45,8 @@ fn check(links: &Links, peer: NodeId, request: &Request) -> Result<(), Refusal> 
     }
     match links.view.borrow().configuration.node(peer) {
         Some(node) if !node.is_present() => Err(Refusal::Removed),
-        Some(node) if node.about.store != request.from_store => Err(Refusal::UnknownSender),
+        // One that has not described itself may have any file; it does not vote.
+        Some(node) if node.about.store.is_some_and(|store| store != request.from_store) => Err(Refusal::UnknownSender),
         _ => Ok(()),
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::id::{NodeId, VolumeId};
+use super::node::{Node, NodeState};
 use super::volume::{ReplicaSet, Volume};
-use super::{Configuration, MOVING_MAX};
+use super::{Configuration, MOVING_MAX, REPLICAS_MAX};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -16,8 +17,8 @@ pub enum Broken {
     /// There is content, but no cluster.
     #[error("there is content, but no cluster")]
     NotFounded,
-    /// Two nodes share a name, configuration file or certificate.
-    #[error("two nodes share a name, configuration file or certificate")]
+    /// Two nodes share a name, configuration file or key, or one takes part that nobody knows where to find.
+    #[error("two nodes share a name, configuration file or key, or one is not described")]
     Nodes,
     /// A replica set is none.
     #[error("the replica set of volume {0} makes no sense")]
@@ -50,20 +51,25 @@ impl Configuration {
         }
         let mut snapshots = self.snapshots.values().flat_map(|of_volume| of_volume.values());
         let are_given_out = self.nodes.iter().all(|(&id, node)| node.id == id && id < self.next.node)
-            && self.tokens.iter().all(|(&id, token)| token.id == id && id < self.next.token)
+            && self
+                .tokens
+                .iter()
+                .all(|(&id, token)| token.id == id && token.used_by.is_none_or(|(_, node)| node < self.next.node))
             && self.volumes.iter().all(|(&id, volume)| volume.id == id && id < self.next.volume)
             && snapshots.all(|snapshot| snapshot.id < self.next.snapshot && snapshot.group <= snapshot.id);
         if are_given_out { Ok(()) } else { Err(Broken::Ids) }
     }
 
     fn check_nodes(&self) -> Result<(), Broken> {
-        let (mut names, mut stores, mut certificates) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut names, mut stores, mut keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let are_distinct = self.nodes().all(|node| {
             (!node.is_present() || names.insert(&node.about.name))
-                && stores.insert(node.about.store)
-                && certificates.insert(node.about.certificate.fingerprint)
+                && node.about.store.is_none_or(|store| stores.insert(store))
+                && keys.insert(node.about.key)
         });
-        if are_distinct { Ok(()) } else { Err(Broken::Nodes) }
+        let may_be_unknown = |node: &Node| matches!(node.state, NodeState::Joining | NodeState::Removed);
+        let are_described = self.nodes().all(|node| may_be_unknown(node) || node.about.is_described());
+        if are_distinct && are_described { Ok(()) } else { Err(Broken::Nodes) }
     }
 
     fn check_names(&self) -> Result<(), Broken> {
@@ -88,17 +94,23 @@ impl Configuration {
 
     fn check_replicas(&self, volume: &Volume) -> Result<(), Broken> {
         let set = &volume.replicas;
+        let is_present = |node: NodeId| self.present_node(node).is_ok();
+        let present = set.members.iter().filter(|member| is_present(member.node)).count();
         let is_sound = volume.copies.make_sense()
-            && set.epoch.0 > 0
-            && set.is_member(set.primary)
-            && are_disjoint_and_sorted(set)
-            && set.nodes().count() <= usize::from(volume.copies.replicas) + MOVING_MAX
-            && set.nodes().all(|node| self.present_node(node).is_ok());
+            && are_sound_members(set)
+            && set.members.iter().all(|member| self.nodes.contains_key(&member.node))
+            && (1..=usize::from(REPLICAS_MAX) + MOVING_MAX).contains(&present)
+            && set.placement.is_sorted_by(|one, next| one < next)
+            && (1..=volume.copies.replicas.into()).contains(&set.placement.len())
+            && set.placement.iter().all(|&node| is_present(node));
         if is_sound { Ok(()) } else { Err(Broken::Replicas(volume.id)) }
     }
 }
 
-fn are_disjoint_and_sorted(set: &ReplicaSet) -> bool {
-    let is_sorted = |nodes: &[NodeId]| nodes.windows(2).all(|pair| pair[0] < pair[1]);
-    is_sorted(&set.members) && is_sorted(&set.catching_up) && set.catching_up.iter().all(|&node| !set.is_member(node))
+/// Sorted, the primary among them, and no epoch beyond the present one.
+fn are_sound_members(set: &ReplicaSet) -> bool {
+    set.is_member(set.primary)
+        && set.members.is_sorted_by(|one, next| one.node < next.node)
+        && set.members.iter().all(|member| member.since.0 > 0 && member.since <= set.epoch)
+        && set.loss <= set.epoch
 }

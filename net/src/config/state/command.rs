@@ -5,10 +5,13 @@
 //! largest there is: all variants take the same room, so that would move the bytes of the others. One that needs more has it
 //! out of line, as lists and boxes are.
 
-use super::super::id::{ClusterId, Epoch, Lsn, NodeId, TokenId, VolumeId};
+use super::super::id::{ClusterId, Epoch, Lsn, NodeId, StoreId, TokenId, VolumeId};
 use super::super::name::{Name, Text};
-use super::node::{Certificate, NewNode};
+use super::node::About;
+use super::token::KeptKey;
 use super::volume::{Copies, Origin, VolumeState};
+use crate::identity::PublicKey;
+use crate::replication;
 
 /// One change of the configuration. Times are milliseconds since the Unix epoch, by the clock of whoever asks.
 #[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -17,15 +20,17 @@ pub enum Command {
     Found {
         /// The cluster's id, by chance.
         cluster: ClusterId,
-        /// The node.
-        node: NewNode,
+        /// The node, described.
+        node: About,
         /// Now.
         now_ms: u64,
     },
     /// Makes a token, and forgets those that have expired.
     CreateToken {
-        /// BLAKE3-256 of its secret.
-        secret_hash: [u8; 32],
+        /// Its id, by chance.
+        token: TokenId,
+        /// What a proof of its secret is checked with.
+        key: KeptKey,
         /// Until when it lets a node in.
         expires_ms: u64,
         /// Now.
@@ -36,18 +41,30 @@ pub enum Command {
         /// The token.
         token: TokenId,
     },
-    /// Uses a token up and makes the node that came with it, both or neither.
+    /// Uses a token up and makes the node that came with it, both or neither. For the key that used it already it gives the
+    /// same node again, until it expires.
     Join {
-        /// The token.
+        /// The token, whose secret the node was found to know.
         token: TokenId,
-        /// BLAKE3-256 of the secret that was shown.
-        secret_hash: [u8; 32],
-        /// The node.
-        node: NewNode,
+        /// The node's key.
+        key: PublicKey,
         /// Now.
         now_ms: u64,
     },
-    /// Makes a joining node a member, once it has the configuration.
+    /// Says what a node is, once it knows that itself. Its file is its file for good.
+    DescribeNode {
+        /// The node.
+        node: NodeId,
+        /// The name.
+        name: Name,
+        /// Where it listens, best first.
+        addresses: Vec<Text>,
+        /// What fails together with it.
+        zone: Text,
+        /// Its configuration file.
+        store: StoreId,
+    },
+    /// Makes a joining node a member, once it has described itself and has the configuration.
     AdmitNode {
         /// The node.
         node: NodeId,
@@ -68,12 +85,12 @@ pub enum Command {
         /// The name.
         name: Name,
     },
-    /// Gives a node another certificate; the old one is no longer good.
-    RenewCertificate {
+    /// Gives a node another key, for its next certificate; the old one is no longer good.
+    RenewKey {
         /// The node.
         node: NodeId,
-        /// The certificate.
-        certificate: Certificate,
+        /// The key.
+        key: PublicKey,
     },
     /// Begins to take a node out of the cluster.
     DrainNode {
@@ -87,6 +104,11 @@ pub enum Command {
     },
     /// Removes a draining or joining node that holds nothing any more. It can never come back.
     RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Removes a node that is lost with all it held. It can never come back.
+    ForgetNode {
         /// The node.
         node: NodeId,
     },
@@ -131,6 +153,8 @@ pub enum Command {
         volume: VolumeId,
         /// How many.
         copies: Copies,
+        /// Who shall have them, as in [`Command::PlaceReplicas`].
+        placement: Vec<NodeId>,
     },
     /// Puts a volume, with its snapshots, into the trash. Its name is free.
     TrashVolume {
@@ -155,52 +179,19 @@ pub enum Command {
         /// Its snapshots may go with it.
         with_snapshots: bool,
     },
-    /// Takes a member that is not the primary out of a replica set.
-    RemoveMember {
+    /// Changes who replicates a volume, as its replicas propose.
+    ChangeReplicas {
         /// The volume.
         volume: VolumeId,
-        /// The epoch that this follows.
-        epoch: Epoch,
-        /// The member.
-        member: NodeId,
+        /// The configuration that follows the present one.
+        next: replication::Configuration,
     },
-    /// Makes another member the primary.
-    PromotePrimary {
+    /// Says who shall hold a volume: from `copies.in_sync_min` to `copies.replicas` nodes. Its replicas see to it.
+    PlaceReplicas {
         /// The volume.
         volume: VolumeId,
-        /// The epoch that this follows.
-        epoch: Epoch,
-        /// The new primary.
-        primary: NodeId,
-        /// The old primary is no member from then on: it failed.
-        drop_old: bool,
-    },
-    /// Begins to bring a node up to date.
-    StartCatchUp {
-        /// The volume.
-        volume: VolumeId,
-        /// The epoch it is in.
-        epoch: Epoch,
-        /// The node.
-        node: NodeId,
-    },
-    /// Gives up bringing a node up to date.
-    StopCatchUp {
-        /// The volume.
-        volume: VolumeId,
-        /// The epoch it is in.
-        epoch: Epoch,
-        /// The node.
-        node: NodeId,
-    },
-    /// Makes a node that has caught up a member.
-    AddMember {
-        /// The volume.
-        volume: VolumeId,
-        /// The epoch that this follows.
-        epoch: Epoch,
-        /// The node.
-        member: NodeId,
+        /// The nodes.
+        nodes: Vec<NodeId>,
     },
     /// Names snapshots that were made at the same moment: all of them or none.
     CreateSnapshots {
@@ -256,10 +247,10 @@ pub struct NewVolume {
     pub origin: Option<Origin>,
     /// How many copies it is to have.
     pub copies: Copies,
-    /// Who orders writes; one of the members.
+    /// Who orders writes, and has the volume already; one of the placement.
     pub primary: NodeId,
     /// Who holds it: at least `copies.in_sync_min` nodes, at most `copies.replicas`.
-    pub members: Vec<NodeId>,
+    pub placement: Vec<NodeId>,
     /// Now.
     pub now_ms: u64,
 }

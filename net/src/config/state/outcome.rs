@@ -1,7 +1,7 @@
 //! What becomes of a command. Both types travel to whoever asked (`docs/protocol.md`, "Configuration"): new variants go at
 //! the end.
 
-use super::super::id::{Epoch, NodeId, SnapshotId, StoreId, TokenId, VolumeId};
+use super::super::id::{Epoch, NodeId, SnapshotId, StoreId, VolumeId};
 use super::super::name::Name;
 use super::node::NodeState;
 use super::volume::Copies;
@@ -12,10 +12,8 @@ use super::{ADDRESSES_MAX, REPLICAS_MAX, VOLUME_BYTES_MAX};
 pub enum Outcome {
     /// What it says.
     Done,
-    /// It made a node.
+    /// It made a node, or had made it for the same key before.
     Node(NodeId),
-    /// It made a token.
-    Token(TokenId),
     /// It made a volume.
     Volume(VolumeId),
     /// It made snapshots, in the order of the cuts.
@@ -77,9 +75,15 @@ pub enum Rejection {
         /// The node.
         node: NodeId,
     },
-    /// Another node has or had this certificate.
-    #[error("the certificate belongs to node {0}")]
-    CertificateKnown(NodeId),
+    /// The node has another configuration file.
+    #[error("node {0} has another configuration file: a node whose file was lost joins as a new one")]
+    OtherStore(NodeId),
+    /// Another node has or had this key.
+    #[error("the key belongs to node {0}")]
+    KeyKnown(NodeId),
+    /// Nobody knows yet where the node is and which file it has.
+    #[error("node {0} has not said yet where it is")]
+    NotDescribed(NodeId),
     /// Too many addresses, or none.
     #[error("a node has 1 to {ADDRESSES_MAX} addresses")]
     Addresses,
@@ -96,9 +100,20 @@ pub enum Rejection {
         /// One of them.
         first: VolumeId,
     },
-    /// No such token, or another secret. Which of them is nobody's business.
+    /// The node is the only one that is left of a volume's members.
+    #[error("node {node} is all that is left of volume {volume}: remove the volume first if it is lost")]
+    LastReplica {
+        /// The node.
+        node: NodeId,
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// No such token.
     #[error("the token is not valid")]
     InvalidToken,
+    /// There is a token with this id.
+    #[error("there is a token of this id already: draw another")]
+    TokenKnown,
     /// The token let somebody in already.
     #[error("the token was used by node {0}: make another")]
     TokenUsed(NodeId),
@@ -172,29 +187,46 @@ pub enum Rejection {
         /// The node.
         node: NodeId,
     },
-    /// The node is in the replica set already.
-    #[error("node {node} is in the replica set of volume {volume} already")]
-    InSet {
+    /// The node shall not hold the volume.
+    #[error("volume {volume} is not placed on node {node}")]
+    NotPlaced {
         /// The volume.
         volume: VolumeId,
         /// The node.
         node: NodeId,
     },
-    /// The node is the primary.
-    #[error("node {node} is the primary of volume {volume}: promote another member first")]
-    IsPrimary {
+    /// A member says wrongly since when it is one.
+    #[error("node {node} has not been a member of volume {volume} since the epoch it says")]
+    Since {
         /// The volume.
         volume: VolumeId,
         /// The node.
         node: NodeId,
     },
-    /// The node is not catching up.
-    #[error("node {node} is not catching up with volume {volume}")]
-    NotCatchingUp {
+    /// The epoch of the last loss is neither the one there was nor the new one.
+    #[error("volume {0} has had no loss in that epoch")]
+    Loss(VolumeId),
+    /// Fewer members than may acknowledge.
+    #[error("volume {volume} would have {members} members, of {} that must be in sync", .copies.in_sync_min)]
+    TooFewMembers {
         /// The volume.
         volume: VolumeId,
-        /// The node.
-        node: NodeId,
+        /// How many there would be.
+        members: u64,
+        /// What there must be.
+        copies: Copies,
+    },
+    /// Too many nodes would hold the volume while it moves.
+    #[error(
+        "volume {volume} would be on {nodes} nodes while it moves, of at most {nodes_max}: move one replica at a time"
+    )]
+    Moving {
+        /// The volume.
+        volume: VolumeId,
+        /// How many there would be.
+        nodes: u64,
+        /// How many there may be.
+        nodes_max: u64,
     },
     /// No such snapshot.
     #[error("volume {volume} has no snapshot {name}")]

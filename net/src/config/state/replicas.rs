@@ -1,117 +1,174 @@
-//! Commands about replica sets. Each names the epoch it follows, so that of two that decided from the same state only the
+//! Commands about replica sets: who the members are, which replication proposes, and who they shall be, which somebody
+//! who sees all volumes decides. A proposal names the epoch it makes, so that of two made from the same one only the
 //! first counts.
 
 use super::super::id::{Epoch, NodeId, VolumeId};
-use super::volume::ReplicaSet;
+use super::volume::{Copies, ReplicaSet, Volume};
 use super::{Configuration, MOVING_MAX, Outcome, Rejection, after};
+use crate::replication::{self, Member};
 
 impl ReplicaSet {
-    /// Members, then those catching up.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().chain(&self.catching_up).copied()
+    /// The first replica set of a volume, of which all nodes of its placement are members.
+    pub(super) fn first(primary: NodeId, placement: Vec<NodeId>) -> Self {
+        let first = replication::Configuration::first(primary, &placement);
+        let (epoch, loss) = (first.epoch, first.loss);
+        Self { epoch, primary, members: Vec::new(), loss, placement }.with(first)
     }
 
-    /// Whether a node is a member or catching up.
+    /// As replication knows it.
     #[must_use]
-    pub fn contains(&self, node: NodeId) -> bool {
-        self.nodes().any(|other| other == node)
+    pub fn configuration(&self) -> replication::Configuration {
+        let Self { epoch, primary, loss, .. } = *self;
+        replication::Configuration { epoch, primary, members: self.members.clone(), loss }
     }
 
     /// Whether a node is a member.
     #[must_use]
     pub fn is_member(&self, node: NodeId) -> bool {
-        self.members.contains(&node)
+        self.member(node).is_some()
+    }
+
+    fn member(&self, node: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.node == node)
+    }
+
+    /// The set with these members, in the order they are kept in.
+    fn with(self, next: replication::Configuration) -> Self {
+        let replication::Configuration { epoch, primary, mut members, loss } = next;
+        members.sort_unstable_by_key(|member| member.node);
+        Self { epoch, primary, members, loss, ..self }
+    }
+}
+
+impl From<&ReplicaSet> for replication::Configuration {
+    fn from(set: &ReplicaSet) -> Self {
+        set.configuration()
     }
 }
 
 impl Configuration {
-    pub(super) fn remove_member(&mut self, id: VolumeId, epoch: Epoch, node: NodeId) -> Result<Outcome, Rejection> {
-        let set = self.replicas_in(id, epoch)?;
-        check_member(set, id, node)?;
-        if set.primary == node {
-            return Err(Rejection::IsPrimary { volume: id, node });
-        }
-        let next = Epoch(after(epoch.0)?);
-        set.members.retain(|&member| member != node);
-        set.epoch = next;
-        Ok(Outcome::Epoch(next))
-    }
-
-    pub(super) fn promote_primary(
+    pub(super) fn change_replicas(
         &mut self,
         id: VolumeId,
-        epoch: Epoch,
-        primary: NodeId,
-        drop_old: bool,
+        next: &replication::Configuration,
     ) -> Result<Outcome, Rejection> {
-        let set = self.replicas_in(id, epoch)?;
-        check_member(set, id, primary)?;
-        if set.primary == primary {
-            return Err(Rejection::IsPrimary { volume: id, node: primary });
-        }
-        let next = Epoch(after(epoch.0)?);
-        if drop_old {
-            let old = set.primary;
-            set.members.retain(|&member| member != old);
-        }
-        set.primary = primary;
-        set.epoch = next;
-        Ok(Outcome::Epoch(next))
-    }
-
-    pub(super) fn start_catch_up(&mut self, id: VolumeId, epoch: Epoch, node: NodeId) -> Result<Outcome, Rejection> {
-        self.replicas_in(id, epoch)?;
-        self.check_takes_replicas(node)?;
-        let volume = self.any_volume_mut(id)?;
-        let copies = volume.copies;
-        let set = &mut volume.replicas;
-        if set.contains(node) {
-            return Err(Rejection::InSet { volume: id, node });
-        }
-        let nodes = set.nodes().count() + 1;
-        if nodes > usize::from(copies.replicas) + MOVING_MAX {
-            return Err(Rejection::NodeCount { nodes: nodes as u64, copies });
-        }
-        insert(&mut set.catching_up, node);
-        Ok(Outcome::Epoch(epoch))
-    }
-
-    pub(super) fn stop_catch_up(&mut self, id: VolumeId, epoch: Epoch, node: NodeId) -> Result<Outcome, Rejection> {
-        let set = self.replicas_in(id, epoch)?;
-        check_catching_up(set, id, node)?;
-        set.catching_up.retain(|&other| other != node);
-        Ok(Outcome::Epoch(epoch))
-    }
-
-    pub(super) fn add_member(&mut self, id: VolumeId, epoch: Epoch, node: NodeId) -> Result<Outcome, Rejection> {
-        let set = self.replicas_in(id, epoch)?;
-        check_catching_up(set, id, node)?;
-        let next = Epoch(after(epoch.0)?);
-        set.catching_up.retain(|&other| other != node);
-        insert(&mut set.members, node);
-        set.epoch = next;
-        Ok(Outcome::Epoch(next))
-    }
-
-    /// The replica set of a volume, if it is in this epoch.
-    fn replicas_in(&mut self, id: VolumeId, expected: Epoch) -> Result<&mut ReplicaSet, Rejection> {
-        let set = &mut self.any_volume_mut(id)?.replicas;
-        if set.epoch != expected {
+        let volume = self.any_volume(id)?;
+        let set = &volume.replicas;
+        let epoch = Epoch(after(set.epoch.0)?);
+        if next.epoch != epoch {
+            let expected = Epoch(next.epoch.0.saturating_sub(1));
             return Err(Rejection::Epoch { volume: id, expected, found: set.epoch });
         }
-        Ok(set)
+        self.check_primary(volume, next)?;
+        next.members.iter().try_for_each(|member| self.check_member(volume, *member, epoch))?;
+        Self::check_member_count(volume, next)?;
+        if next.loss != set.loss && next.loss != epoch {
+            return Err(Rejection::Loss(id));
+        }
+        let set = &mut self.any_volume_mut(id)?.replicas;
+        *set = set.clone().with(next.clone());
+        Ok(Outcome::Epoch(epoch))
+    }
+
+    /// That the primary is a member now and then, belongs to the cluster, and nobody is there twice.
+    fn check_primary(&self, volume: &Volume, next: &replication::Configuration) -> Result<(), Rejection> {
+        if !next.is_valid() && next.contains(next.primary) {
+            return Err(Rejection::List);
+        }
+        if !next.contains(next.primary) || !volume.replicas.is_member(next.primary) {
+            return Err(Rejection::NotMember { volume: volume.id, node: next.primary });
+        }
+        self.present_node(next.primary).map(|_| ())
+    }
+
+    /// That a member has been one, since when it says, or may become one now.
+    fn check_member(&self, volume: &Volume, member: Member, epoch: Epoch) -> Result<(), Rejection> {
+        let Member { node, since } = member;
+        let before = volume.replicas.member(node);
+        if since != before.map_or(epoch, |before| before.since) {
+            return Err(Rejection::Since { volume: volume.id, node });
+        }
+        if before.is_some() {
+            return Ok(());
+        }
+        if !volume.replicas.placement.contains(&node) {
+            return Err(Rejection::NotPlaced { volume: volume.id, node });
+        }
+        self.present_node(node).map(|_| ())
+    }
+
+    /// That no fewer are left than may acknowledge. That they do not become too many is seen to by where they may be.
+    fn check_member_count(volume: &Volume, next: &replication::Configuration) -> Result<(), Rejection> {
+        let Volume { id, copies, replicas: set, .. } = volume;
+        let members = next.members.len();
+        if members < set.members.len() && members < usize::from(copies.in_sync_min) {
+            return Err(Rejection::TooFewMembers { volume: *id, members: members as u64, copies: *copies });
+        }
+        Ok(())
+    }
+
+    pub(super) fn place_replicas(&mut self, id: VolumeId, nodes: &[NodeId]) -> Result<Outcome, Rejection> {
+        let copies = self.any_volume(id)?.copies;
+        self.place(id, copies, nodes)
+    }
+
+    pub(super) fn set_copies(&mut self, id: VolumeId, copies: Copies, nodes: &[NodeId]) -> Result<Outcome, Rejection> {
+        if !copies.make_sense() {
+            return Err(Rejection::Copies(copies));
+        }
+        self.place(id, copies, nodes)
+    }
+
+    fn place(&mut self, id: VolumeId, copies: Copies, nodes: &[NodeId]) -> Result<Outcome, Rejection> {
+        let set = &self.any_volume(id)?.replicas;
+        let is_there = |node: NodeId| set.is_member(node) || set.placement.contains(&node);
+        let placement = check_placement(nodes, copies)?;
+        for &node in &placement {
+            // A node that is drained keeps what it has until somebody says otherwise.
+            if is_there(node) { self.present_node(node).map(|_| ())? } else { self.check_takes_replicas(node)? }
+        }
+        let members = set.members.iter().map(|member| member.node).filter(|node| self.present_node(*node).is_ok());
+        let members: Vec<NodeId> = members.collect();
+        let come = placement.iter().filter(|node| !members.contains(node)).count();
+        let (nodes, nodes_max) = (members.len() + come, nodes_max(copies));
+        if come > 0 && nodes > nodes_max {
+            return Err(Rejection::Moving { volume: id, nodes: nodes as u64, nodes_max: nodes_max as u64 });
+        }
+        let volume = self.any_volume_mut(id)?;
+        (volume.copies, volume.replicas.placement) = (copies, placement);
+        Ok(Outcome::Done)
+    }
+
+    /// Takes a node that is gone out of a placement. A volume that would be nowhere then is to stay where it is.
+    pub(super) fn displace(&mut self, id: VolumeId, gone: NodeId) {
+        let Ok(volume) = self.any_volume(id) else { return };
+        let mut placement = volume.replicas.placement.clone();
+        placement.retain(|node| *node != gone);
+        if placement.is_empty() {
+            let members = volume.replicas.members.iter().map(|member| member.node);
+            let left = members.filter(|node| self.present_node(*node).is_ok());
+            placement = left.take(volume.copies.replicas.into()).collect();
+        }
+        if let Ok(volume) = self.any_volume_mut(id) {
+            volume.replicas.placement = placement;
+        }
     }
 }
 
-fn check_member(set: &ReplicaSet, volume: VolumeId, node: NodeId) -> Result<(), Rejection> {
-    if set.is_member(node) { Ok(()) } else { Err(Rejection::NotMember { volume, node }) }
+/// Most nodes that hold a volume at a time, one of which is on its way in or out.
+fn nodes_max(copies: Copies) -> usize {
+    usize::from(copies.replicas) + MOVING_MAX
 }
 
-fn check_catching_up(set: &ReplicaSet, volume: VolumeId, node: NodeId) -> Result<(), Rejection> {
-    if set.catching_up.contains(&node) { Ok(()) } else { Err(Rejection::NotCatchingUp { volume, node }) }
-}
-
-fn insert(nodes: &mut Vec<NodeId>, node: NodeId) {
-    nodes.push(node);
-    nodes.sort_unstable();
+/// The placement of these nodes, sorted, if they are as many as that many copies need.
+pub(super) fn check_placement(nodes: &[NodeId], copies: Copies) -> Result<Vec<NodeId>, Rejection> {
+    let mut placement = nodes.to_vec();
+    placement.sort_unstable();
+    if placement.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Rejection::List);
+    }
+    if !(copies.in_sync_min.into()..=copies.replicas.into()).contains(&placement.len()) {
+        return Err(Rejection::NodeCount { nodes: placement.len() as u64, copies });
+    }
+    Ok(placement)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::id::{ClusterId, NodeId, SnapshotId, TokenId, VolumeId};
+use super::super::id::{ClusterId, NodeId, SnapshotId, VolumeId};
 use super::super::name::{Name, Text};
 use super::super::record::{self, InvalidRecord, Kind, Place};
 use super::node::Node;
@@ -16,7 +16,6 @@ const KIND: Kind = Kind(*b"cCfg");
 struct ConfigurationV1 {
     cluster: Option<ClusterId>,
     next_node: NodeId,
-    next_token: TokenId,
     next_volume: VolumeId,
     next_snapshot: SnapshotId,
     nodes: Vec<Node>,
@@ -54,7 +53,6 @@ impl Configuration {
         let stored = ConfigurationV1 {
             cluster: self.cluster,
             next_node: self.next.node,
-            next_token: self.next.token,
             next_volume: self.next.volume,
             next_snapshot: self.next.snapshot,
             nodes: self.nodes.values().cloned().collect(),
@@ -77,12 +75,7 @@ impl Configuration {
         let named = stored.volumes.iter().filter(|volume| volume.trashed.is_none());
         let configuration = Self {
             cluster: stored.cluster,
-            next: NextIds {
-                node: stored.next_node,
-                token: stored.next_token,
-                volume: stored.next_volume,
-                snapshot: stored.next_snapshot,
-            },
+            next: NextIds { node: stored.next_node, volume: stored.next_volume, snapshot: stored.next_snapshot },
             names: named.map(|volume| (volume.name.clone(), volume.id)).collect(),
             nodes: stored.nodes.into_iter().map(|node| (node.id, node)).collect(),
             tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),

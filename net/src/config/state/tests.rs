@@ -2,17 +2,20 @@
 
 mod bytes;
 mod nodes;
+mod placement;
 mod properties;
 mod replicas;
+mod tokens;
 mod volumes;
 mod voters;
 
 use super::super::id::{ClusterId, Epoch, Lsn, NodeId, SnapshotId, StoreId, TokenId, VolumeId};
 use super::*;
+use crate::identity::PublicKey;
+use crate::join::TokenKey;
+use crate::replication::{self, Member};
 
 const CLUSTER: ClusterId = ClusterId([1; 16]);
-const SECRET: [u8; 32] = [9; 32];
-
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
@@ -21,17 +24,21 @@ fn text(text: &str) -> Text {
     text.parse().unwrap()
 }
 
-fn new_node(number: u64) -> NewNode {
-    NewNode {
+fn key(number: u64) -> PublicKey {
+    PublicKey([number as u8; 32])
+}
+
+fn new_node(number: u64) -> About {
+    About {
         name: name(&format!("node-{number}")),
         addresses: vec![text(&format!("10.0.0.{number}:7000"))],
         zone: text(&format!("rack-{}", number % 3)),
-        certificate: Certificate { serial: number, fingerprint: [number as u8; 32] },
-        store: StoreId([number as u8; 16]),
+        key: key(number),
+        store: Some(StoreId([number as u8; 16])),
     }
 }
 
-fn new_volume(called: &str, members: &[u64]) -> NewVolume {
+fn new_volume(called: &str, placement: &[u64]) -> NewVolume {
     NewVolume {
         name: name(called),
         size_bytes: 1 << 30,
@@ -39,8 +46,8 @@ fn new_volume(called: &str, members: &[u64]) -> NewVolume {
         state: VolumeState::Ready,
         origin: None,
         copies: Copies::of(3),
-        primary: NodeId(members[0]),
-        members: members.iter().copied().map(NodeId).collect(),
+        primary: NodeId(placement[0]),
+        placement: placement.iter().copied().map(NodeId).collect(),
         now_ms: 5,
     }
 }
@@ -50,8 +57,8 @@ fn cluster(count: u64) -> Configuration {
     let mut configuration = Configuration::default();
     done(&mut configuration, Command::Found { cluster: CLUSTER, node: new_node(1), now_ms: 1 });
     for number in 2..=count {
-        let token = token(&mut configuration);
-        done(&mut configuration, Command::Join { token, secret_hash: SECRET, node: new_node(number), now_ms: 3 });
+        joining(&mut configuration, number);
+        done(&mut configuration, describe(NodeId(number), &new_node(number)));
         done(&mut configuration, Command::AdmitNode { node: NodeId(number) });
     }
     configuration
@@ -64,10 +71,43 @@ fn with_volume() -> Configuration {
     configuration
 }
 
+/// A node that was let in with a token of its own, and that nothing else is known of.
+fn joining(configuration: &mut Configuration, number: u64) -> NodeId {
+    let token = token(configuration);
+    let Outcome::Node(id) = done(configuration, Command::Join { token, key: key(number), now_ms: 3 }) else {
+        panic!("a node")
+    };
+    id
+}
+
+fn describe(node: NodeId, about: &About) -> Command {
+    let About { name, addresses, zone, store, .. } = about.clone();
+    Command::DescribeNode { node, name, addresses, zone, store: store.unwrap() }
+}
+
+fn kept(number: u8) -> KeptKey {
+    KeptKey::from(&TokenKey::new([number; 32]))
+}
+
 fn token(configuration: &mut Configuration) -> TokenId {
-    let command = Command::CreateToken { secret_hash: SECRET, expires_ms: 100, now_ms: 2 };
-    let Outcome::Token(token) = done(configuration, command) else { panic!("a token") };
+    let token = TokenId([configuration.tokens().count() as u8 + 1; 8]);
+    done(configuration, Command::CreateToken { token, key: kept(9), expires_ms: 100, now_ms: 2 });
     token
+}
+
+fn change(volume: u64, next: replication::Configuration) -> Command {
+    Command::ChangeReplicas { volume: VolumeId(volume), next }
+}
+
+/// What replication would propose for volume 1: these members, since these epochs, and the first as primary.
+fn next(epoch: u64, members: &[(u64, u64)]) -> replication::Configuration {
+    let member = |&(node, since): &(u64, u64)| Member { node: NodeId(node), since: Epoch(since) };
+    replication::Configuration {
+        epoch: Epoch(epoch),
+        primary: NodeId(members[0].0),
+        members: members.iter().map(member).collect(),
+        loss: Epoch(0),
+    }
 }
 
 #[track_caller]

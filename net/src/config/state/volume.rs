@@ -2,6 +2,7 @@
 
 use super::super::id::{Epoch, Lsn, NodeId, SnapshotId, VolumeId};
 use super::super::name::{Name, Text};
+use crate::replication::Member;
 
 /// Whether a volume's content is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -47,17 +48,21 @@ impl Copies {
     }
 }
 
-/// Who holds a volume. The lists are sorted, without duplicates, and share no node.
+/// Who holds a volume, and who shall. The lists are sorted, without duplicates.
 #[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct ReplicaSet {
-    /// Grows whenever the primary or the members change.
+    /// Grows by one whenever the primary or the members change.
     pub epoch: Epoch,
     /// Orders and acknowledges writes; one of the members.
     pub primary: NodeId,
-    /// Everything acknowledged is in the journal of each of them.
-    pub members: Vec<NodeId>,
-    /// They are being brought up to date, and acknowledge nothing yet.
-    pub catching_up: Vec<NodeId>,
+    /// Everything acknowledged is in the journal of each of them. One may have been removed from the cluster, until
+    /// replication notices that it is silent.
+    pub members: Vec<Member>,
+    /// The last epoch that began with every member's tail lost; 0 if there is none.
+    pub loss: Epoch,
+    /// Who shall be the members; 1 to [`super::REPLICAS_MAX`]. Replication catches them up, adds them and then removes
+    /// the others.
+    pub placement: Vec<NodeId>,
 }
 
 /// A volume.

@@ -1,11 +1,12 @@
 //! Commands about volumes.
 
-use super::super::id::{Epoch, NodeId, VolumeId};
+use super::super::id::{NodeId, VolumeId};
 use super::super::name::{Name, Text};
 use super::command::NewVolume;
 use super::node::NodeState;
+use super::replicas::check_placement;
 use super::volume::{Copies, Origin, ReplicaSet, Trashed, Volume, VolumeState};
-use super::{Configuration, Limit, MOVING_MAX, Outcome, REPLICAS_MAX, Rejection, VOLUME_BYTES_MAX, VOLUMES_MAX, after};
+use super::{Configuration, Limit, Outcome, REPLICAS_MAX, Rejection, VOLUME_BYTES_MAX, VOLUMES_MAX, after};
 
 impl Configuration {
     pub(super) fn create_volume(&mut self, new: &NewVolume) -> Result<Outcome, Rejection> {
@@ -38,20 +39,13 @@ impl Configuration {
     }
 
     fn first_replicas(&self, new: &NewVolume) -> Result<ReplicaSet, Rejection> {
-        let mut members = new.members.clone();
-        members.sort_unstable();
-        if members.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(Rejection::List);
+        let placement = check_placement(&new.placement, new.copies)?;
+        placement.iter().try_for_each(|&node| self.check_takes_replicas(node))?;
+        if !placement.contains(&new.primary) {
+            // No volume has an id before it is made: this one will have the next.
+            return Err(Rejection::NotPlaced { volume: self.next.volume, node: new.primary });
         }
-        if !(new.copies.in_sync_min.into()..=new.copies.replicas.into()).contains(&members.len()) {
-            return Err(Rejection::NodeCount { nodes: members.len() as u64, copies: new.copies });
-        }
-        members.iter().try_for_each(|&node| self.check_takes_replicas(node))?;
-        // No volume has an id before it is made: this one will have the next.
-        members
-            .binary_search(&new.primary)
-            .map_err(|_| Rejection::NotMember { volume: self.next.volume, node: new.primary })?;
-        Ok(ReplicaSet { epoch: Epoch(1), primary: new.primary, members, catching_up: Vec::new() })
+        Ok(ReplicaSet::first(new.primary, placement))
     }
 
     pub(super) fn check_takes_replicas(&self, id: NodeId) -> Result<(), Rejection> {
@@ -102,17 +96,6 @@ impl Configuration {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn set_copies(&mut self, id: VolumeId, copies: Copies) -> Result<Outcome, Rejection> {
-        check_copies(copies)?;
-        let volume = self.any_volume_mut(id)?;
-        let nodes = volume.replicas.nodes().count();
-        if nodes > usize::from(copies.replicas) + MOVING_MAX {
-            return Err(Rejection::NodeCount { nodes: nodes as u64, copies });
-        }
-        volume.copies = copies;
-        Ok(Outcome::Done)
-    }
-
     pub(super) fn trash_volume(&mut self, id: VolumeId, expires_ms: u64, now_ms: u64) -> Result<Outcome, Rejection> {
         if expires_ms <= now_ms {
             return Err(Rejection::ExpiresInThePast);
@@ -125,7 +108,7 @@ impl Configuration {
     }
 
     pub(super) fn restore_volume(&mut self, id: VolumeId, name: &Name) -> Result<Outcome, Rejection> {
-        let volume = self.volumes.get(&id).ok_or(Rejection::NoVolume(id))?;
+        let volume = self.any_volume(id)?;
         if volume.trashed.is_none() {
             return Err(Rejection::NotTrashed(id));
         }
@@ -154,7 +137,7 @@ impl Configuration {
 
     /// A volume that is not in the trash.
     pub(super) fn usable_volume(&self, id: VolumeId) -> Result<&Volume, Rejection> {
-        let volume = self.volumes.get(&id).ok_or(Rejection::NoVolume(id))?;
+        let volume = self.any_volume(id)?;
         if volume.trashed.is_some() { Err(Rejection::Trashed(id)) } else { Ok(volume) }
     }
 
@@ -164,6 +147,10 @@ impl Configuration {
     }
 
     /// A volume, in the trash or not.
+    pub(super) fn any_volume(&self, id: VolumeId) -> Result<&Volume, Rejection> {
+        self.volumes.get(&id).ok_or(Rejection::NoVolume(id))
+    }
+
     pub(super) fn any_volume_mut(&mut self, id: VolumeId) -> Result<&mut Volume, Rejection> {
         self.volumes.get_mut(&id).ok_or(Rejection::NoVolume(id))
     }

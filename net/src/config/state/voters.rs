@@ -74,8 +74,9 @@ fn survives_any_zone(voters: &[(usize, NodeId)]) -> bool {
 }
 
 /// What to change next so that everybody who belongs to the cluster follows and the right ones vote; `None` if nothing.
-/// Only nodes that are `up_to_date` are admitted or become voters, so that a node that is not there stops nobody; and a
-/// voter that is a member still is replaced only after its replacement votes.
+/// Only nodes that are `up_to_date` are admitted or become voters, so that a node that is not there stops nobody, and only
+/// those that have described themselves, so that a voter is one file for good. A voter that is a member still is replaced
+/// only after its replacement votes.
 #[must_use]
 pub fn next_step(
     configuration: &Configuration,
@@ -95,7 +96,8 @@ pub fn next_step(
     let ids = |state: NodeState| configuration.nodes().filter(move |node| node.state == state).map(|node| node.id);
     let missing: Vec<NodeId> = wanted.difference(voters).copied().collect();
     let new = || configuration.nodes().filter(|node| node.is_present()).map(|node| node.id).find(|id| !is_in(id));
-    let admitted = || ids(NodeState::Joining).find(|id| is_ready(id));
+    let is_described = |id: &NodeId| configuration.node(*id).is_some_and(|node| node.about.is_described());
+    let admitted = || ids(NodeState::Joining).find(|id| is_ready(id) && is_described(id));
     let added = || missing.iter().copied().find(|id| is_ready(id));
     let removed = || voters.difference(&wanted).copied().find(|&id| missing.is_empty() || !is_member(id));
     let gone = || learners.iter().copied().find(|&id| !is_present(id));

@@ -50,20 +50,26 @@ pub(super) async fn serve(shared: &Shared, connection: &Connection) -> Result<()
     Ok(())
 }
 
-/// Joins the cluster that `token` invites to, as the node with `key`. Blocks: for some seconds per address at worst.
+/// Joins the cluster that `token` invites to, as the node with `key`, which is going to listen at `addresses`. Blocks: for some seconds per address at worst.
 ///
 /// The caller checks and keeps the certificate with [`NodeKey::with_certificate`]. If the answer is lost, the same
 /// token works again with the same key.
 ///
 /// # Errors
 /// [`JoinError::Refused`] says what to do; [`JoinError::Unreachable`] why the last of the addresses failed.
-pub fn join(token: &Token, key: &NodeKey, clock: Arc<dyn Clock>, program: &str) -> Result<Joined, JoinError> {
+pub fn join(
+    token: &Token,
+    key: &NodeKey,
+    addresses: &[SocketAddr],
+    clock: Arc<dyn Clock>,
+    program: &str,
+) -> Result<Joined, JoinError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let client = ClientConfig::new(pinned_tls(token.authority(), &clock, JOIN_PROTOCOL)?);
     runtime.block_on(async {
         let mut failure = JoinError::NoAddress;
         for address in token.addresses() {
-            let attempt = ask(token, key, client.clone(), *address, program);
+            let attempt = ask(token, key, client.clone(), *address, (addresses, program.to_owned()));
             match timeout(ADDRESS_TIMEOUT, attempt).await.unwrap_or(Err(JoinError::Unreachable(Down::Silent))) {
                 Err(JoinError::Unreachable(reason)) => failure = JoinError::Unreachable(reason),
                 done => return done,
@@ -78,7 +84,7 @@ async fn ask(
     key: &NodeKey,
     client: ClientConfig,
     address: SocketAddr,
-    program: &str,
+    about: (&[SocketAddr], String),
 ) -> Result<Joined, JoinError> {
     let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let endpoint = Endpoint::client(SocketAddr::new(any, 0))?;
@@ -87,7 +93,7 @@ async fn ask(
     let connecting = connecting.map_err(|error| JoinError::Unreachable(Down::Failed(error.to_string())))?;
     let connection = connecting.await.map_err(unreachable)?;
     let binding = binding(&connection, token.id()).map_err(JoinError::Unreachable)?;
-    let request = JoinRequest::new((token.id(), &token.key()), key, &binding, program.to_owned())?.encode();
+    let request = JoinRequest::new((token.id(), &token.key()), key, &binding, about)?.encode();
     let garbled = |error: ReadError| JoinError::Unreachable(error.into_down(&connection));
     let header = Header::encode(LINK_VERSION, request.kind, &request.body).map_err(|error| garbled(error.into()))?;
     let (mut sender, mut receiver) = connection.open_bi().await.map_err(unreachable)?;

@@ -7,13 +7,14 @@ use tokio::time::{sleep, timeout};
 
 use super::super::super::disk::Disk;
 use super::super::super::id::{ClusterId, NodeId, StoreId, TokenId};
-use super::super::super::state::{Certificate, Command, NewNode, NodeState, Outcome, Rejection};
+use super::super::super::state::{About, Command, KeptKey, NodeState, Outcome, Rejection};
 use super::super::super::storage::Storage;
 use super::super::*;
 use super::wire::Wire;
+use crate::identity::PublicKey;
+use crate::join::TokenKey;
 
 pub(super) const CLUSTER: ClusterId = ClusterId([1; 16]);
-const SECRET: [u8; 32] = [2; 32];
 
 /// Nodes that run or not, their disks, and what connects them.
 pub(super) struct Cluster {
@@ -27,14 +28,19 @@ pub(super) fn store_of(number: u64) -> StoreId {
     StoreId([number as u8; 16])
 }
 
-pub(super) fn about(number: u64) -> NewNode {
-    NewNode {
+pub(super) fn about(number: u64) -> About {
+    About {
         name: format!("node-{number}").parse().unwrap(),
         addresses: vec![format!("10.0.0.{number}:7000").parse().unwrap()],
         zone: "".parse().unwrap(),
-        certificate: Certificate { serial: number, fingerprint: [number as u8; 32] },
-        store: store_of(number),
+        key: PublicKey([number as u8; 32]),
+        store: Some(store_of(number)),
     }
+}
+
+pub(super) fn describe(node: NodeId, number: u64) -> Command {
+    let About { name, addresses, zone, .. } = about(number);
+    Command::DescribeNode { node, name, addresses, zone, store: store_of(number) }
 }
 
 impl Cluster {
@@ -93,12 +99,19 @@ impl Cluster {
 
     /// Lets a node join, with a token of its own.
     pub(super) async fn join(&mut self, number: u64) {
-        let asked = self.leader().await;
-        let token = Command::CreateToken { secret_hash: SECRET, expires_ms: 1000, now_ms: 0 };
-        let Outcome::Token(token) = asked.propose(token).await.unwrap().outcome else { panic!("a token") };
-        let join = Command::Join { token, secret_hash: SECRET, node: about(number), now_ms: 1 };
-        let Outcome::Node(id) = asked.propose(join).await.unwrap().outcome else { panic!("a node") };
+        let id = self.let_in(number).await;
+        self.leader().await.propose(describe(id, number)).await.unwrap();
         self.create(number, id).await;
+    }
+
+    /// Lets a node join that has not described itself yet, and is not there.
+    pub(super) async fn let_in(&mut self, number: u64) -> NodeId {
+        let asked = self.leader().await;
+        let (token, key) = (TokenId([number as u8; 8]), KeptKey::from(&TokenKey::new([2; 32])));
+        asked.propose(Command::CreateToken { token, key, expires_ms: 1000, now_ms: 0 }).await.unwrap();
+        let join = Command::Join { token, key: about(number).key, now_ms: 1 };
+        let Outcome::Node(id) = asked.propose(join).await.unwrap().outcome else { panic!("a node") };
+        id
     }
 
     /// The node that leads, once there is one that most agree on.
@@ -199,7 +212,7 @@ async fn three_nodes_agree_and_followers_forward() {
 async fn a_rejection_comes_back_from_the_leader() {
     let cluster = Cluster::of(3).await;
     for node in cluster.nodes.values() {
-        let error = node.propose(Command::RemoveToken { token: TokenId(99) }).await.unwrap_err();
+        let error = node.propose(Command::RemoveToken { token: TokenId([99; 8]) }).await.unwrap_err();
         assert_eq!(error, ProposeError::Rejected(Rejection::InvalidToken));
     }
     cluster.stop().await;

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::super::super::id::NodeId;
 use super::super::super::state::{Command, NodeState};
 use super::super::*;
-use super::cluster::{Cluster, set, value};
+use super::cluster::{Cluster, describe, set, value};
 
 #[tokio::test(start_paused = true)]
 async fn voters_grow_one_by_one_to_seven_and_the_rest_follow() {
@@ -112,6 +112,21 @@ async fn a_follower_that_was_away_long_catches_up_by_snapshot() {
     cluster.restart(away.0).await;
     let view = cluster.nodes[&away].read().await.unwrap();
     assert_eq!(value(&view, "s99").as_deref(), Some("1"));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_follows_while_nobody_knows_where_it_is_and_votes_once_it_has_said_so() {
+    let mut cluster = Cluster::of_one(Timing::default()).await;
+    let id = cluster.let_in(2).await;
+    cluster.node(1).propose(set("a", "1")).await.unwrap();
+    cluster.create(2, id).await;
+    cluster.wait(|metrics| metrics.membership.learners.contains(&NodeId(2)), "it follows").await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(value(&cluster.node(2).read().await.unwrap(), "a").as_deref(), Some("1"));
+    assert_eq!(cluster.node(1).metrics().membership.voters.len(), 1);
+    cluster.node(2).propose(describe(id, 2)).await.unwrap();
+    cluster.wait_for_voters(2).await;
     cluster.stop().await;
 }
 

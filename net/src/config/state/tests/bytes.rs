@@ -21,37 +21,36 @@ fn line(label: &str, bytes: &[u8]) -> String {
 }
 
 fn commands() -> Vec<Command> {
-    let (node, volume, epoch, token) = (NodeId(3), VolumeId(7), Epoch(5), TokenId(2));
+    let (node, volume, epoch, token) = (NodeId(3), VolumeId(7), Epoch(5), TokenId([2; 8]));
     let origin = Some(Origin { volume: VolumeId(1), snapshot: Some(SnapshotId(4)) });
     let new = NewVolume { origin, ..new_volume("db", &[1, 2, 3]) };
     let cut = Cut { volume, epoch, name: name("s"), lsn: Lsn(99) };
     vec![
         Command::Found { cluster: CLUSTER, node: new_node(1), now_ms: 8 },
-        Command::CreateToken { secret_hash: SECRET, expires_ms: 9, now_ms: 8 },
+        Command::CreateToken { token, key: kept(9), expires_ms: 9, now_ms: 8 },
         Command::RemoveToken { token },
-        Command::Join { token, secret_hash: SECRET, node: new_node(1), now_ms: 8 },
+        Command::Join { token, key: key(1), now_ms: 8 },
+        describe(node, &new_node(3)),
         Command::AdmitNode { node },
         Command::MoveNode { node, addresses: vec![text("a:1")], zone: text("z") },
         Command::RenameNode { node, name: name("n") },
-        Command::RenewCertificate { node, certificate: Certificate { serial: 1, fingerprint: [2; 32] } },
+        Command::RenewKey { node, key: key(2) },
         Command::DrainNode { node },
         Command::ResumeNode { node },
         Command::RemoveNode { node },
+        Command::ForgetNode { node },
         Command::CreateVolume(new),
         Command::FinishImport { volume },
         Command::RenameVolume { volume, name: name("n") },
         Command::ResizeVolume { volume, size_bytes: 4096 },
         Command::SetCodec { volume, codec: text("zstd:3") },
         Command::SetSchedule { volume, schedule: Some(text("every=1h")) },
-        Command::SetCopies { volume, copies: Copies::of(3) },
+        Command::SetCopies { volume, copies: Copies::of(3), placement: vec![node] },
         Command::TrashVolume { volume, expires_ms: 9, now_ms: 8 },
         Command::RestoreVolume { volume, name: name("n") },
         Command::DeleteVolume { volume, with_snapshots: true },
-        Command::RemoveMember { volume, epoch, member: node },
-        Command::PromotePrimary { volume, epoch, primary: node, drop_old: true },
-        Command::StartCatchUp { volume, epoch, node },
-        Command::StopCatchUp { volume, epoch, node },
-        Command::AddMember { volume, epoch, member: node },
+        Command::ChangeReplicas { volume, next: next(6, &[(3, 1), (4, 6)]) },
+        Command::PlaceReplicas { volume, nodes: vec![node] },
         Command::CreateSnapshots { cuts: vec![cut], now_ms: 8 },
         Command::RenameSnapshot { volume, name: name("s"), to: name("t") },
         Command::RemoveSnapshots { volume, names: vec![name("s")] },
@@ -64,7 +63,6 @@ fn outcomes() -> Vec<Result<Outcome, Rejection>> {
     vec![
         Ok(Outcome::Done),
         Ok(Outcome::Node(node)),
-        Ok(Outcome::Token(TokenId(2))),
         Ok(Outcome::Volume(volume)),
         Ok(Outcome::Snapshots(vec![SnapshotId(1), SnapshotId(2)])),
         Ok(Outcome::Epoch(Epoch(5))),
@@ -81,7 +79,9 @@ fn full() -> Configuration {
     token(&mut configuration);
     let cut = Cut { volume: VolumeId(1), epoch: Epoch(1), name: name("s"), lsn: Lsn(9) };
     done(&mut configuration, Command::CreateSnapshots { cuts: vec![cut], now_ms: 7 });
-    done(&mut configuration, Command::StartCatchUp { volume: VolumeId(1), epoch: Epoch(1), node: NodeId(4) });
+    done(&mut configuration, Command::PlaceReplicas { volume: VolumeId(1), nodes: [1, 2, 4].map(NodeId).to_vec() });
+    done(&mut configuration, change(1, next(2, &[(1, 1), (2, 1), (3, 1), (4, 2)])));
+    joining(&mut configuration, 5);
     done(&mut configuration, Command::SetSetting { name: name("k"), value: Some(text("v")) });
     done(&mut configuration, Command::CreateVolume(new_volume("old", &[1, 2])));
     done(&mut configuration, Command::TrashVolume { volume: VolumeId(2), expires_ms: 50, now_ms: 10 });

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: u64 = 30;
+const KINDS: u64 = 29;
 
 /// Numbers that a command is made of. Most name something that exists or could.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,25 @@ fn pick<T: Default>(ids: impl Iterator<Item = T>, number: u64) -> T {
     if at < ids.len() { ids.swap_remove(at) } else { T::default() }
 }
 
+/// What replication could propose: the members without one or with another, and sometimes what it must not.
+fn proposal(Seed { a, b, c, .. }: Seed, volume: &Volume) -> replication::Configuration {
+    let mut next = volume.replicas.configuration();
+    next.epoch.0 += 1 + u64::from(c % 8 == 0);
+    let (placement, count) = (&volume.replicas.placement, next.members.len() as u64);
+    if a % 3 == 0 {
+        next.members.remove((b % count) as usize);
+    }
+    if a % 4 > 1 {
+        let node = placement[(b % placement.len() as u64) as usize];
+        next.members.push(Member { node: NodeId(node.0 + u64::from(c % 5 == 0)), since: next.epoch });
+    }
+    if c % 2 == 0 {
+        next.primary = volume.replicas.members[(b / 8 % count) as usize].node;
+    }
+    next.loss = if b % 3 == 0 { next.epoch } else { Epoch(next.loss.0 + u64::from(b % 7 == 0)) };
+    next
+}
+
 /// The command of a seed, given what there is. Epochs are mostly right, so that compare-and-set is passed often enough.
 fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
     let Seed { kind, a, b, c } = seed;
@@ -39,32 +58,33 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
     let epoch = configuration.volume(volume).map_or(0, |volume| volume.replicas.epoch.0) + u64::from(c % 8 == 0);
     let epoch = Epoch(epoch);
     let called = name(&format!("n{}", c % 7));
-    let fresh = NewNode { name: name(&format!("m{}", c % 16)), ..new_node(step % 250) };
-    let token = TokenId(a % 6);
+    let fresh = About { name: name(&format!("m{}", c % 16)), ..new_node(step % 250) };
+    let token = TokenId([(a % 6) as u8; 8]);
     let joining = configuration.nodes().filter(|node| node.state == NodeState::Joining).map(|node| node.id);
     let joining = pick(joining, a / 64);
-    let late = configuration.volume(volume).into_iter().flat_map(|volume| volume.replicas.catching_up.clone());
-    let late = pick(late, a / 64);
     let mut snapshots = configuration.snapshots(volume).map(|(name, _)| name.clone());
     let snapshot = snapshots.next().filter(|_| b % 4 != 0).unwrap_or_else(|| called.clone());
+    let copies = Copies { replicas: (b % 6) as u8, in_sync_min: 1 + (c % 2) as u8 };
+    let nodes: BTreeSet<NodeId> = (1..5).filter(|bit| c >> bit & 1 == 1).map(NodeId).chain([node]).collect();
+    let nodes: Vec<NodeId> = nodes.into_iter().chain((b % 9 == 0).then_some(node)).collect();
     match kind {
         0 => Command::Found { cluster: CLUSTER, node: fresh, now_ms: step },
-        1 => Command::CreateToken { secret_hash: SECRET, expires_ms: step + c % 40, now_ms: step },
+        1 => Command::CreateToken { token, key: kept(1), expires_ms: step + c % 40, now_ms: step },
         2 => Command::RemoveToken { token },
-        3 => Command::Join { token, secret_hash: [9 - (b % 8 == 0) as u8; 32], node: fresh, now_ms: step },
+        3 => Command::Join { token, key: fresh.key, now_ms: step },
         4 => Command::AdmitNode { node: joining },
         5 => Command::MoveNode { node, addresses: vec![text("a"); (c % 10) as usize], zone: text("z") },
         6 => Command::RenameNode { node, name: called },
-        7 => Command::RenewCertificate { node, certificate: fresh.certificate },
+        7 => Command::RenewKey { node, key: key(step % 120 + b % 2) },
         8 => Command::DrainNode { node },
         9 => Command::ResumeNode { node },
         10 => Command::RemoveNode { node },
         11 => Command::CreateVolume(NewVolume {
             name: called,
             size_bytes: b % 5,
-            members: (1..5).filter(|bit| c >> bit & 1 == 1).map(NodeId).chain([node]).collect(),
+            placement: nodes,
             primary: node,
-            copies: Copies { replicas: (b % 6) as u8, in_sync_min: 1 + (c % 2) as u8 },
+            copies,
             state: if a % 2 == 0 { VolumeState::Ready } else { VolumeState::Importing },
             origin: (c % 3 == 0).then_some(Origin { volume, snapshot: (b % 2 == 0).then_some(SnapshotId(a % 6)) }),
             ..new_volume("x", &[1])
@@ -74,21 +94,25 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
         14 => Command::ResizeVolume { volume, size_bytes: a % 3 },
         15 => Command::SetCodec { volume, codec: text("none") },
         16 => Command::SetSchedule { volume, schedule: (a % 2 == 0).then(|| text("every=1h")) },
-        17 => Command::SetCopies { volume, copies: Copies { replicas: (a % 5) as u8, in_sync_min: (c % 3) as u8 } },
+        17 => Command::SetCopies { volume, copies, placement: nodes },
         18 => Command::TrashVolume { volume, expires_ms: step + a % 4, now_ms: step },
         19 => Command::RestoreVolume { volume, name: called },
         20 => Command::DeleteVolume { volume, with_snapshots: a % 2 == 0 },
-        21 => Command::RemoveMember { volume, epoch, member: node },
-        22 => Command::PromotePrimary { volume, epoch, primary: node, drop_old: c % 3 == 0 },
-        23 => Command::StartCatchUp { volume, epoch, node },
-        24 => Command::StopCatchUp { volume, epoch, node: late },
-        25 => Command::AddMember { volume, epoch, member: late },
-        26 => Command::CreateSnapshots {
+        21 => {
+            let missing = || next(1, &[(1, 1)]);
+            let next = configuration.volume(volume).map_or_else(missing, |volume| proposal(seed, volume));
+            Command::ChangeReplicas { volume, next }
+        }
+        22 => Command::PlaceReplicas { volume, nodes },
+        23 => Command::CreateSnapshots {
             cuts: vec![Cut { volume, epoch, name: called, lsn: Lsn(a) }; 1 + (a % 5 == 0) as usize],
             now_ms: step,
         },
-        27 => Command::RenameSnapshot { volume, name: snapshot, to: name(&format!("n{}", a % 7)) },
-        28 => Command::RemoveSnapshots { volume, names: vec![snapshot; 1 + (a % 5 == 0) as usize] },
+        24 => Command::RenameSnapshot { volume, name: snapshot, to: name(&format!("n{}", a % 7)) },
+        25 => Command::RemoveSnapshots { volume, names: vec![snapshot; 1 + (a % 5 == 0) as usize] },
+        26 => describe(joining, &fresh),
+        // Not so often that nothing is left.
+        27 => Command::ForgetNode { node: if c % 4 == 0 { node } else { NodeId::default() } },
         _ => Command::SetSetting { name: called, value: (a % 2 == 0).then(|| text("v")) },
     }
 }
@@ -97,14 +121,13 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
 #[derive(Default)]
 struct History {
     epochs: BTreeMap<VolumeId, Epoch>,
+    nodes: BTreeMap<NodeId, Option<(PublicKey, NodeId)>>,
     given: BTreeSet<Outcome2>,
 }
 
 /// An id that was given out.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome2 {
-    Node(NodeId),
-    Token(TokenId),
     Volume(VolumeId),
     Snapshot(SnapshotId),
 }
@@ -112,8 +135,13 @@ enum Outcome2 {
 impl History {
     fn see(&mut self, configuration: &Configuration, outcome: &Outcome) {
         let given = match outcome {
-            Outcome::Node(id) => vec![Outcome2::Node(*id)],
-            Outcome::Token(id) => vec![Outcome2::Token(*id)],
+            // The same key gets the same node, however often it asks.
+            Outcome::Node(id) => {
+                let key = configuration.tokens().find_map(|it| it.used_by.filter(|(_, node)| node == id));
+                let is_new = self.nodes.insert(*id, key).is_none_or(|before| before == key);
+                assert!(is_new, "an id is given out once");
+                Vec::new()
+            }
             Outcome::Volume(id) => vec![Outcome2::Volume(*id)],
             Outcome::Snapshots(ids) => ids.iter().copied().map(Outcome2::Snapshot).collect(),
             Outcome::Done | Outcome::Epoch(_) => Vec::new(),
@@ -125,11 +153,12 @@ impl History {
             let set = &volume.replicas;
             let before = self.epochs.insert(volume.id, set.epoch);
             assert!(before <= Some(set.epoch), "an epoch only grows");
-            assert!(set.members.contains(&set.primary), "the primary is a member");
-            assert!(set.members.len() <= usize::from(volume.copies.replicas) + MOVING_MAX);
-            for id in set.members.iter().chain(&set.catching_up) {
-                assert_ne!(configuration.node(*id).unwrap().state, NodeState::Removed, "a removed node holds nothing");
-            }
+            assert!(set.is_member(set.primary), "the primary is a member");
+            let is_present = |node: NodeId| configuration.node(node).unwrap().is_present();
+            let members = set.members.iter().map(|member| member.node);
+            let held: BTreeSet<NodeId> = members.filter(|node| is_present(*node)).collect();
+            assert!(!held.is_empty(), "somebody holds it");
+            assert!(set.placement.iter().all(|node| is_present(*node)), "a removed node shall hold nothing");
         }
         let names: BTreeSet<_> = configuration.volumes().filter(|v| v.trashed.is_none()).map(|v| &v.name).collect();
         let named = configuration.volumes().filter(|volume| volume.trashed.is_none()).count();
@@ -151,10 +180,22 @@ fn apply(configuration: &mut Configuration, command: &Command) -> Result<Outcome
     let changed_epoch = |volume: &Volume| {
         let Some(old) = before.volume(volume.id) else { return true };
         let (old, new) = (&old.replicas, &volume.replicas);
-        (old.primary == new.primary && old.members == new.members) == (old.epoch == new.epoch)
+        old.epoch != new.epoch || old.configuration() == new.configuration()
     };
-    assert!(configuration.volumes().all(changed_epoch), "an epoch grows when who acknowledges changes, and only then");
+    assert!(configuration.volumes().all(changed_epoch), "who acknowledges changes with the epoch only");
+    configuration.volumes().for_each(|volume| check_bound(before.volume(volume.id), volume, configuration));
     result
+}
+
+/// That no more nodes hold a volume or shall than one beyond its copies, but for those that were too many before.
+fn check_bound(before: Option<&Volume>, volume: &Volume, configuration: &Configuration) {
+    let count = |volume: &Volume| {
+        let members = volume.replicas.members.iter().map(|member| member.node);
+        let is_present = |node: &NodeId| configuration.node(*node).unwrap().is_present();
+        members.chain(volume.replicas.placement.iter().copied()).filter(is_present).collect::<BTreeSet<_>>().len()
+    };
+    let most = usize::from(volume.copies.replicas) + MOVING_MAX;
+    assert!(count(volume) <= most.max(before.map_or(0, count)), "{volume:?}");
 }
 
 proptest! {

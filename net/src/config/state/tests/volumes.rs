@@ -15,8 +15,8 @@ fn a_volume_is_made_with_who_holds_it() {
     let mut configuration = with_volume();
     let volume = configuration.volume_named(&name("db")).unwrap();
     assert_eq!(volume.id, VOLUME);
-    assert_eq!(volume.replicas.epoch, Epoch(1));
-    assert_eq!(volume.replicas.members, [1, 2, 3].map(NodeId));
+    assert_eq!(volume.replicas.configuration(), replication::Configuration::first(NodeId(1), &[NodeId(2), NodeId(3)]));
+    assert_eq!(volume.replicas.placement, [1, 2, 3].map(NodeId));
     refused(
         &mut configuration,
         Command::CreateVolume(new_volume("db", &[1, 2])),
@@ -28,13 +28,13 @@ fn a_volume_is_made_with_who_holds_it() {
         refused(&mut configuration, Command::CreateVolume(new), words);
     };
     create(&|new| new.size_bytes = 0, "0 is no size for a volume: it has 1 to 1125899906842624 bytes");
-    create(&|new| new.members = vec![NodeId(1)], "1 nodes do not fit 3 copies of which 2 must be in sync");
+    create(&|new| new.placement = vec![NodeId(1)], "1 nodes do not fit 3 copies of which 2 must be in sync");
     create(
-        &|new| new.members = [1, 2, 3, 4].map(NodeId).to_vec(),
+        &|new| new.placement = [1, 2, 3, 4].map(NodeId).to_vec(),
         "4 nodes do not fit 3 copies of which 2 must be in sync",
     );
-    create(&|new| new.members = vec![NodeId(1), NodeId(1)], "the list names something twice, or nothing");
-    create(&|new| new.primary = NodeId(3), "node 3 is no member of volume 2");
+    create(&|new| new.placement = vec![NodeId(1), NodeId(1)], "the list names something twice, or nothing");
+    create(&|new| new.primary = NodeId(3), "volume 2 is not placed on node 3");
     let gone = Origin { volume: VolumeId(9), snapshot: None };
     create(&|new| new.origin = Some(gone), "what the volume is to be cloned from is not there any more");
 }
@@ -57,7 +57,7 @@ fn the_trash_keeps_all_but_the_name() {
         refused(&mut configuration, command, "volume 1 is in the trash: restore it first");
     }
     // Its replicas still fail and are replaced.
-    done(&mut configuration, Command::RemoveMember { volume: VOLUME, epoch: Epoch(1), member: NodeId(2) });
+    done(&mut configuration, change(1, next(2, &[(1, 1), (3, 1)])));
     done(&mut configuration, Command::CreateVolume(new_volume("db", &[1, 2])));
     let restore = |called: &str| Command::RestoreVolume { volume: VOLUME, name: name(called) };
     refused(&mut configuration, restore("db"), "there is a volume called db already");

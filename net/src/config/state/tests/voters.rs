@@ -8,7 +8,7 @@ fn nodes(zones: &[&str]) -> Vec<Node> {
         id: NodeId(number),
         state: NodeState::Member,
         joined_ms: 0,
-        about: NewNode { zone: text(zone), ..new_node(number) },
+        about: About { zone: text(zone), ..new_node(number) },
     };
     (1..).zip(zones).map(node).collect()
 }
@@ -56,10 +56,11 @@ fn step(configuration: &Configuration, voters: &[u64], learners: &[u64], up_to_d
 #[test]
 fn a_node_learns_is_admitted_and_then_votes() {
     let mut configuration = cluster(2);
-    let token = token(&mut configuration);
-    done(&mut configuration, Command::Join { token, secret_hash: SECRET, node: new_node(3), now_ms: 3 });
+    joining(&mut configuration, 3);
     assert_eq!(step(&configuration, &[1, 2], &[], &[1, 2]), Some(Step::AddLearner(NodeId(3))));
     assert_eq!(step(&configuration, &[1, 2], &[3], &[1, 2]), None, "it is not up to date");
+    assert_eq!(step(&configuration, &[1, 2], &[3], &[1, 2, 3]), None, "nobody knows which file it has");
+    done(&mut configuration, describe(NodeId(3), &new_node(3)));
     assert_eq!(step(&configuration, &[1, 2], &[3], &[1, 2, 3]), Some(Step::Admit(NodeId(3))));
     done(&mut configuration, Command::AdmitNode { node: NodeId(3) });
     assert_eq!(step(&configuration, &[1, 2], &[3], &[1, 2]), None, "it is not up to date");

@@ -45,7 +45,7 @@ impl Founder {
 }
 
 fn join_as(token: &Token, key: &NodeKey) -> Result<Joined, JoinError> {
-    join(token, key, Arc::new(SystemClock), "test")
+    join(token, key, &[], Arc::new(SystemClock), "test")
 }
 
 fn refusal(token: &Token) -> Refusal {
