@@ -26,6 +26,7 @@ mod payload;
 mod plan;
 mod reads;
 mod recovery;
+mod restore;
 mod scrub;
 mod snapshots;
 mod space;

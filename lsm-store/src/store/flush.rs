@@ -73,8 +73,8 @@ impl Inner {
 
     fn flush(&self, memtable: &Arc<Memtable>) -> Result<()> {
         let visibility = self.visibility();
-        let condemned = self.collector.exits.condemned();
-        let eligible = |id: SegmentId| self.segments.knows(id) && !condemned.contains(&id);
+        let (condemned, doubted) = (self.collector.exits.condemned(), self.scrub.doubted_segments());
+        let eligible = |id: SegmentId| self.segments.knows(id) && !condemned.contains(&id) && !doubted.contains(&id);
         let run_id = self.new_run_id();
         let dedupe = Dedupe::new(&self.index, &self.segments, eligible);
         let mut job = FlushJob {

@@ -236,7 +236,7 @@ pub(super) fn too_many() -> Error {
 }
 
 /// The contents of blocks, each of which has the fingerprint that it says.
-fn verified(first: BlockIndex, blocks: &[StoredBlock]) -> Result<Vec<Block>> {
+pub(super) fn verified(first: BlockIndex, blocks: &[StoredBlock]) -> Result<Vec<Block>> {
     let foreign = |index: usize, why| Error::ForeignBlock { block: BlockIndex(first.0 + index as u64), why };
     let mut contents = vec![[0; BLOCK_BYTES]; blocks.len()];
     let mut with = Decompressor::new();

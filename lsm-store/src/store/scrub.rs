@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
 
 use super::BackgroundMode;
 use super::inner::Inner;
@@ -87,6 +88,17 @@ impl Scrub {
         let runs = RunFiles::new(Arc::clone(device), store, Arc::clone(clock), Arc::new(NoCache), limits);
         let bucket = Mutex::new(Bucket::new(state.progress.rate_bytes));
         Self { state: Mutex::new(state), bucket, turn: Mutex::new(()), segments, runs, in_file: AtomicU64::new(0) }
+    }
+
+    /// Segments that are damaged, or to be looked at because a reader tripped over them. What equals a block of one is stored
+    /// again, or the damage would come back with it.
+    pub(super) fn doubted_segments(&self) -> FxHashSet<SegmentId> {
+        let state = self.state.lock();
+        let of = |file: &ScrubFile| match file {
+            ScrubFile::Segment(id) => Some(*id),
+            ScrubFile::Superblock | ScrubFile::Manifest | ScrubFile::Run(_) => None,
+        };
+        state.suspects.iter().chain(state.places.files()).filter_map(of).collect()
     }
 
     fn next_task(&self) -> Option<Task> {
@@ -196,6 +208,17 @@ impl Inner {
 
     fn suspect_segment(&self, id: SegmentId) {
         self.suspect_file(ScrubFile::Segment(id));
+    }
+
+    /// Something in a segment is damaged for certain: nothing is shared with it until it was looked at, however often it was
+    /// looked at before. Damage that is known need not be looked at.
+    pub(super) fn doubt_segment(&self, id: SegmentId) {
+        let file = ScrubFile::Segment(id);
+        let mut state = self.scrub.state.lock();
+        if !self.read_only && !state.places.has(file) && state.suspects.insert(file) {
+            drop(state);
+            self.background.wake();
+        }
     }
 
     fn suspect_file(&self, file: ScrubFile) {

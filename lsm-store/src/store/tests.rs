@@ -208,6 +208,7 @@ mod fingerprints;
 mod frames;
 mod hooked;
 mod limits;
+mod restore;
 mod scrub;
 mod shortage;
 mod snapshots;

@@ -399,7 +399,7 @@ impl Volume {
         self.inner.fingerprints(&self.state, blocks, entries_max)
     }
 
-    fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {
+    pub(super) fn submit(&self, changes: &[Change<'_>]) -> Result<bool> {
         Ok(self.submitted(self.inner.submit(&self.state, changes)?))
     }
 

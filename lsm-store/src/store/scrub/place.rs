@@ -180,6 +180,16 @@ impl Places {
         self.by_file.values_mut().flatten()
     }
 
+    /// True if some are in this file.
+    pub(super) fn has(&self, file: ScrubFile) -> bool {
+        self.by_file.contains_key(&file)
+    }
+
+    /// The files that have them.
+    pub(super) fn files(&self) -> impl Iterator<Item = &ScrubFile> {
+        self.by_file.keys()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_file.values().map(Vec::len).sum()
     }
