@@ -1,0 +1,211 @@
+//! The end of a log: the file that frames go into, and how they get there.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lsm_store::device::{Access, Device, File};
+use net::id::Lsn;
+
+use super::error::{LogError, Result};
+use super::frame::{Content, FRAME_HEADER_BYTES, Link, Seals, Sequence};
+use super::header::{HEADER_BYTES, Header};
+use super::index::{Indexed, Placed};
+use super::place::{FileNumber, Place};
+use super::shared::{Held, LogFile};
+use super::state::State;
+use super::{BootId, ReplicaLog, Sizes};
+
+/// What a new file follows.
+pub(super) struct Begin<'a> {
+    pub(super) boot: BootId,
+    /// Checksum of what comes before it in the chain.
+    pub(super) previous: u32,
+    /// Sequence of the last frame.
+    pub(super) last: Sequence,
+    /// Frames up to here are durable.
+    pub(super) synced: Sequence,
+    /// The log begins anew.
+    pub(super) is_install: bool,
+    pub(super) state: &'a State,
+}
+
+/// The file that frames go into.
+pub(super) struct Tail {
+    file: Arc<LogFile>,
+    seals: Seals,
+    /// Where the next frame goes.
+    offset: u64,
+    /// Length of the file.
+    bytes: u64,
+    /// Checksum that the next frame names.
+    previous: u32,
+    last: Sequence,
+}
+
+/// Frames that are written together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pieces: Vec<Bytes>,
+    bytes: u64,
+    /// What they do to the index.
+    changes: Vec<Indexed>,
+}
+
+impl Tail {
+    /// Begins a file, which is there as a whole or not at all, and in place of one that is not of the log. Durable on return.
+    pub(super) fn begin_durably(
+        device: &dyn Device,
+        place: &Place,
+        number: FileNumber,
+        sizes: Sizes,
+        begin: &Begin<'_>,
+    ) -> Result<Self> {
+        let (new, path) = (place.new_path(), place.path(number));
+        place.remove(device, &new)?;
+        let tail = Self::begin_at(device, place, number, &new, sizes, begin)?;
+        tail.file.file.sync_data().map_err(|error| LogError::io("syncing", &new, error))?;
+        device.rename(&new, &path).map_err(|error| LogError::io("renaming", &new, error))?;
+        place.sync(device)?;
+        Ok(tail)
+    }
+
+    /// Begins a file under its own name, which is not taken.
+    fn begin(device: &dyn Device, place: &Place, number: FileNumber, sizes: Sizes, begin: &Begin<'_>) -> Result<Self> {
+        Self::begin_at(device, place, number, &place.path(number), sizes, begin)
+    }
+
+    fn begin_at(
+        device: &dyn Device,
+        place: &Place,
+        number: FileNumber,
+        path: &str,
+        sizes: Sizes,
+        begin: &Begin<'_>,
+    ) -> Result<Self> {
+        let header = Header {
+            first: begin.last.next(),
+            synced: begin.synced,
+            previous: begin.previous,
+            boot: begin.boot,
+            is_install: begin.is_install,
+            state: begin.state.clone(),
+        };
+        let (header, previous) = header.encode(place, number);
+        let bytes = sizes.step_bytes.max(HEADER_BYTES as u64).min(sizes.file_bytes);
+        let make = || -> io::Result<Arc<dyn File>> {
+            let file = device.create(path, Access::Buffered)?;
+            file.allocate(0, bytes)?;
+            file.write_at(&[IoSlice::new(&header)], 0)?;
+            Ok(file)
+        };
+        let file = make().map_err(|error| LogError::io("beginning", path, error))?;
+        let file = Arc::new(LogFile { number, path: place.path(number), file });
+        let (seals, offset) = (Seals::new(place, number), HEADER_BYTES as u64);
+        Ok(Self { file, seals, offset, bytes, previous, last: begin.last })
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held { file: Arc::clone(&self.file), bytes: self.bytes }
+    }
+
+    /// Adds a frame to those that are to be written.
+    fn add(&mut self, batch: &mut Batch, content: Content<'_>, synced: Sequence) {
+        let offset = self.offset + batch.bytes;
+        let link = Link { sequence: self.last.next(), previous: self.previous, synced };
+        let encoded = content.encode(&self.seals, offset, &link);
+        (self.previous, self.last) = (encoded.checksum, link.sequence);
+        batch.pieces.extend(encoded.pieces);
+        batch.bytes += encoded.bytes;
+        match content {
+            Content::Records { first, records } => {
+                let placed = Placed { first, file: self.file.number, offset, body_bytes: encoded.body_bytes };
+                batch.changes.push(Indexed::Records(placed, Lsn(first.0 + records.len() as u64 - 1)));
+            }
+            Content::Truncate { beyond } => batch.changes.push(Indexed::Truncate(beyond)),
+            Content::Note(_) | Content::Checkpoint { .. } | Content::Tear => {}
+        }
+    }
+
+    /// Writes frames to their place.
+    fn write(&mut self, batch: &Batch, sizes: Sizes) -> Result<()> {
+        let end = self.offset + batch.bytes;
+        if end > self.bytes {
+            let bytes = end.next_multiple_of(sizes.step_bytes).min(sizes.file_bytes);
+            let grown = self.file.file.allocate(self.bytes, bytes - self.bytes);
+            grown.map_err(|error| LogError::io("growing", &self.file.path, error))?;
+            self.bytes = bytes;
+        }
+        let pieces: Vec<_> = batch.pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let written = self.file.file.write_at(&pieces, self.offset);
+        written.map_err(|error| LogError::io("writing", &self.file.path, error))?;
+        self.offset = end;
+        Ok(())
+    }
+}
+
+impl ReplicaLog {
+    /// Makes sure that a frame of so many bytes behind the batch is within the file, if need be a new one.
+    pub(super) fn make_room(&mut self, batch: &mut Batch, bytes: u64) -> Result<()> {
+        if self.tail.offset + batch.bytes + bytes <= self.sizes.file_bytes {
+            return Ok(());
+        }
+        self.write(std::mem::take(batch))?;
+        self.shared.sync_names()?;
+        let begun = self.begin(false);
+        self.tail = self.shared.settle(begun)?;
+        self.shared.with(|contents| contents.begin(self.tail.held()))
+    }
+
+    /// Adds a frame to the batch, and what it says to the state.
+    pub(super) fn add(&mut self, batch: &mut Batch, content: Content<'_>) -> Result<()> {
+        let synced = self.shared.with(|contents| contents.synced())?;
+        self.state.apply(&content.change()).expect("the owner asks for nothing that contradicts the log");
+        self.tail.add(batch, content, synced);
+        Ok(())
+    }
+
+    /// Writes a batch, if there is anything in it.
+    pub(super) fn write(&mut self, batch: Batch) -> Result<()> {
+        if batch.bytes == 0 {
+            return Ok(());
+        }
+        let written = self.tail.write(&batch, self.sizes);
+        self.shared.settle(written)?;
+        let (last, bytes) = (self.tail.last, self.tail.bytes);
+        self.shared.with(|contents| contents.hand(last, bytes, &batch.changes))
+    }
+
+    /// Writes one frame without records.
+    pub(super) fn log(&mut self, content: Content<'_>) -> Result<()> {
+        let mut batch = Batch::default();
+        self.make_room(&mut batch, FRAME_HEADER_BYTES as u64)?;
+        self.add(&mut batch, content)?;
+        self.write(batch)
+    }
+
+    /// Begins the next file: an install durably, else as part of what is to be synced.
+    pub(super) fn begin(&mut self, is_install: bool) -> Result<Tail> {
+        let synced = self.shared.with(|contents| contents.synced())?;
+        let Tail { previous, last, .. } = self.tail;
+        let begin = Begin { boot: self.boot, previous, last, synced, is_install, state: &self.state };
+        let (device, place, number) = (&*self.shared.device, &self.shared.place, self.tail.file.number.next());
+        if is_install {
+            return Tail::begin_durably(device, place, number, self.sizes, &begin);
+        }
+        Tail::begin(device, place, number, self.sizes, &begin)
+    }
+
+    /// Removes the first files of the log. What they say is in the header of the one behind them, which is made durable.
+    pub(super) fn drop_files(&mut self, count: usize) -> Result<()> {
+        if count > 0 {
+            self.shared.sync()?;
+        }
+        for _ in 0..count {
+            let path = self.shared.look(|contents| contents.files[0].file.path.clone());
+            self.shared.place.remove(&*self.shared.device, &path)?;
+            self.shared.with(|contents| contents.drop_first())?;
+        }
+        Ok(())
+    }
+}
