@@ -12,8 +12,9 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use lsm_store::fingerprint::{FINGERPRINT_BYTES, Fingerprint};
-use lsm_store::id::BLOCK_BYTES;
+use lsm_store::id::{BLOCK_BYTES, BlockIndex};
 use lsm_store::request::BlockIdentity;
+use lsm_store::store::Volume;
 
 /// Nodes below a node.
 const FANOUT: usize = 16;
@@ -21,6 +22,9 @@ const FANOUT_SHIFT: u32 = FANOUT.trailing_zeros();
 
 /// Nodes above the leaves of the largest volume: 2^38 blocks.
 const HEIGHT_MAX: u32 = 10;
+
+/// Entries of the fingerprint map asked for at once.
+const ENTRIES_MAX: usize = 8192;
 
 /// The domain whose fingerprints are plain BLAKE3.
 pub const PLAIN_DOMAIN: u32 = 0;
@@ -166,6 +170,26 @@ impl RootBuilder {
             BlockIdentity::Zeros(count) => self.push_zeros(*count),
             BlockIdentity::Data(fingerprint) => self.push(fingerprint),
         }
+    }
+
+    /// True if no block is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.position == self.blocks()
+    }
+
+    /// The next blocks are those of a volume that nobody writes to and that has the root's size: some thousands of them, if
+    /// so many are missing. Reads no data.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt` if the map or a fingerprint cannot be read.
+    ///
+    /// # Panics
+    /// If the root is complete, or the volume larger.
+    pub fn push_next_of(&mut self, volume: &Volume) -> Result<(), lsm_store::Error> {
+        let (first, count) = (BlockIndex(self.position), self.blocks() - self.position);
+        volume.fingerprints(first, count, ENTRIES_MAX)?.iter().for_each(|entry| self.push_identity(entry));
+        Ok(())
     }
 
     fn add_zeros(&mut self, mut count: u64) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lsm_store::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
-use lsm_store::id::{BLOCK_BYTES, BlockIndex, VolumeId};
+use lsm_store::id::{BLOCK_BYTES, VolumeId};
 use lsm_store::store::Volume;
 
 use super::error::Result;
@@ -51,13 +51,10 @@ impl Node {
 
 /// The root of a volume that nobody writes to.
 pub(super) fn root_of(volume: &Volume, watch: &mut Watch<'_>) -> Result<Rooted> {
-    let (size_bytes, blocks) = (volume.size_bytes(), volume.block_count());
+    let size_bytes = volume.size_bytes();
     let mut builder = RootBuilder::new(PLAIN_DOMAIN, size_bytes);
-    while builder.position() < blocks {
-        let at = builder.position();
-        for entry in volume.fingerprints(BlockIndex(at), blocks - at, ENTRIES_MAX)? {
-            builder.push_identity(&entry);
-        }
+    while !builder.is_complete() {
+        builder.push_next_of(volume)?;
         watched(watch((builder.position() * BLOCK_BYTES as u64).min(size_bytes), size_bytes))?;
     }
     let data_blocks = builder.data_blocks();

@@ -1,0 +1,318 @@
+//! The thread that gives the store what every member has synced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsm_store::ErrorKind;
+use lsm_store::id::VolumeId as StoreVolumeId;
+use lsm_store::request::Write;
+use lsm_store::store::Volume;
+use net::replication::{Event, Lsn, VolumeId};
+use parking_lot::{Condvar, Mutex};
+
+use super::inbox::{Inbox, Input};
+use super::operation::Operation;
+use super::pending::{Operations, Pending};
+use crate::node::{NamedSnapshot, Node, NodeError};
+
+/// Bytes given to the store at once, about.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// The log is told what the store has durably after so many bytes.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// The same after so long without anything to apply.
+const CHECKPOINT_IDLE: Duration = Duration::from_secs(2);
+
+/// Between two attempts while the store has no room.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How long a snapshot without a name is waited for.
+const PIN_WAIT: Duration = Duration::from_secs(30);
+
+/// What the applier is asked for.
+#[derive(Default)]
+struct Wanted {
+    flushable: Lsn,
+    /// A snapshot without a name of what the store has by then; with it goes up to where that is.
+    pin: Option<Lsn>,
+    pinned: Option<Result<Pinned, ()>>,
+    /// The log knows that the store has everything up to here durably.
+    noted: Lsn,
+    is_paused: bool,
+    is_idle: bool,
+    is_stopping: bool,
+}
+
+/// What the store has at one moment, frozen.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// The snapshot, which has no name.
+    pub snapshot: StoreVolumeId,
+    /// It goes up to here.
+    pub at: Lsn,
+    /// The snapshots with names that the replica has at that moment, from the oldest.
+    pub older: Vec<NamedSnapshot>,
+}
+
+/// What others tell the applier, and it them.
+#[derive(Default)]
+pub struct Applying {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    /// One pin at a time.
+    pinning: Mutex<()>,
+}
+
+impl Applying {
+    /// Every member has synced everything up to here.
+    pub fn raise(&self, flushable: Lsn) {
+        let mut wanted = self.wanted.lock();
+        if flushable > wanted.flushable {
+            wanted.flushable = flushable;
+            self.changed.notify_all();
+        }
+    }
+
+    /// More may be visible than before.
+    pub fn wake(&self) {
+        // Under the lock, so that the applier is not just between looking and waiting.
+        drop(self.wanted.lock());
+        self.changed.notify_all();
+    }
+
+    /// A snapshot without a name of the store's content, once that has everything up to `at_least`; and up to where it goes.
+    /// `None` if it cannot be had.
+    pub fn pin(&self, at_least: Lsn) -> Option<Pinned> {
+        let _turn = self.pinning.lock();
+        let mut wanted = self.wanted.lock();
+        (wanted.pin, wanted.pinned) = (Some(at_least), None);
+        self.changed.notify_all();
+        self.changed.wait_while_for(&mut wanted, |wanted| wanted.pinned.is_none() && !wanted.is_stopping, PIN_WAIT);
+        wanted.pin = None;
+        wanted.pinned.take()?.ok()
+    }
+
+    /// The log knows that the store has everything up to here durably.
+    pub fn note_floor(&self, floor: Lsn) {
+        let mut wanted = self.wanted.lock();
+        wanted.noted = wanted.noted.max(floor);
+        self.changed.notify_all();
+    }
+
+    /// Nothing is applied from the return of this call until [`Self::resume`].
+    pub fn pause(&self) {
+        let mut wanted = self.wanted.lock();
+        wanted.is_paused = true;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut wanted, |wanted| !wanted.is_idle && !wanted.is_stopping);
+    }
+
+    /// Goes on with a store that has everything up to `flushable`.
+    pub fn resume(&self, flushable: Lsn) {
+        let mut wanted = self.wanted.lock();
+        (wanted.is_paused, wanted.flushable) = (false, flushable);
+        self.changed.notify_all();
+    }
+
+    /// Ends.
+    pub fn stop(&self) {
+        self.wanted.lock().is_stopping = true;
+        self.changed.notify_all();
+    }
+}
+
+/// What the applier works on.
+pub(super) struct Applier {
+    /// The cluster's volume.
+    pub id: VolumeId,
+    /// The store's.
+    pub volume: Volume,
+    /// The node, for what is more than bytes.
+    pub node: Arc<Node>,
+    /// What there is to apply.
+    pub pending: Arc<Pending>,
+    /// What is wanted.
+    pub applying: Arc<Applying>,
+    /// Where checkpoints go.
+    pub inbox: Arc<Inbox>,
+    /// Bytes applied since the last checkpoint.
+    pub unsaved: u64,
+}
+
+/// What to do next.
+enum Next {
+    Apply(Lsn),
+    Pin,
+    Checkpoint,
+    Stop,
+}
+
+impl Applier {
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let done = match self.next() {
+                Next::Stop => return,
+                Next::Apply(flushable) => self.apply_batch(flushable),
+                Next::Pin => {
+                    self.pin();
+                    Ok(())
+                }
+                Next::Checkpoint => self.checkpoint(),
+            };
+            if let Err(error) = done {
+                tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "a replica ends");
+                self.inbox.tell(Event::JournalFailed);
+                self.applying.stop();
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let mut wanted = self.applying.wanted.lock();
+        loop {
+            let applied = self.pending.applied();
+            wanted.is_idle = wanted.is_paused;
+            if wanted.is_stopping {
+                return Next::Stop;
+            }
+            if wanted.is_paused {
+                self.applying.changed.notify_all();
+                self.applying.changed.wait(&mut wanted);
+                continue;
+            }
+            if wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
+                return Next::Pin;
+            }
+            if wanted.flushable > applied && self.pending.visible() > applied {
+                return Next::Apply(wanted.flushable);
+            }
+            let timed_out = self.applying.changed.wait_for(&mut wanted, CHECKPOINT_IDLE).timed_out();
+            if timed_out && self.unsaved > 0 {
+                return Next::Checkpoint;
+            }
+        }
+    }
+
+    fn pin(&self) {
+        let applied = self.pending.applied();
+        let older = self.node.replica_snapshots(self.id);
+        let frozen = older.and_then(|older| Ok((self.node.pin_replica(self.id)?, older)));
+        let pinned = frozen.map(|(snapshot, older)| Pinned { snapshot, at: applied, older }).map_err(|error| {
+            tracing::warn!(volume = %self.id, %error, "a snapshot to bring a node up to date cannot be had");
+        });
+        self.applying.wanted.lock().pinned = Some(pinned);
+        self.applying.changed.notify_all();
+    }
+
+    fn apply_batch(&mut self, flushable: Lsn) -> Result<(), NodeError> {
+        let Some(batch) = self.pending.next_batch(flushable, BATCH_BYTES) else { return Ok(()) };
+        let is_barrier = batch.records.iter().flat_map(|it| it.iter()).any(Operation::is_barrier);
+        for part in parts(&batch.records) {
+            if !self.retried(|applier| applier.apply(&part))? {
+                return Ok(());
+            }
+        }
+        self.unsaved += batch.records.iter().flat_map(|it| it.iter()).map(|it| it.encoded_bytes() as u64).sum::<u64>();
+        self.pending.batch_applied();
+        if is_barrier || self.unsaved >= CHECKPOINT_BYTES {
+            self.checkpoint()?;
+        }
+        // What must not be done again behind something later is known to be done before anything later is.
+        if is_barrier {
+            let mut wanted = self.applying.wanted.lock();
+            let is_waiting =
+                |wanted: &mut Wanted| wanted.noted < batch.last && !wanted.is_paused && !wanted.is_stopping;
+            self.applying.changed.wait_while(&mut wanted, is_waiting);
+        }
+        Ok(())
+    }
+
+    /// Attempts something until the store has room for it; false if it is not wanted any more.
+    fn retried(&self, attempt: impl Fn(&Self) -> Result<(), NodeError>) -> Result<bool, NodeError> {
+        loop {
+            match attempt(self) {
+                Err(error) if error.kind() == ErrorKind::OutOfSpace => {
+                    tracing::warn!(volume = %self.id, "a replica waits for room in the store");
+                    let mut wanted = self.applying.wanted.lock();
+                    if wanted.is_stopping || wanted.is_paused {
+                        return Ok(false);
+                    }
+                    self.applying.changed.wait_for(&mut wanted, RETRY);
+                }
+                // It was ordered, and makes no sense; it makes none on any replica.
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "an operation is left out");
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(true),
+            }
+        }
+    }
+
+    fn apply(&self, part: &Part<'_>) -> Result<(), NodeError> {
+        match part {
+            Part::Writes(writes) => {
+                let size = self.volume.size_bytes();
+                let within: Vec<_> = writes.iter().filter_map(|write| clip(*write, size)).collect();
+                Ok(self.volume.write(&within)?)
+            }
+            Part::Other(operation) => self.apply_other(operation),
+        }
+    }
+
+    fn apply_other(&self, operation: &Operation) -> Result<(), NodeError> {
+        match operation {
+            Operation::Write { offset, data } => self.apply(&Part::Writes(vec![Write { offset: *offset, data }])),
+            Operation::Zero { offset, len, zeroing } => {
+                let len = (*len).min(self.volume.size_bytes().saturating_sub(*offset));
+                Ok(self.volume.zero(*offset.min(&self.volume.size_bytes()), len, *zeroing)?)
+            }
+            Operation::Resize { size_bytes } => self.node.resize_replica(self.id, *size_bytes),
+            Operation::Snapshot { name } => self.node.snapshot_replica(self.id, name),
+            Operation::RemoveSnapshot { name } => self.node.remove_replica_snapshot(self.id, name),
+            Operation::RollBack { to } => self.node.roll_back_replica(self.id, to),
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), NodeError> {
+        let applied = self.pending.applied();
+        self.volume.flush()?;
+        self.unsaved = 0;
+        self.inbox.push(Input::Checkpoint(applied));
+        Ok(())
+    }
+}
+
+/// Operations that the store takes in one call.
+enum Part<'a> {
+    Writes(Vec<Write<'a>>),
+    Other(&'a Operation),
+}
+
+/// What of a write lies in a volume of this size. A request that was ordered behind a cut of the volume does nothing there, on
+/// every replica alike.
+fn clip(write: Write<'_>, size_bytes: u64) -> Option<Write<'_>> {
+    let len = (write.data.len() as u64).min(size_bytes.saturating_sub(write.offset));
+    (len > 0).then(|| Write { offset: write.offset, data: &write.data[..len as usize] })
+}
+
+/// The operations of records, in order, adjacent writes together.
+fn parts(records: &[Operations]) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    for operation in records.iter().flat_map(|record| record.iter()) {
+        let Operation::Write { offset, data } = operation else {
+            parts.push(Part::Other(operation));
+            continue;
+        };
+        let write = Write { offset: *offset, data };
+        match parts.last_mut() {
+            Some(Part::Writes(writes)) => writes.push(write),
+            _ => parts.push(Part::Writes(vec![write])),
+        }
+    }
+    parts
+}

@@ -1,0 +1,79 @@
+//! How fast content is sent.
+
+use std::time::Duration;
+
+use lsm_store::clock::Clock;
+use parking_lot::Mutex;
+
+use super::error::SendError;
+
+/// What was not used before may be made up for by this much time.
+const BURST: Duration = Duration::from_millis(20);
+
+/// A pause is made of pieces no longer than this, so that it ends soon when the transfer is cancelled.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How fast to send, and how much at once.
+#[derive(Clone, Copy)]
+pub struct Pace<'a> {
+    /// Blocks in one question, 1 to 256.
+    pub blocks_at_once: usize,
+    /// Questions with blocks under way at once, at least 1; one more asks what is lacking further on.
+    pub questions_at_once: usize,
+    /// Bytes a second that the questions may take on the wire, at least 1; no limit if `None`.
+    pub rate_bytes: Option<u64>,
+    /// What the rate is measured by.
+    pub clock: &'a dyn Clock,
+    /// Asked before each question: `true` ends the transfer.
+    pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a> Pace<'a> {
+    /// As fast as the receiver answers, with some 3 MiB of memory.
+    #[must_use]
+    pub fn new(clock: &'a dyn Clock) -> Self {
+        Self { blocks_at_once: 128, questions_at_once: 2, rate_bytes: None, clock, is_cancelled: &|| false }
+    }
+}
+
+/// Where questions wait for their turn.
+pub(super) struct Gate<'a> {
+    pace: Pace<'a>,
+    /// When all that was asked will have been paid for.
+    paid_at: Mutex<Duration>,
+}
+
+impl<'a> Gate<'a> {
+    pub(super) fn new(pace: Pace<'a>) -> Self {
+        Self { pace, paid_at: Mutex::default() }
+    }
+
+    /// Waits until a question of so many bytes may be asked.
+    pub(super) fn pass(&self, bytes: usize) -> Result<(), SendError> {
+        let mut left = self.pace.rate_bytes.map_or(Duration::ZERO, |rate_bytes| self.take(bytes, rate_bytes));
+        loop {
+            self.check()?;
+            if left.is_zero() {
+                return Ok(());
+            }
+            let pause = left.min(PAUSE_MAX);
+            self.pace.clock.sleep(pause);
+            left -= pause;
+        }
+    }
+
+    /// Ends a transfer that was cancelled.
+    pub(super) fn check(&self) -> Result<(), SendError> {
+        if (self.pace.is_cancelled)() { Err(SendError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Pays for so many bytes now, and tells how long to wait for it.
+    fn take(&self, bytes: usize, rate_bytes: u64) -> Duration {
+        let now = self.pace.clock.monotonic();
+        let nanos = bytes as u128 * 1_000_000_000 / u128::from(rate_bytes.max(1));
+        let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let mut paid_at = self.paid_at.lock();
+        *paid_at = (*paid_at).max(now.saturating_sub(BURST)).saturating_add(cost);
+        paid_at.saturating_sub(now)
+    }
+}

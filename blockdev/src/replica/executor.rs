@@ -1,0 +1,329 @@
+//! The thread of a replica: it gives events to the protocol and carries out what that wants done.
+//!
+//! Records that are asked of the log one after the other are written in one go. Messages leave before the log is written, which
+//! the protocol allows: a primary sends what it may not have itself yet, and after a restart begins a new epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use net::id::NodeId;
+use net::replication::{Action, Event, Lsn, Message, Record, Replica, Ticket, wire};
+use net::transport::Received;
+
+use super::inbox::Input;
+use super::local::Shared;
+use super::log::{LogError, ReplicaLog};
+use super::operation;
+use super::outside::{Outside, Sending};
+use super::pending::Operations;
+
+/// Memory of records that are not in the store, from which on all members are asked to sync.
+const PENDING_BYTES_MAX: u64 = 16 << 20;
+
+/// Memory of such records from which on a replica takes nothing more: its store does not keep up.
+const PENDING_BYTES_LIMIT: u64 = 128 << 20;
+
+/// How much of the log is kept for nodes that come back soon.
+const KEPT_BYTES: u64 = 128 << 20;
+
+/// Records that wait to be written.
+#[derive(Default)]
+struct Batch {
+    first: Lsn,
+    records: Vec<Record>,
+    ticket: Ticket,
+}
+
+/// Ends everything that waits for the thread of a replica.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.fail();
+        self.0.inbox.close();
+        self.0.calls.end_all();
+        self.0.applying.stop();
+        self.0.syncing.stop();
+    }
+}
+
+/// Owns the protocol's state and the log.
+pub(super) struct Executor {
+    pub(super) replica: Replica,
+    pub(super) log: ReplicaLog,
+    pub(super) shared: Arc<Shared>,
+    pub(super) outside: Arc<dyn Outside>,
+    batch: Batch,
+    hold: Option<Lsn>,
+    asked_sync: Lsn,
+    /// The store has everything up to here durably, as the log knows.
+    floor: Lsn,
+    /// Its content is being replaced, and is that of no log.
+    is_torn: bool,
+}
+
+impl Executor {
+    pub(super) fn new(
+        replica: Replica,
+        (log, floor): (ReplicaLog, Lsn),
+        shared: Arc<Shared>,
+        outside: Arc<dyn Outside>,
+    ) -> Self {
+        let (batch, hold, asked_sync, is_torn) = (Batch::default(), None, Lsn(0), false);
+        Self { replica, log, shared, outside, batch, hold, asked_sync, floor, is_torn }
+    }
+
+    /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
+    pub(super) fn run(mut self, actions: Vec<Action>) {
+        let _end = End(Arc::clone(&self.shared));
+        self.carry_out(actions);
+        let mut inputs = Vec::new();
+        loop {
+            let now = self.shared.ticks.now();
+            self.shared.inbox.take(&mut inputs, Duration::from_micros(self.replica.deadline().since(now)));
+            let mut actions = Vec::new();
+            for input in inputs.drain(..) {
+                if matches!(input, Input::Stop) {
+                    return;
+                }
+                self.input(input, &mut actions);
+            }
+            if self.shared.ticks.now() >= self.replica.deadline() {
+                self.step(Event::Timer, &mut actions);
+            }
+            self.carry_out(actions);
+        }
+    }
+
+    fn input(&mut self, input: Input, actions: &mut Vec<Action>) {
+        match input {
+            Input::Message(from, received) => self.message(from, &received, actions),
+            Input::Event(Event::JournalFailed) => self.give_up(actions),
+            Input::Event(event) => self.step(event, actions),
+            Input::Checkpoint(floor) => self.checkpoint(floor, actions),
+            Input::TellHistory(answer) => drop(answer.send(self.replica.history().clone())),
+            Input::Hold(lsn) => self.hold = lsn,
+            Input::BeginInstall(transfer, answer) => {
+                // The protocol may have turned to something else; what the replica holds may be relied on by now.
+                let is_wanted = self.replica.receiving() == Some(transfer);
+                let is_ok = is_wanted && self.begin_install(actions);
+                // Nobody listens if the transfer was given up meanwhile.
+                let _ = answer.send(is_ok);
+            }
+            Input::Install(transfer, _) if self.replica.receiving() != Some(transfer) => self.give_up(actions),
+            Input::Install(transfer, history) => {
+                let (end, installed) = (history.end().lsn, self.log.install(history.clone()));
+                if self.or_fail(installed, actions).is_some() {
+                    (self.is_torn, self.floor) = (false, end);
+                    self.shared.applying.note_floor(end);
+                    self.shared.pending.replace(end);
+                    self.shared.applying.resume(end);
+                    self.step(Event::Installed { transfer, history }, actions);
+                    // The protocol has turned to something else meanwhile, and knows nothing of this log.
+                    if self.replica.end().lsn != end {
+                        self.give_up(actions);
+                    }
+                }
+            }
+            Input::Stop => {}
+        }
+    }
+
+    fn begin_install(&mut self, actions: &mut Vec<Action>) -> bool {
+        let begun = self.log.begin_install();
+        if begun.is_ok() {
+            self.is_torn = true;
+            self.shared.applying.pause();
+        }
+        self.or_fail(begun, actions).is_some()
+    }
+
+    fn message(&mut self, from: NodeId, received: &Received, actions: &mut Vec<Action>) {
+        match wire::decode(&received.message) {
+            // The store does not keep up. What the message says of others still counts, or nothing would ever be applied; but
+            // the records do not, and the others go on without this replica if that lasts.
+            Ok(Message::Append(mut append)) if self.shared.pending.bytes() > PENDING_BYTES_LIMIT => {
+                append.records.clear();
+                self.step(Event::Message { from, message: Message::Append(append) }, actions);
+            }
+            Ok(message) => self.step(Event::Message { from, message }, actions),
+            Err(error) => tracing::warn!(node = %from, volume = %self.shared.id, %error, "a message is not one"),
+        }
+    }
+
+    fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
+        self.replica.step(self.shared.ticks.now(), event, actions);
+        // The protocol has turned to something else while the content was being replaced: what it says of its log no longer
+        // holds.
+        if self.is_torn && self.replica.receiving().is_none() && !self.shared.has_failed() {
+            self.give_up(actions);
+        }
+    }
+
+    /// The replica is silent until it is started again.
+    fn give_up(&mut self, actions: &mut Vec<Action>) {
+        self.shared.fail();
+        self.replica.step(self.shared.ticks.now(), Event::JournalFailed, actions);
+    }
+
+    /// Carries out actions, and those that come of them.
+    fn carry_out(&mut self, mut actions: Vec<Action>) {
+        while !actions.is_empty() {
+            let mut further = Vec::new();
+            for action in std::mem::take(&mut actions) {
+                self.carry_out_one(action, &mut further);
+            }
+            self.write_batch(&mut further);
+            actions = further;
+        }
+        self.shared.serving.set_until(self.replica.serves_until());
+        self.shared.note_role(&self.replica);
+        self.ask_for_sync();
+    }
+
+    fn carry_out_one(&mut self, action: Action, further: &mut Vec<Action>) {
+        let volume = self.shared.id;
+        match action {
+            Action::Journal { ticket, first, records } => self.gather(ticket, first, records, further),
+            Action::Truncate { ticket, beyond } => {
+                self.write_batch(further);
+                let done = self.log.truncate(beyond);
+                if self.or_fail(done, further).is_some() {
+                    self.shared.pending.truncate(beyond);
+                    self.step(Event::Journaled(ticket), further);
+                }
+            }
+            Action::Note { ticket, standing } => {
+                self.write_batch(further);
+                let done = self.log.note(standing);
+                if self.or_fail(done, further).is_some() {
+                    self.step(Event::Journaled(ticket), further);
+                }
+            }
+            Action::Sync { ticket } => {
+                self.write_batch(further);
+                self.shared.syncing.ask(ticket);
+            }
+            Action::ReadJournal { to, after, count_max, bytes_max } => {
+                self.write_batch(further);
+                match self.log.reader().read(after, count_max, bytes_max) {
+                    // What is damaged is in the store: whoever lacks it gets content.
+                    Err(error @ LogError::Corrupt { .. }) if after < self.floor => {
+                        tracing::error!(%volume, error = &error as &dyn std::error::Error, "an old part of a log is of no use");
+                        self.step(Event::JournalStarts(self.floor.next()), further);
+                    }
+                    read => {
+                        if let Some(records) = self.or_fail(read, further).filter(|records| !records.is_empty()) {
+                            self.step(Event::JournalRead { to, after, records }, further);
+                        }
+                    }
+                }
+            }
+            Action::Visible(lsn) => {
+                self.write_batch(further);
+                self.shared.pending.show(lsn);
+                self.shared.applying.wake();
+            }
+            Action::Flushable(lsn) => self.shared.applying.raise(lsn),
+            Action::AdmitRead(request) => self.step(Event::ReadDone { request }, further),
+            Action::Answer(request, outcome) => self.shared.calls.end(request, outcome),
+            Action::Admit(true) => self.shared.calls.admit(),
+            Action::Admit(false) => {}
+            Action::Send(to, message) => self.outside.send(volume, to, &message),
+            Action::Propose(next) => self.outside.propose(volume, next),
+            Action::FetchConfiguration => self.outside.fetch_configuration(volume),
+            Action::Opened { epoch, loss } => {
+                tracing::info!(%volume, %epoch, "this node serves the volume");
+                self.shared.serving.open(epoch, loss);
+            }
+            Action::Closed => self.shared.serving.close(),
+            Action::Pin { node, at_most } => self.outside.pin(volume, node, at_most),
+            Action::Unpin(node) => self.outside.unpin(volume, node),
+            Action::SendContent { to, transfer, base, .. } => {
+                let at_least = self.replica.flushable();
+                self.outside.send_content(Sending { volume, to, transfer, base, at_least });
+            }
+            Action::ReceiveContent { from, transfer } => self.outside.receive_content(volume, from, transfer),
+            Action::CancelTransfer(transfer) => self.outside.cancel_transfer(volume, transfer),
+            Action::Diverged(peer) => {
+                tracing::error!(%volume, %peer, "two replicas have diverged: one of them must be removed");
+            }
+        }
+    }
+
+    fn gather(&mut self, ticket: Ticket, first: Lsn, records: Vec<Record>, further: &mut Vec<Action>) {
+        let follows = self.batch.first.0 + self.batch.records.len() as u64 == first.0;
+        if !follows {
+            self.write_batch(further);
+        }
+        if self.batch.records.is_empty() {
+            self.batch.first = first;
+        }
+        self.batch.records.extend(records);
+        self.batch.ticket = ticket;
+    }
+
+    fn write_batch(&mut self, further: &mut Vec<Action>) {
+        if self.batch.records.is_empty() {
+            return;
+        }
+        let Batch { first, records, ticket } = std::mem::take(&mut self.batch);
+        let operations: Result<Vec<Operations>, _> = records.iter().map(operation::of_record).collect();
+        let operations = operations.map_err(|error| {
+            tracing::error!(volume = %self.shared.id, %error, "a replica cannot go on");
+            self.give_up(further);
+        });
+        let Ok(operations) = operations else { return };
+        let appended = self.log.append(first, &records);
+        if self.or_fail(appended, further).is_some() {
+            self.shared.pending.append(first, operations);
+            self.step(Event::Journaled(ticket), further);
+        }
+    }
+
+    /// After an error of the log the replica is silent.
+    fn or_fail<T>(&mut self, done: Result<T, LogError>, further: &mut Vec<Action>) -> Option<T> {
+        let failed = |error: &LogError| {
+            tracing::error!(volume = %self.shared.id, error = error as &dyn std::error::Error, "a replica's log failed");
+        };
+        let done = done.inspect_err(failed).ok();
+        if done.is_none() {
+            self.give_up(further);
+        }
+        done
+    }
+
+    fn checkpoint(&mut self, floor: Lsn, further: &mut Vec<Action>) {
+        // What the applier has said of content that is being replaced since is of no account.
+        if self.is_torn || floor <= self.floor {
+            return;
+        }
+        let noted = self.log.checkpoint(floor);
+        if self.or_fail(noted, further).is_none() {
+            return;
+        }
+        self.floor = floor;
+        self.shared.applying.note_floor(floor);
+        self.step(Event::Floor(floor), further);
+        if self.log.bytes() <= KEPT_BYTES {
+            return;
+        }
+        let (start, end) = (self.log.start(), self.log.end());
+        let bytes_each = self.log.bytes() / (end.0 + 1).saturating_sub(start.0).max(1);
+        let kept = Lsn(end.0.saturating_sub(KEPT_BYTES / bytes_each.max(1)));
+        let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
+        let trimmed = self.log.trim(wanted.min(floor).next());
+        if let Some(start) = self.or_fail(trimmed, further) {
+            self.step(Event::JournalStarts(start), further);
+        }
+    }
+
+    /// Has all members sync what fills the memory.
+    fn ask_for_sync(&mut self) {
+        let end = self.replica.end().lsn;
+        if self.shared.pending.bytes() > PENDING_BYTES_MAX && self.replica.flushable() >= self.asked_sync {
+            self.asked_sync = end;
+            self.shared.inbox.tell(Event::NeedSync);
+        }
+    }
+}

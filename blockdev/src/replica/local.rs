@@ -1,0 +1,476 @@
+//! A replica on this node, at work: its threads, and what they share with those who serve clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_store::device::Device;
+use lsm_store::read::ReadData;
+use lsm_store::request::{BlockState, StatusExtent};
+use lsm_store::store::{Volume, VolumeSpec};
+use net::replication::{
+    Action, Configuration, Event, History, Incarnation, Lsn, NodeId, Outcome, Policy, PolicyError, Refusal, Replica,
+    RequestId, Role, Standing, Start, Tick, TransferId, VolumeId,
+};
+use net::transport::Received;
+use parking_lot::Mutex;
+
+use super::applier::{Applier, Applying};
+use super::calls::{Call, Calls};
+use super::executor::Executor;
+use super::inbox::{Inbox, Input};
+use super::log::{BootId, LogError, Recovered, ReplicaLog};
+use super::operation;
+use super::outside::Outside;
+use super::pending::Pending;
+use super::serving::Serving;
+use super::syncing::Syncing;
+use super::ticks::Ticks;
+use crate::node::{Node, NodeError};
+
+/// Records read into memory at a time at the start.
+const RECORDS_AT_START: usize = 4096;
+const BYTES_AT_START: u64 = 8 << 20;
+
+/// How long a refused request waits before it is made again, unless room is made earlier.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+
+/// Memory of records that are not in the store, from which on clients wait.
+const CLIENTS_WAIT_BYTES: u64 = 64 << 20;
+
+/// Why a replica does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its log cannot be used.
+    #[error("the log of a replica")]
+    Log(#[from] LogError),
+    /// A record in its log is not one, or of a newer program.
+    #[error(transparent)]
+    Operations(#[from] operation::InvalidOperations),
+    /// The store failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The times make no sense.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A thread cannot be had.
+    #[error("a thread of a replica cannot be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What a replica starts with.
+pub struct Setting {
+    /// The volume.
+    pub id: VolumeId,
+    /// This node.
+    pub me: NodeId,
+    /// This start.
+    pub incarnation: Incarnation,
+    /// Where the log is.
+    pub device: Arc<dyn Device>,
+    /// Which start of the kernel this is.
+    pub boot: BootId,
+    /// The node whose store has the content.
+    pub node: Arc<Node>,
+    /// What the volume is made as, if there is none.
+    pub spec: VolumeSpec,
+    /// This node creates the volume: what it has, which is nothing, is all there is.
+    pub is_creator: bool,
+    /// No other node has the content.
+    pub is_alone: bool,
+    /// How it is replicated.
+    pub policy: Policy,
+    /// The clock of leases.
+    pub ticks: Arc<dyn Ticks>,
+    /// The rest of the node.
+    pub outside: Arc<dyn Outside>,
+}
+
+/// What the threads of a replica share.
+pub struct Shared {
+    /// The volume.
+    pub id: VolumeId,
+    /// The store's volume.
+    pub volume: Volume,
+    /// The clock of leases.
+    pub ticks: Arc<dyn Ticks>,
+    /// What the replica's thread is to do.
+    pub inbox: Arc<Inbox>,
+    /// What is not in the store yet.
+    pub pending: Arc<Pending>,
+    /// Requests under way.
+    pub calls: Calls,
+    /// Whether reads may be answered.
+    pub serving: Serving,
+    /// What is to be applied.
+    pub applying: Arc<Applying>,
+    /// What is to be synced.
+    pub syncing: Arc<Syncing>,
+    role: Mutex<Option<(Role, Option<Configuration>)>>,
+    has_failed: AtomicBool,
+    /// When it failed.
+    failed_at: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn note_role(&self, replica: &Replica) {
+        let (role, configuration) = (replica.role(), replica.configuration());
+        let mut noted = self.role.lock();
+        let is_same = noted.as_ref().is_some_and(|(was, epoch)| {
+            *was == role && epoch.as_ref().map(|it| it.epoch) == configuration.map(|it| it.epoch)
+        });
+        if !is_same {
+            *noted = Some((role, configuration.cloned()));
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed_at.store(self.ticks.now().0, Ordering::Release);
+        self.has_failed.store(true, Ordering::Release);
+        self.serving.close();
+    }
+}
+
+/// A replica at work.
+pub struct LocalReplica {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl LocalReplica {
+    /// Starts a replica from its log and the store's content, or makes it.
+    ///
+    /// A log that is damaged, or was being replaced, is of no use: the replica begins with nothing then, and is brought up to
+    /// date by the others.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(setting: Setting) -> Result<Arc<Self>, StartError> {
+        let (log, recovered) = open_log(&setting)?;
+        let volume = setting.node.replica(setting.id, setting.spec)?;
+        let shared = Arc::new(Shared {
+            id: setting.id,
+            volume,
+            ticks: Arc::clone(&setting.ticks),
+            inbox: Arc::default(),
+            pending: Arc::new(Pending::new(recovered.floor)),
+            calls: Calls::default(),
+            serving: Serving::default(),
+            applying: Arc::default(),
+            syncing: Arc::default(),
+            role: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            failed_at: AtomicU64::new(0),
+        });
+        fill_pending(&log, &shared.pending, recovered.floor)?;
+        let start = Start {
+            me: setting.me,
+            incarnation: setting.incarnation,
+            standing: recovered.standing,
+            intact: recovered.intact,
+            history: recovered.history,
+            synced: recovered.synced,
+            floor: recovered.floor,
+            journal_start: recovered.start,
+        };
+        let mut actions = Vec::new();
+        let replica = Replica::new(setting.ticks.now(), start, setting.policy, &mut actions)?;
+        let threads = start_threads(&setting, &shared, replica, (log, recovered.floor), actions)?;
+        Ok(Arc::new(Self { shared, threads: Mutex::new(threads) }))
+    }
+
+    /// Removes what a replica that does not run has on disk.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn remove(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartError> {
+        clear(device, node, id)?;
+        Ok(node.forget_replica(id)?)
+    }
+
+    /// What its threads share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Tells the protocol something.
+    pub fn tell(&self, event: Event) {
+        self.shared.inbox.tell(event);
+    }
+
+    /// A message of another node came.
+    pub fn receive(&self, received: Received) {
+        self.shared.inbox.push(Input::Message(received.link.peer, received));
+    }
+
+    /// What it is now, and the newest configuration it knows.
+    #[must_use]
+    pub fn role(&self) -> Option<(Role, Option<Configuration>)> {
+        self.shared.role.lock().clone()
+    }
+
+    /// True after an error from which it does not recover by itself: it must be started again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+
+    /// How long ago it failed, in microseconds.
+    #[must_use]
+    pub fn failed_us(&self) -> u64 {
+        self.shared.ticks.now().since(Tick(self.shared.failed_at.load(Ordering::Acquire)))
+    }
+
+    /// True if reads may be answered now.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.shared.serving.serves(self.shared.ticks.now())
+    }
+
+    /// The bytes of a range, as far as this node may answer for them now; `None` if it may not, or not yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn read(&self, offset: u64, len: usize) -> lsm_store::Result<Option<ReadData>> {
+        if !self.serves() {
+            return Ok(None);
+        }
+        let pending = &self.shared.pending;
+        let overlay = pending.overlay(offset, len as u64);
+        if let Some(barrier) = overlay.barrier {
+            // Whoever ordered it may be gone, and with it the flush that was to follow.
+            self.tell(Event::NeedSync);
+            pending.wait_applied(barrier, BUSY_WAIT);
+            return Ok(None);
+        }
+        let data = self.shared.volume.read(offset, len)?;
+        // Asked last: until here another node may have taken over.
+        let holds = !pending.is_outdated(&overlay) && self.serves();
+        Ok(holds.then(|| overlay.lay_over(data, offset)))
+    }
+
+    /// The states of a range, under the same condition. What is not in the store yet counts as data.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn block_status(
+        &self,
+        offset: u64,
+        len: u64,
+        extents_max: usize,
+    ) -> lsm_store::Result<Option<Vec<StatusExtent>>> {
+        if !self.serves() {
+            return Ok(None);
+        }
+        let overlay = self.shared.pending.overlay(offset, len);
+        if !overlay.is_empty() || overlay.barrier.is_some() {
+            return Ok(self.serves().then(|| vec![StatusExtent { len, state: BlockState::Data }]));
+        }
+        let extents = self.shared.volume.block_status(offset, len, extents_max)?;
+        let holds = !self.shared.pending.is_outdated(&overlay) && self.serves();
+        Ok(holds.then_some(extents))
+    }
+
+    /// Begins to have these records ordered, without waiting; `None` if the replica has ended.
+    #[must_use]
+    pub fn begin_write(&self, records: &[Bytes]) -> Option<Arc<Call>> {
+        let (requests, call) = self.shared.calls.begin(records.len());
+        let event =
+            |(request, payload): (&RequestId, &Bytes)| Event::Write { request: *request, payload: payload.clone() };
+        if self.shared.inbox.extend(requests.iter().zip(records).map(event).map(Input::Event)) {
+            return Some(call);
+        }
+        self.shared.calls.forget(&requests);
+        None
+    }
+
+    /// Waits while what was ordered is far ahead of what the store has.
+    pub fn wait_room(&self) {
+        while self.shared.pending.bytes() > CLIENTS_WAIT_BYTES && self.serves() {
+            let applied = self.shared.pending.applied();
+            self.shared.pending.wait_applied(applied.next(), BUSY_WAIT);
+        }
+    }
+
+    /// Has these records ordered, each made by [`operation::encode`], and waits until every member holds them.
+    pub fn write(&self, records: Vec<Bytes>) -> Outcome {
+        self.wait_room();
+        self.until_admitted(|| self.begin_write(&records))
+    }
+
+    /// Waits until everything that was answered is durable on every member.
+    pub fn flush(&self) -> Outcome {
+        self.until_admitted(|| self.begin_flush())
+    }
+
+    /// As [`Self::flush`], but for so long at most: then the outcome is unknown.
+    pub fn flush_for(&self, timeout: Duration) -> Outcome {
+        let begun = self.begin_flush();
+        begun.map_or(Outcome::Refused(Refusal::NotPrimary(None)), |call| call.wait_for(timeout))
+    }
+
+    fn begin_flush(&self) -> Option<Arc<Call>> {
+        let (requests, call) = self.shared.calls.begin(1);
+        let event = |request: &RequestId| Input::Event(Event::Flush { request: *request });
+        if self.shared.inbox.extend(requests.iter().map(event)) {
+            return Some(call);
+        }
+        self.shared.calls.forget(&requests);
+        None
+    }
+
+    /// Makes a request, again while there is no room for it.
+    fn until_admitted(&self, begin: impl Fn() -> Option<Arc<Call>>) -> Outcome {
+        loop {
+            match begin().map(|call| call.wait()) {
+                None => return Outcome::Refused(Refusal::NotPrimary(None)),
+                Some(Outcome::Refused(Refusal::Busy)) => self.shared.calls.wait_admitted(BUSY_WAIT),
+                Some(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// Which epochs wrote its log; `None` if it has ended.
+    #[must_use]
+    pub fn history(&self) -> Option<History> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.shared.inbox.push(Input::TellHistory(sender)).then(|| receiver.recv().ok())?
+    }
+
+    /// Has the store have everything up to `lsn`, which every member has synced and the log here reaches; false if it has
+    /// not in time.
+    #[must_use]
+    pub fn apply_up_to(&self, lsn: Lsn, timeout: Duration) -> bool {
+        self.shared.pending.show(lsn);
+        self.shared.applying.raise(lsn);
+        self.shared.pending.wait_applied(lsn, timeout)
+    }
+
+    /// Content is about to come in place of what there is; false if it cannot.
+    #[must_use]
+    pub fn begin_install(&self, transfer: TransferId) -> bool {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.shared.inbox.push(Input::BeginInstall(transfer, sender)) && receiver.recv().unwrap_or(false)
+    }
+
+    /// The content has come, is durable, and is that of a log with this history.
+    pub fn install(&self, transfer: TransferId, history: History) {
+        self.shared.inbox.push(Input::Install(transfer, history));
+    }
+
+    /// The log is kept from `lsn` on; `None`: as usual.
+    pub fn hold(&self, lsn: Option<Lsn>) {
+        self.shared.inbox.push(Input::Hold(lsn));
+    }
+
+    /// Ends its threads.
+    pub fn stop(&self) {
+        self.shared.inbox.push(Input::Stop);
+        self.shared.applying.stop();
+        self.shared.syncing.stop();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(volume = %self.shared.id, "a thread of a replica panicked");
+            }
+        }
+    }
+}
+
+impl Drop for LocalReplica {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Removes log and content. The log first: content without a log is of no use to anybody, and is cleared again at the next
+/// start, while a log without the content that it goes on from would be believed.
+fn clear(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartError> {
+    ReplicaLog::remove(device, id)?;
+    Ok(node.remove_replica(id)?)
+}
+
+fn open_log(setting: &Setting) -> Result<(ReplicaLog, Recovered), StartError> {
+    let (device, id) = (&setting.device, setting.id);
+    if !ReplicaLog::exists(&**device, id)? {
+        // Noted before there is a log: one that has been lost must never be taken for one that has not been made.
+        let is_new = setting.node.note_replica(id)?;
+        let is_creator = setting.is_creator && is_new;
+        let standing = if is_creator { Standing::Sound(net::replication::Epoch(1)) } else { Standing::Outside };
+        return create_log(setting, standing);
+    }
+    let has_content = setting.node.has_replica(id);
+    match ReplicaLog::open(Arc::clone(device), id, setting.boot) {
+        Ok((log, recovered)) if !recovered.is_torn && (recovered.floor == Lsn(0) || has_content) => {
+            Ok((log, recovered))
+        }
+        Ok(_) => create_log(setting, Standing::Outside),
+        // Nobody could bring this replica up to date: what it has stays, for somebody to look at.
+        Err(error @ LogError::Corrupt { .. }) if !setting.is_alone => {
+            tracing::error!(volume = %id, error = &error as &dyn std::error::Error, "a replica begins anew");
+            create_log(setting, Standing::Outside)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a log without records, over content without blocks.
+fn create_log(setting: &Setting, standing: Standing) -> Result<(ReplicaLog, Recovered), StartError> {
+    clear(&*setting.device, &setting.node, setting.id)?;
+    let log = ReplicaLog::create(Arc::clone(&setting.device), setting.id, setting.boot, standing)?;
+    let (synced, floor, start) = (Lsn(0), Lsn(0), Lsn(1));
+    let history = History::default();
+    Ok((log, Recovered { standing, intact: true, history, synced, floor, start, is_torn: false }))
+}
+
+/// Takes into memory what the log has and the store may not have.
+fn fill_pending(log: &ReplicaLog, pending: &Pending, floor: Lsn) -> Result<(), StartError> {
+    let (reader, mut after) = (log.reader(), floor);
+    while after < log.end() {
+        let records = reader.read(after, RECORDS_AT_START, BYTES_AT_START)?;
+        if records.is_empty() {
+            break;
+        }
+        let operations = records.iter().map(operation::of_record).collect::<Result<Vec<_>, _>>()?;
+        pending.append(after.next(), operations);
+        after.0 += records.len() as u64;
+    }
+    Ok(())
+}
+
+fn start_threads(
+    setting: &Setting,
+    shared: &Arc<Shared>,
+    replica: Replica,
+    (log, floor): (ReplicaLog, Lsn),
+    actions: Vec<Action>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(format!("{name}-{}", setting.id)).spawn(work).map_err(StartError::Thread)
+    };
+    let syncer = log.syncer();
+    let (syncing, inbox, id) = (Arc::clone(&shared.syncing), Arc::clone(&shared.inbox), setting.id);
+    let applier = Applier {
+        id,
+        volume: shared.volume.clone(),
+        node: Arc::clone(&setting.node),
+        pending: Arc::clone(&shared.pending),
+        applying: Arc::clone(&shared.applying),
+        inbox: Arc::clone(&shared.inbox),
+        unsaved: 0,
+    };
+    let executor = Executor::new(replica, (log, floor), Arc::clone(shared), Arc::clone(&setting.outside));
+    Ok(vec![
+        spawn("sync", Box::new(move || syncing.run(id, &syncer, &inbox)))?,
+        spawn("apply", Box::new(move || applier.run()))?,
+        spawn("replica", Box::new(move || executor.run(actions)))?,
+    ])
+}

@@ -1,0 +1,214 @@
+//! What a record of a volume's log does: the operations that a client's request came to, in order.
+//!
+//! The bytes are specified in `docs/protocol.md`, "Operations". A record's operations are applied together, by every replica in
+//! the same order, and more than once after a crash: doing one again does no harm.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use lsm_store::request::Zeroing;
+use net::replication::{Body, Record};
+
+use crate::name::VolumeName;
+
+/// Most bytes of a record's operations.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of data in one operation: with what is around it, it fits a record.
+pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - 64;
+
+const VERSION: u8 = 1;
+
+const WRITE: u8 = 1;
+const HOLE: u8 = 2;
+const ZERO: u8 = 3;
+const RESIZE: u8 = 4;
+const SNAPSHOT: u8 = 5;
+const REMOVE_SNAPSHOT: u8 = 6;
+const ROLL_BACK: u8 = 7;
+
+/// One change of a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Bytes are written.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// At most [`DATA_BYTES_MAX`].
+        data: Bytes,
+    },
+    /// A range reads as zeros.
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+        /// What it becomes.
+        zeroing: Zeroing,
+    },
+    /// The volume has another size.
+    Resize {
+        /// In bytes.
+        size_bytes: u64,
+    },
+    /// What the volume holds is frozen.
+    Snapshot {
+        /// Under this name.
+        name: VolumeName,
+    },
+    /// A snapshot goes.
+    RemoveSnapshot {
+        /// Its name.
+        name: VolumeName,
+    },
+    /// The volume holds again what a snapshot of it does.
+    RollBack {
+        /// The snapshot's name.
+        to: VolumeName,
+    },
+}
+
+/// Bytes that are no record's operations. A replica that has them lacks what a newer program wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOperations {
+    /// A newer program made them.
+    #[error("a record has version {0}, which is newer than this program")]
+    Version(u8),
+    /// They end too early or say what cannot be.
+    #[error("a record of the volume's log is not one")]
+    Malformed,
+}
+
+impl Operation {
+    /// True if it is more than a change of bytes: whoever reads what it does waits until it was applied.
+    #[must_use]
+    pub fn is_barrier(&self) -> bool {
+        !matches!(self, Self::Write { .. } | Self::Zero { .. })
+    }
+
+    /// The bytes it touches, as first and end.
+    #[must_use]
+    pub fn range(&self) -> (u64, u64) {
+        match self {
+            Self::Write { offset, data } => (*offset, offset.saturating_add(data.len() as u64)),
+            Self::Zero { offset, len, .. } => (*offset, offset.saturating_add(*len)),
+            _ => (0, u64::MAX),
+        }
+    }
+
+    /// Bytes it takes in a record.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            Self::Write { data, .. } => 13 + data.len(),
+            Self::Zero { .. } => 17,
+            Self::Resize { .. } => 9,
+            Self::Snapshot { name } | Self::RemoveSnapshot { name } | Self::RollBack { to: name } => {
+                2 + name.as_str().len()
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        let mut named = |kind: u8, name: &VolumeName| {
+            out.put_u8(kind);
+            out.put_u8(name.as_str().len() as u8);
+            out.put_slice(name.as_str().as_bytes());
+        };
+        match self {
+            Self::Snapshot { name } => named(SNAPSHOT, name),
+            Self::RemoveSnapshot { name } => named(REMOVE_SNAPSHOT, name),
+            Self::RollBack { to } => named(ROLL_BACK, to),
+            Self::Write { offset, data } => {
+                out.put_u8(WRITE);
+                out.put_u64_le(*offset);
+                out.put_u32_le(data.len() as u32);
+                out.put_slice(data);
+            }
+            Self::Zero { offset, len, zeroing } => {
+                out.put_u8(if *zeroing == Zeroing::Hole { HOLE } else { ZERO });
+                out.put_u64_le(*offset);
+                out.put_u64_le(*len);
+            }
+            Self::Resize { size_bytes } => {
+                out.put_u8(RESIZE);
+                out.put_u64_le(*size_bytes);
+            }
+        }
+    }
+}
+
+/// The record of these operations.
+///
+/// # Panics
+/// If it would be longer than [`RECORD_BYTES_MAX`]: whoever makes requests of clients into records cuts them.
+#[must_use]
+pub fn encode(operations: &[Operation]) -> Bytes {
+    let bytes = 1 + operations.iter().map(Operation::encoded_bytes).sum::<usize>();
+    assert!(bytes <= RECORD_BYTES_MAX, "a record of {bytes} bytes is too long");
+    let mut out = BytesMut::with_capacity(bytes);
+    out.put_u8(VERSION);
+    operations.iter().for_each(|operation| operation.encode(&mut out));
+    out.freeze()
+}
+
+/// The operations of a record. Data is not copied.
+///
+/// # Errors
+/// [`InvalidOperations`].
+pub fn decode(record: &Bytes) -> Result<Vec<Operation>, InvalidOperations> {
+    let mut rest = record.clone();
+    match rest.try_get_u8() {
+        Ok(VERSION) => {}
+        Ok(newer) if newer > VERSION => return Err(InvalidOperations::Version(newer)),
+        _ => return Err(InvalidOperations::Malformed),
+    }
+    let mut operations = Vec::new();
+    while rest.has_remaining() {
+        operations.push(decode_one(&mut rest).ok_or(InvalidOperations::Malformed)?);
+    }
+    Ok(operations)
+}
+
+/// The operations of a record of a replica's log; the first of an epoch has none.
+///
+/// # Errors
+/// As [`decode`].
+pub fn of_record(record: &Record) -> Result<Arc<[Operation]>, InvalidOperations> {
+    match &record.body {
+        Body::Opening => Ok(Arc::default()),
+        Body::Write(payload) => Ok(decode(payload)?.into()),
+    }
+}
+
+fn decode_one(rest: &mut Bytes) -> Option<Operation> {
+    let kind = rest.try_get_u8().ok()?;
+    match kind {
+        WRITE => {
+            let offset = rest.try_get_u64_le().ok()?;
+            let len = rest.try_get_u32_le().ok()? as usize;
+            let fits = len > 0 && len <= rest.remaining() && offset.checked_add(len as u64).is_some();
+            fits.then(|| Operation::Write { offset, data: rest.split_to(len) })
+        }
+        HOLE | ZERO => {
+            let (offset, len) = (rest.try_get_u64_le().ok()?, rest.try_get_u64_le().ok()?);
+            let zeroing = if kind == HOLE { Zeroing::Hole } else { Zeroing::Allocated };
+            (len > 0 && offset.checked_add(len).is_some()).then_some(Operation::Zero { offset, len, zeroing })
+        }
+        RESIZE => Some(Operation::Resize { size_bytes: rest.try_get_u64_le().ok()? }),
+        SNAPSHOT => Some(Operation::Snapshot { name: decode_name(rest)? }),
+        REMOVE_SNAPSHOT => Some(Operation::RemoveSnapshot { name: decode_name(rest)? }),
+        ROLL_BACK => Some(Operation::RollBack { to: decode_name(rest)? }),
+        _ => None,
+    }
+}
+
+fn decode_name(rest: &mut Bytes) -> Option<VolumeName> {
+    let len = usize::from(rest.try_get_u8().ok()?);
+    let text = (len <= rest.remaining()).then(|| rest.split_to(len))?;
+    std::str::from_utf8(&text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

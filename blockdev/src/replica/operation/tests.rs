@@ -1,0 +1,75 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn name(text: &str) -> VolumeName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_record_keeps_its_bytes() {
+    let record = encode(&[
+        Operation::Write { offset: 4096, data: Bytes::from_static(b"abc") },
+        Operation::Zero { offset: 1, len: 2, zeroing: Zeroing::Hole },
+        Operation::Zero { offset: 3, len: 4, zeroing: Zeroing::Allocated },
+        Operation::Resize { size_bytes: 5 },
+        Operation::Snapshot { name: name("a") },
+        Operation::RemoveSnapshot { name: name("b") },
+        Operation::RollBack { to: name("c") },
+    ]);
+    let golden = "01 01 0010000000000000 03000000 616263 02 0100000000000000 0200000000000000 \
+        03 0300000000000000 0400000000000000 04 0500000000000000 05 01 61 06 01 62 07 01 63";
+    let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, golden.replace(' ', ""));
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let zeroing = prop_oneof![Just(Zeroing::Hole), Just(Zeroing::Allocated)];
+    let named = "[a-z0-9][a-z0-9._-]{0,62}";
+    prop_oneof![
+        (0..1u64 << 50, prop::collection::vec(any::<u8>(), 1..500))
+            .prop_map(|(offset, data)| Operation::Write { offset, data: data.into() }),
+        (0..1u64 << 50, 1..1u64 << 50, zeroing).prop_map(|(offset, len, zeroing)| Operation::Zero {
+            offset,
+            len,
+            zeroing
+        }),
+        any::<u64>().prop_map(|size_bytes| Operation::Resize { size_bytes }),
+        named.prop_map(|text| Operation::Snapshot { name: name(&text) }),
+        named.prop_map(|text| Operation::RemoveSnapshot { name: name(&text) }),
+        named.prop_map(|text| Operation::RollBack { to: name(&text) }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(operations in prop::collection::vec(operations(), 0..8)) {
+        let record = encode(&operations);
+        let bytes: usize = operations.iter().map(Operation::encoded_bytes).sum();
+        prop_assert_eq!(record.len(), 1 + bytes);
+        prop_assert_eq!(decode(&record), Ok(operations));
+    }
+
+    #[test]
+    fn a_record_that_was_cut_is_none(operations in prop::collection::vec(operations(), 1..4), cut in any::<prop::sample::Index>()) {
+        let record = encode(&operations);
+        let cut = cut.index(record.len());
+        if let Ok(fewer) = decode(&record.slice(..cut)) {
+            // What is left may end where an operation does.
+            prop_assert_eq!(&fewer[..], &operations[..fewer.len()]);
+            prop_assert!(fewer.len() < operations.len());
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(operations) = decode(&Bytes::from(bytes.clone())) {
+            prop_assert_eq!(encode(&operations), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_newer_record_says_so() {
+    assert_eq!(decode(&Bytes::from_static(&[2, 1])), Err(InvalidOperations::Version(2)));
+}
