@@ -45,6 +45,8 @@ pub enum State {
     Ready = 0,
     /// Its content is still coming; if the node stops before the end, the volume goes.
     Importing = 1,
+    /// It is this node's copy of a volume of the cluster, and changes only as that does.
+    Replica = 2,
 }
 
 /// What a volume's name means.
@@ -360,6 +362,7 @@ fn decode_entry(name: &VolumeName, value: &[u8]) -> Result<Entry, InvalidRecord>
     let state = match state {
         0 => State::Ready,
         1 => State::Importing,
+        2 => State::Replica,
         _ => return Err(invalid()),
     };
     let (zeros, ids) = rest.split_at_checked(6).ok_or_else(invalid)?;

@@ -4,11 +4,15 @@ pub mod access;
 #[cfg(feature = "attach")]
 pub mod attach;
 pub mod catalog;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod export;
 pub mod frontend;
 pub mod name;
 pub mod node;
 pub mod object;
+#[cfg(feature = "cluster")]
+pub mod replica;
 pub mod root;
 pub mod schedule;
 pub mod span;

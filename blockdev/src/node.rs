@@ -12,6 +12,8 @@ mod import;
 mod limits;
 mod objects;
 mod receive;
+#[cfg(feature = "cluster")]
+mod replica;
 mod schedule;
 mod scrub;
 mod snapshot;
@@ -185,14 +187,14 @@ impl Node {
         }
     }
 
-    /// All volumes, sorted by name, with those whose import is under way.
+    /// All volumes, sorted by name, with those whose import is under way, without replicas of the cluster's.
     #[must_use]
     pub fn volumes(&self) -> Vec<NamedVolume> {
         let catalog = self.catalog.read();
         let names = Names::new(&catalog);
         let infos = self.infos();
         let named = |(name, entry)| Some(self.named(&catalog, &names, name, entry, *infos.get(&entry.id)?));
-        catalog.iter().filter_map(named).collect()
+        catalog.iter().filter(|(_, entry)| entry.state != State::Replica).filter_map(named).collect()
     }
 
     /// One volume.
@@ -365,6 +367,7 @@ fn ready(catalog: &Catalog, name: &VolumeName) -> Result<Entry> {
     match catalog.entry(name) {
         None => Err(NodeError::NoSuchVolume(name.to_string())),
         Some(Entry { state: State::Importing, .. }) => Err(NodeError::Importing(name.clone())),
+        Some(Entry { state: State::Replica, .. }) => Err(NodeError::IsReplica(name.clone())),
         Some(entry) => Ok(entry),
     }
 }

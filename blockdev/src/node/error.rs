@@ -32,6 +32,9 @@ pub enum NodeError {
     /// The volume's content is not complete yet.
     #[error("volume {0} is still being imported")]
     Importing(VolumeName),
+    /// The volume is this node's copy of one of the cluster's.
+    #[error("volume {0} is a replica: the cluster's volume is what can be used and changed")]
+    IsReplica(VolumeName),
     /// Clients have the volume or snapshot open.
     #[error("{} {name} is in use by {connections} connections", .name.noun())]
     InUse {
@@ -119,7 +122,9 @@ impl NodeError {
             }
             Self::NoSuchObject(_) | Self::ObjectGone(_) | Self::NoSuchUpload(_) => ErrorKind::NotFound,
             Self::NameTaken(_) | Self::SnapshotNameTaken(_) | Self::ObjectExists(_) => ErrorKind::Exists,
-            Self::InvalidName(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => ErrorKind::Invalid,
+            Self::InvalidName(_) | Self::IsReplica(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => {
+                ErrorKind::Invalid
+            }
             Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,
             Self::InvalidMetadata(_) => ErrorKind::Invalid,
             Self::Importing(_) | Self::InUse { .. } | Self::UploadUnderWay(_) => ErrorKind::Busy,

@@ -85,7 +85,7 @@ impl Node {
         Ok(self.all_snapshots().into_iter().filter(|snapshot| snapshot.name.volume == *of).collect())
     }
 
-    /// All snapshots, sorted by volume, then from the oldest.
+    /// All snapshots, sorted by volume, then from the oldest, without those of replicas of the cluster's volumes.
     #[must_use]
     pub fn all_snapshots(&self) -> Vec<NamedSnapshot> {
         let catalog = self.catalog.read();
@@ -96,12 +96,13 @@ impl Node {
                 ExportName::Snapshot(name) => Some(self.named_snapshot(name, *infos.get(&id)?)),
                 ExportName::Volume(_) => None,
             })
+            .filter(|snapshot| !is_replica(&catalog, &snapshot.name.volume))
             .collect();
         snapshots.sort_by(|a, b| (&a.name.volume, a.info.id).cmp(&(&b.name.volume, b.info.id)));
         snapshots
     }
 
-    fn named_snapshot(&self, name: SnapshotName, info: VolumeInfo) -> NamedSnapshot {
+    pub(super) fn named_snapshot(&self, name: SnapshotName, info: VolumeInfo) -> NamedSnapshot {
         NamedSnapshot { name, info, connections: self.open_count(info.id).count() }
     }
 
@@ -221,6 +222,10 @@ impl Node {
         };
         Ok(self.volumes().into_iter().filter(is_child).collect())
     }
+}
+
+fn is_replica(catalog: &Catalog, volume: &VolumeName) -> bool {
+    catalog.entry(volume).is_some_and(|entry| entry.state == State::Replica)
 }
 
 /// What a clone of `of` is made from.

@@ -2,3 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod attach;
+#[cfg(feature = "cluster")]
+mod cluster;

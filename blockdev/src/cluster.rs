@@ -1,0 +1,224 @@
+//! A node's part in a cluster: its identity, its connections, what the cluster has agreed on, and its replicas.
+
+mod answering;
+mod asking;
+mod core;
+mod describe;
+mod error;
+mod export;
+mod exports;
+mod manager;
+mod mending;
+mod network;
+mod reads;
+mod report;
+mod start;
+mod transfers;
+mod volumes;
+mod ways;
+mod workers;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsm_store::codec::Codec;
+use net::config::raft::ProposeError;
+use net::config::state::{Command, Rejection};
+use net::environment::SystemRng;
+use net::id::NodeId;
+use net::identity::Authority;
+use net::join::Token;
+use parking_lot::{Mutex, RwLock};
+
+use self::core::Core;
+use self::start::Running;
+use crate::name::VolumeName;
+use crate::node::Node;
+pub use error::{ClusterError, Result};
+pub use exports::AllExports;
+pub use report::{ClusterReport, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+pub use volumes::ClusterSnapshot;
+
+/// Where a node of a cluster keeps what it needs, and where others reach it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The node's data directory; everything of the cluster is in its directory `cluster`.
+    pub data: PathBuf,
+    /// Where it listens, by UDP; the address last used if absent.
+    pub listen: Option<SocketAddr>,
+    /// What people call it; chosen if absent.
+    pub name: Option<String>,
+    /// What fails together with it.
+    pub zone: Option<String>,
+}
+
+/// A volume to make.
+#[derive(Clone, Debug)]
+pub struct NewVolume {
+    /// Its name.
+    pub name: VolumeName,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// How its blocks are compressed.
+    pub codec: Codec,
+    /// How many copies it is to have, 1 to 7.
+    pub replicas: u8,
+}
+
+/// A node that is part of a cluster. All methods may be called from many threads; they block.
+pub struct Cluster {
+    core: Arc<Core>,
+    running: Mutex<Running>,
+}
+
+impl Cluster {
+    /// Makes a cluster of this node alone.
+    ///
+    /// # Errors
+    /// [`ClusterError::InCluster`] if it is in one already.
+    pub fn found(place: &Place, node: &Arc<Node>) -> Result<Arc<Self>> {
+        start::found(place, node).map(Self::new)
+    }
+
+    /// Joins the cluster that a token invites to.
+    ///
+    /// # Errors
+    /// [`ClusterError::InCluster`]; what the cluster says.
+    pub fn join(place: &Place, token: &str, node: &Arc<Node>) -> Result<Arc<Self>> {
+        start::join_with(place, token, node).map(Self::new)
+    }
+
+    /// Goes on in the cluster that the node is in; `None` if it is in none.
+    ///
+    /// # Errors
+    /// Those of its files, and of its address.
+    pub fn open(place: &Place, node: &Arc<Node>) -> Result<Option<Arc<Self>>> {
+        Ok(start::open(place, node)?.map(Self::new))
+    }
+
+    fn new(running: Running) -> Arc<Self> {
+        Arc::new(Self { core: Arc::clone(&running.core), running: Mutex::new(running) })
+    }
+
+    fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
+    }
+
+    /// Where other nodes reach this one.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.running.lock().address
+    }
+
+    /// A token that lets one node join, good for so long. Only where the authority's key is.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoAuthority`]; without a majority [`ClusterError::Configuration`].
+    pub fn token(&self, validity: Duration) -> Result<String> {
+        let authority = Authority::load(&self.running.lock().folder)?.ok_or(ClusterError::NoAuthority(1))?;
+        let token = Token::draw(authority.fingerprint(), &self.addresses(), &SystemRng);
+        let now_ms = start::wall_ms();
+        let expires_ms = now_ms.saturating_add(validity.as_millis().try_into().unwrap_or(u64::MAX));
+        let key = (&token.key()).into();
+        self.core.propose(Command::CreateToken { token: token.id(), key, expires_ms, now_ms })?;
+        Ok(token.to_string())
+    }
+
+    /// Where nodes can be reached, this one first.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let configuration = self.core.configuration();
+        let others = configuration.nodes().filter(|node| node.is_present() && node.id != self.core.me);
+        let theirs = others.flat_map(|node| &node.about.addresses).filter_map(|address| address.as_str().parse().ok());
+        std::iter::once(self.address()).chain(theirs).collect()
+    }
+
+    /// The cluster as this node sees it: itself, the nodes, and the volumes.
+    #[must_use]
+    pub fn report(&self) -> ClusterReport {
+        self.core.report()
+    }
+
+    /// Takes a node (by name or number) out of service: its replicas move to others, and it gets no new ones.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchNode`].
+    pub fn drain(&self, node: &str) -> Result<()> {
+        let node = self.node(node)?;
+        self.changed(Command::DrainNode { node })
+    }
+
+    /// Puts a drained node into service again.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchNode`].
+    pub fn resume(&self, node: &str) -> Result<()> {
+        let node = self.node(node)?;
+        self.changed(Command::ResumeNode { node })
+    }
+
+    /// Removes a node that holds nothing any more, or, with `lost`, one that is lost with all it held. It can never come back.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchNode`], [`ClusterError::HoldsReplicas`].
+    pub fn remove_node(&self, node: &str, lost: bool) -> Result<()> {
+        let id = self.node(node)?;
+        let command = if lost { Command::ForgetNode { node: id } } else { Command::RemoveNode { node: id } };
+        match self.core.propose(command) {
+            Err(ProposeError::Rejected(Rejection::NodeHolds { .. })) => {
+                Err(ClusterError::HoldsReplicas(node.to_owned()))
+            }
+            // A leader that is removed may not come to say so.
+            Err(ProposeError::Uncertain) if self.is_gone(id)? => Ok(()),
+            done => Ok(done.map(drop)?),
+        }
+    }
+
+    fn is_gone(&self, node: NodeId) -> Result<bool> {
+        let configuration = self.core.fresh_configuration()?;
+        Ok(configuration.node(node).is_none_or(|node| !node.is_present()))
+    }
+
+    fn changed(&self, command: Command) -> Result<()> {
+        Ok(self.core.propose(command).map(drop)?)
+    }
+
+    /// The node of this name or number.
+    fn node(&self, text: &str) -> Result<NodeId> {
+        let configuration = self.core.configuration();
+        let number = text.parse().ok().map(NodeId);
+        let mut present = configuration.nodes().filter(|node| node.is_present());
+        let found = present.find(|node| node.about.name.as_str() == text || Some(node.id) == number);
+        found.map(|node| node.id).ok_or_else(|| ClusterError::NoSuchNode(text.to_owned()))
+    }
+
+    /// Ends: replicas are silent from now on.
+    pub fn stop(&self) {
+        self.running.lock().stop();
+    }
+}
+
+/// The cluster that a node is in, once it is in one.
+#[derive(Default)]
+pub struct ClusterSlot(RwLock<Option<Arc<Cluster>>>);
+
+impl ClusterSlot {
+    /// The cluster.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotInCluster`].
+    pub fn cluster(&self) -> Result<Arc<Cluster>> {
+        self.0.read().clone().ok_or(ClusterError::NotInCluster)
+    }
+
+    /// From now on the node is in this one.
+    pub fn set(&self, cluster: Arc<Cluster>) {
+        *self.0.write() = Some(cluster);
+    }
+
+    /// Takes it out, to stop it.
+    pub fn take(&self) -> Option<Arc<Cluster>> {
+        self.0.write().take()
+    }
+}

@@ -1,0 +1,240 @@
+//! Questions of other nodes about volumes that this node serves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_store::request::{BlockState, StatusExtent};
+use lsm_store::{Error, ErrorKind};
+use net::envelope::Message;
+use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, SnapshotEntry, decode_question, encode_answer};
+use net::id::{NodeId, VolumeId};
+use net::replication::{Event, Outcome, Refusal};
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::export::Export;
+use crate::name::VolumeName;
+use crate::node::NodeError;
+use crate::replica::LocalReplica;
+use crate::replica::operation::{self, RECORD_BYTES_MAX};
+
+/// Sessions whose attempts are remembered; beyond that those asked about longest ago are forgotten.
+const SESSIONS_MAX: usize = 4096;
+
+/// How long a request may take before the asker is told that its outcome is unknown.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Extents of one answer at most.
+const EXTENTS_MAX: usize = 1024;
+
+/// How long a read waits for the replica to be able to answer.
+const READ_WAIT: Duration = Duration::from_millis(5);
+
+/// How often a read is attempted before the asker is told to ask again.
+const READ_ATTEMPTS: u32 = 50;
+
+/// The newest attempt of each session that asked this node to write.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// With when each was last heard of, counted in questions.
+    attempts: HashMap<u64, (u64, u64)>,
+    count: u64,
+}
+
+impl Sessions {
+    /// Notes an attempt, and has `go` begin the request if no later one of its session was seen. Nothing of the session is
+    /// noted in between.
+    fn enter<T>(&self, attempt: Attempt, go: impl FnOnce() -> T) -> Option<T> {
+        let mut seen = self.0.lock();
+        seen.count += 1;
+        let now = seen.count;
+        let entry = seen.attempts.entry(attempt.session).or_default();
+        if attempt.number < entry.0 {
+            return None;
+        }
+        *entry = (attempt.number, now);
+        if seen.attempts.len() > SESSIONS_MAX {
+            let oldest = seen.attempts.iter().min_by_key(|(_, (_, heard))| *heard).map(|(session, _)| *session);
+            oldest.and_then(|session| seen.attempts.remove(&session));
+        }
+        Some(go())
+    }
+}
+
+impl Core {
+    /// Answers a question. Blocks until every member has done its part.
+    pub(super) fn answer(&self, from: NodeId, message: &Message) -> Message {
+        let Ok(Question { volume, asked }) = decode_question(message) else {
+            let result = Err(Refused::Failed("the question is not one".into()));
+            return encode_answer(&Answer { served: Default::default(), result });
+        };
+        let replica = self.replica(volume).filter(|replica| replica.serves());
+        let Some(replica) = replica else {
+            let primary = self.volume(volume).map(|volume| volume.replicas.primary).filter(|node| *node != self.me);
+            return encode_answer(&Answer { served: Default::default(), result: Err(Refused::NotPrimary(primary)) });
+        };
+        let result = self.answer_here(&replica, from, volume, asked);
+        encode_answer(&Answer { served: replica.shared().serving.epochs(), result })
+    }
+
+    fn answer_here(
+        &self,
+        replica: &Arc<LocalReplica>,
+        from: NodeId,
+        volume: VolumeId,
+        asked: Asked,
+    ) -> Result<Brought, Refused> {
+        match asked {
+            Asked::Write(attempt, records) => {
+                check_records(&records)?;
+                replica.wait_room();
+                let begun = self.sessions.enter(attempt, || replica.begin_write(&records));
+                let outcome = begun
+                    .ok_or(Refused::Overtaken)?
+                    .map_or(Outcome::Refused(Refusal::NotReady), |it| it.wait_for(PATIENCE));
+                done(outcome)
+            }
+            Asked::Flush => done(replica.flush_for(PATIENCE)),
+            Asked::HandOver => {
+                replica.tell(Event::HandOver(from));
+                Ok(Brought::Nothing)
+            }
+            Asked::Read { snapshot, offset, len } => {
+                let found = read_here(self, replica, snapshot.as_deref(), offset, len as usize);
+                found.map_err(|error| refused(&error))?.map(Brought::Bytes).ok_or(Refused::NotReady)
+            }
+            Asked::Status { snapshot, offset, len, extents_max } => {
+                let (range, extents_max) = ((offset, len), (extents_max as usize).clamp(1, EXTENTS_MAX));
+                if snapshot.is_none() && offset.checked_add(len).is_none_or(|end| end > self.size_bytes(volume)) {
+                    return Err(Refused::Failed("the range is beyond the end of the volume".into()));
+                }
+                let found = match &snapshot {
+                    None => replica.block_status(offset, len, extents_max),
+                    snapshot => snapshot_status(self, volume, snapshot.as_deref(), range, extents_max).map(Some),
+                };
+                let extents = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
+                Ok(Brought::Extents(extents.iter().map(|extent| (extent.len, number(extent.state))).collect()))
+            }
+            Asked::Snapshots => snapshots(self, volume).map(Brought::Snapshots).map_err(|error| refused(&error)),
+        }
+    }
+}
+
+/// That what is to be ordered can be applied: no replica could go on behind a record that is none.
+fn check_records(records: &[Bytes]) -> Result<(), Refused> {
+    let is_record = |record: &Bytes| {
+        record.len() <= RECORD_BYTES_MAX && operation::decode(record).is_ok_and(|operations| !operations.is_empty())
+    };
+    if !records.is_empty() && records.iter().all(is_record) {
+        return Ok(());
+    }
+    Err(Refused::Failed("what is to be written is not what this node's program understands".into()))
+}
+
+/// Bytes of a volume that this node serves, or of a snapshot of it; `None`: ask again.
+pub(super) fn read_here(
+    core: &Core,
+    replica: &LocalReplica,
+    snapshot: Option<&str>,
+    offset: u64,
+    len: usize,
+) -> Result<Option<Bytes>, Error> {
+    let data = match snapshot {
+        Some(_) => Some(open_snapshot(core, replica.shared().id, snapshot)?.volume().read(offset, len)?),
+        None => read_patiently(core, replica, offset, len)?,
+    };
+    Ok(data.map(|data| {
+        let mut bytes = vec![0; len];
+        data.copy_to(&mut bytes);
+        bytes.into()
+    }))
+}
+
+fn read_patiently(
+    core: &Core,
+    replica: &LocalReplica,
+    offset: u64,
+    len: usize,
+) -> Result<Option<lsm_store::read::ReadData>, Error> {
+    for attempt in 0..READ_ATTEMPTS {
+        if attempt > 0 {
+            core.wait_change(READ_WAIT);
+        }
+        let found = replica.read(offset, len)?;
+        if found.is_some() || !replica.serves() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn open_snapshot(
+    core: &Core,
+    volume: VolumeId,
+    snapshot: Option<&str>,
+) -> Result<Arc<crate::node::VolumeExport>, Error> {
+    let none = || Error::NoSuchVolume(lsm_store::id::VolumeId::default());
+    let name: VolumeName = snapshot.and_then(|name| name.parse().ok()).ok_or_else(none)?;
+    core.node.replica_snapshot(volume, &name).map_err(|error| match error {
+        NodeError::Store(error) => error,
+        _ => none(),
+    })
+}
+
+/// The states of a range of a snapshot that this node has.
+pub(super) fn snapshot_status(
+    core: &Core,
+    volume: VolumeId,
+    snapshot: Option<&str>,
+    (offset, len): (u64, u64),
+    extents_max: usize,
+) -> Result<Vec<StatusExtent>, Error> {
+    open_snapshot(core, volume, snapshot)?.block_status(offset, len, extents_max)
+}
+
+/// The snapshots of a volume that this node has, from the oldest.
+pub(super) fn snapshots(core: &Core, volume: VolumeId) -> Result<Vec<SnapshotEntry>, Error> {
+    let found = core.node.replica_snapshots(volume).map_err(|error| match error {
+        NodeError::Store(error) => error,
+        _ => Error::NoSuchVolume(lsm_store::id::VolumeId::default()),
+    })?;
+    let entry = |snapshot: crate::node::NamedSnapshot| SnapshotEntry {
+        name: snapshot.name.snapshot.to_string(),
+        size_bytes: snapshot.info.size_bytes,
+        created_ms: snapshot.info.created_ms,
+    };
+    Ok(found.into_iter().map(entry).collect())
+}
+
+fn done(outcome: Outcome) -> Result<Brought, Refused> {
+    match outcome {
+        Outcome::Done => Ok(Brought::Nothing),
+        Outcome::Unknown => Err(Refused::Unknown),
+        Outcome::Refused(Refusal::NotPrimary(node)) => Err(Refused::NotPrimary(node)),
+        Outcome::Refused(_) => Err(Refused::NotReady),
+    }
+}
+
+fn refused(error: &Error) -> Refused {
+    match error.kind() {
+        ErrorKind::NotFound => Refused::NotFound,
+        ErrorKind::OutOfSpace => Refused::OutOfSpace,
+        _ => Refused::Failed(error.to_string()),
+    }
+}
+
+fn number(state: BlockState) -> u8 {
+    match state {
+        BlockState::Data => 0,
+        BlockState::Zero => 1,
+        BlockState::Hole => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! Requests of this node's clients: carried out here if this node's replica serves the volume, else by the node that does; and
+//! again, after a pause, when there is none at the moment. So a client sees a pause when a primary is lost, and no error.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_store::Error;
+use lsm_store::request::{BlockState, StatusExtent};
+use net::envelope::Message;
+use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, decode_answer, encode_question};
+use net::id::VolumeId;
+use net::replication::{Epoch, Outcome, Role, Tick};
+use net::transport::{Link, RequestError, Transport};
+
+use super::core::{Core, Route};
+use crate::replica::LocalReplica;
+
+/// How long a node may take to answer before it is asked again, or another one is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a client's node asks for the volume to be served by it.
+const WISHES_MAX: u64 = 5;
+
+/// Between two of these.
+const WISH_PAUSE_US: u64 = 1_000_000;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a client's session knows of the volume it uses.
+pub(super) struct Session {
+    pub(super) core: Arc<Core>,
+    pub(super) volume: VolumeId,
+    id: u64,
+    attempt: AtomicU64,
+    /// The newest epoch in which something was done for it; that in which it began, before anything was.
+    epoch: AtomicU64,
+    /// What was done for it before may be gone: it must not go on as if nothing had happened.
+    is_broken: AtomicBool,
+    wishes: AtomicU64,
+    wished_at: AtomicU64,
+}
+
+/// Who can be asked for a volume's content, now.
+pub(super) enum Target {
+    /// This node's replica.
+    Here(Arc<LocalReplica>),
+    /// The primary, by this link.
+    There(Link),
+}
+
+/// What an attempt came to.
+enum Tried<T> {
+    Done(T),
+    Again,
+}
+
+impl Session {
+    pub(super) fn new(core: Arc<Core>, volume: VolumeId) -> Self {
+        let id = core.random();
+        // Another connection of the same client may have written in it.
+        let epoch = core.volume(volume).map_or(0, |volume| volume.replicas.epoch.0);
+        let (attempt, epoch, is_broken) = (AtomicU64::new(1), AtomicU64::new(epoch), AtomicBool::new(false));
+        let (wishes, wished_at) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { core, volume, id, attempt, epoch, is_broken, wishes, wished_at }
+    }
+
+    /// Has records ordered and waits until every member holds them.
+    pub(super) fn write(&self, records: &[Bytes]) -> Result<(), Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) => self.outcome(&replica, replica.write(records.to_vec())),
+            Target::There(link) => self.write_there(link, records),
+        })
+    }
+
+    fn write_there(&self, link: Link, records: &[Bytes]) -> Result<Tried<()>, Error> {
+        let attempt = Attempt { session: self.id, number: self.attempt.load(Ordering::Acquire) };
+        let questions = records.iter().map(|record| Asked::Write(attempt, vec![record.clone()]));
+        let answers = self.ask_all(link, questions.collect());
+        let mut tried = Tried::Done(());
+        for answer in answers {
+            match self.judge(answer)? {
+                Tried::Done(_) => {}
+                Tried::Again => tried = Tried::Again,
+            }
+        }
+        if matches!(tried, Tried::Again) {
+            // Whatever of this attempt is still on its way comes too late.
+            self.attempt.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(tried)
+    }
+
+    /// Waits until everything that was answered is durable on every member.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) => self.outcome(&replica, replica.flush()),
+            Target::There(link) => self.ask_one(link, Asked::Flush).map(|tried| tried.map(|_| ())),
+        })
+    }
+
+    /// The states of a range of the volume, or of a snapshot of it.
+    pub(super) fn status(
+        &self,
+        snapshot: Option<&str>,
+        (offset, len): (u64, u64),
+        extents_max: usize,
+    ) -> Result<Vec<StatusExtent>, Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) if snapshot.is_none() => match replica.block_status(offset, len, extents_max)? {
+                Some(extents) => Ok(Tried::Done(extents)),
+                None => Ok(Tried::Again),
+            },
+            Target::Here(_) => {
+                let extents =
+                    super::answering::snapshot_status(&self.core, self.volume, snapshot, (offset, len), extents_max);
+                extents.map(Tried::Done)
+            }
+            Target::There(link) => {
+                let (snapshot, extents_max) = (snapshot.map(str::to_owned), extents_max.try_into().unwrap_or(u32::MAX));
+                let asked = Asked::Status { snapshot, offset, len, extents_max };
+                match self.ask_one(link, asked)? {
+                    Tried::Done(Brought::Extents(extents)) => {
+                        Ok(Tried::Done(extents.into_iter().map(extent).collect()))
+                    }
+                    Tried::Done(_) => Err(nonsense()),
+                    Tried::Again => Ok(Tried::Again),
+                }
+            }
+        })
+    }
+
+    /// Bytes of the volume, or of a snapshot of it; at most what fits an answer.
+    pub(super) fn read(&self, snapshot: Option<&str>, offset: u64, len: usize) -> Result<Bytes, Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) => {
+                let found = super::answering::read_here(&self.core, &replica, snapshot, offset, len);
+                found.map(|found| found.map_or(Tried::Again, Tried::Done))
+            }
+            Target::There(link) => {
+                let asked = Asked::Read { snapshot: snapshot.map(str::to_owned), offset, len: len as u32 };
+                match self.ask_one(link, asked)? {
+                    Tried::Done(Brought::Bytes(bytes)) if bytes.len() == len => Ok(Tried::Done(bytes)),
+                    Tried::Done(_) => Err(nonsense()),
+                    Tried::Again => Ok(Tried::Again),
+                }
+            }
+        })
+    }
+
+    /// The snapshots of the volume, from the oldest.
+    pub(super) fn snapshots(&self) -> Result<Vec<net::forward::SnapshotEntry>, Error> {
+        self.until_done(|target| match target {
+            Target::Here(_) => super::answering::snapshots(&self.core, self.volume).map(Tried::Done),
+            Target::There(link) => match self.ask_one(link, Asked::Snapshots)? {
+                Tried::Done(Brought::Snapshots(snapshots)) => Ok(Tried::Done(snapshots)),
+                Tried::Done(_) => Err(nonsense()),
+                Tried::Again => Ok(Tried::Again),
+            },
+        })
+    }
+
+    /// Asks for the volume to be served by this node, whose client uses it, if it has a replica that could; a few times, as it
+    /// may not be able to at first.
+    fn wish_for_primary(&self, link: Link) {
+        let can = |replica: &LocalReplica| matches!(replica.role(), Some((Role::Backup, _)));
+        let (now, before) = (self.core.ticks.now(), Tick(self.wished_at.load(Ordering::Relaxed)));
+        if self.wishes.load(Ordering::Relaxed) >= WISHES_MAX
+            || (before != Tick(0) && now.since(before) < WISH_PAUSE_US)
+            || !self.core.replica(self.volume).is_some_and(|replica| can(&replica))
+        {
+            return;
+        }
+        self.wishes.fetch_add(1, Ordering::Relaxed);
+        self.wished_at.store(now.0, Ordering::Relaxed);
+        let question = encode_question(&Question { volume: self.volume, asked: Asked::HandOver });
+        self.core.transport().request(link, question, PATIENCE, Box::new(|_| {}));
+    }
+
+    /// True if somebody serves the volume now.
+    pub(super) fn is_served(&self) -> Result<bool, Error> {
+        match self.target() {
+            Some(Target::Here(_)) => Ok(true),
+            Some(Target::There(link)) => Ok(matches!(self.ask_one(link, Asked::Flush)?, Tried::Done(_))),
+            None => Ok(false),
+        }
+    }
+
+    /// Who can be asked now.
+    pub(super) fn target(&self) -> Option<Target> {
+        match self.core.route(self.volume) {
+            Route::Here(replica) => Some(Target::Here(replica)),
+            Route::There(link) => {
+                self.wish_for_primary(link);
+                Some(Target::There(link))
+            }
+            Route::Nowhere => None,
+        }
+    }
+
+    fn until_done<T>(&self, attempt: impl Fn(Target) -> Result<Tried<T>, Error>) -> Result<T, Error> {
+        loop {
+            if self.core.is_stopping() {
+                return Err(Error::Closed);
+            }
+            if let Some(target) = self.target()
+                && let Tried::Done(done) = attempt(target)?
+            {
+                return Ok(done);
+            }
+            if self.core.volume(self.volume).is_none() {
+                return Err(Error::NoSuchVolume(lsm_store::id::VolumeId(self.volume.0)));
+            }
+            self.core.wait_change(PAUSE);
+        }
+    }
+
+    fn outcome(&self, replica: &LocalReplica, outcome: Outcome) -> Result<Tried<()>, Error> {
+        match outcome {
+            Outcome::Done => {
+                self.note_served(replica.shared().serving.epochs())?;
+                Ok(Tried::Done(()))
+            }
+            Outcome::Refused(_) | Outcome::Unknown => Ok(Tried::Again),
+        }
+    }
+
+    /// Something was done for the session in an epoch. What was done before a loss may be gone, and then the session must not go
+    /// on as if nothing had happened.
+    pub(super) fn note_served(&self, (epoch, loss): (Epoch, Epoch)) -> Result<(), Error> {
+        if loss.0 > self.epoch.load(Ordering::Acquire) {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        if self.is_broken.load(Ordering::Acquire) {
+            return Err(lost());
+        }
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn ask_one(&self, link: Link, asked: Asked) -> Result<Tried<Brought>, Error> {
+        let answer = self.ask_all(link, vec![asked]).pop();
+        answer.map_or(Ok(Tried::Again), |answer| self.judge(answer))
+    }
+
+    /// Asks several things at once and waits for all answers.
+    fn ask_all(&self, link: Link, asked: Vec<Asked>) -> Vec<Result<Message, RequestError>> {
+        let (sender, receiver) = mpsc::channel();
+        for asked in asked {
+            let question = encode_question(&Question { volume: self.volume, asked });
+            let sender = sender.clone();
+            // Whoever asked waits for all answers, so that somebody listens.
+            let answered = Box::new(move |answer| _ = sender.send(answer));
+            self.core.transport().request(link, question, PATIENCE, answered);
+        }
+        drop(sender);
+        receiver.into_iter().collect()
+    }
+
+    fn judge(&self, answer: Result<Message, RequestError>) -> Result<Tried<Brought>, Error> {
+        let Ok(message) = answer else { return Ok(Tried::Again) };
+        let Ok(Answer { served, result }) = decode_answer(&message) else { return Ok(Tried::Again) };
+        match result {
+            Ok(brought) => {
+                self.note_served(served)?;
+                Ok(Tried::Done(brought))
+            }
+            Err(refused) => refusal(refused),
+        }
+    }
+
+    /// What came of an answer to a read that was asked elsewhere; `None`: it must be asked again.
+    pub(super) fn read_answer(&self, answer: Result<Message, RequestError>) -> Option<Result<Bytes, Error>> {
+        match self.judge(answer) {
+            Ok(Tried::Done(Brought::Bytes(bytes))) => Some(Ok(bytes)),
+            Ok(Tried::Done(_)) => Some(Err(nonsense())),
+            Ok(Tried::Again) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<T> Tried<T> {
+    fn map<U>(self, with: impl FnOnce(T) -> U) -> Tried<U> {
+        match self {
+            Self::Done(done) => Tried::Done(with(done)),
+            Self::Again => Tried::Again,
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Result<Tried<Brought>, Error> {
+    match refused {
+        Refused::NotPrimary(_) | Refused::NotReady | Refused::Unknown | Refused::Overtaken => Ok(Tried::Again),
+        Refused::NotFound => Err(Error::NoSuchVolume(lsm_store::id::VolumeId::default())),
+        Refused::OutOfSpace => Err(Error::OutOfSpace),
+        Refused::Failed(why) => Err(failed(why)),
+    }
+}
+
+fn extent((len, state): (u64, u8)) -> StatusExtent {
+    let state = match state {
+        1 => BlockState::Zero,
+        2 => BlockState::Hole,
+        _ => BlockState::Data,
+    };
+    StatusExtent { len, state }
+}
+
+fn nonsense() -> Error {
+    failed("its answer is not one".into())
+}
+
+fn failed(why: String) -> Error {
+    let source = Arc::new(std::io::Error::other(why));
+    Error::Io { action: "asking the volume's primary for", file: "content".into(), source }
+}
+
+fn lost() -> Error {
+    let why = "every replica lost power at once, and writes after the last flush may be gone: open the volume again";
+    Error::Io { action: "going on with", file: "the volume".into(), source: Arc::new(std::io::Error::other(why)) }
+}

@@ -1,0 +1,199 @@
+//! What the parts of a node in a cluster share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lsm_store::device::Device;
+use lsm_store::rng::Rng;
+use net::config::raft::{Consensus, ProposeError, Raft};
+use net::config::state::{Command, Configuration, Outcome, Volume};
+use net::config::storage::View;
+use net::id::{NodeId, VolumeId};
+use net::replication::Event;
+use net::transport::quic::QuicTransport;
+use net::transport::{Link, Transport};
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::{ClusterError, Result};
+use crate::name::VolumeName;
+use crate::node::Node;
+use crate::replica::LocalReplica;
+use crate::replica::log::BootId;
+use crate::replica::ticks::Ticks;
+
+use super::answering::Sessions;
+use super::mending::Mending;
+use super::transfers::Transfers;
+
+/// Everything of a node in a cluster.
+pub(crate) struct Core {
+    pub(super) me: NodeId,
+    pub(super) node: Arc<Node>,
+    pub(super) device: Arc<dyn Device>,
+    pub(super) boot: BootId,
+    pub(super) ticks: Arc<dyn Ticks>,
+    pub(super) rng: Arc<dyn Rng>,
+    pub(super) runtime: Handle,
+    pub(super) transport: OnceLock<QuicTransport>,
+    pub(super) consensus: OnceLock<Raft>,
+    pub(super) replicas: RwLock<HashMap<VolumeId, Arc<LocalReplica>>>,
+    pub(super) transfers: Transfers,
+    pub(super) mending: Mending,
+    pub(super) sessions: Sessions,
+    /// Clients of this node that have a volume open.
+    pub(super) open: Mutex<HashMap<VolumeId, u64>>,
+    pub(super) view: OnceLock<watch::Receiver<View>>,
+    /// Counts changes of what requests wait for.
+    changes: Mutex<u64>,
+    changed: Condvar,
+    is_stopping: AtomicBool,
+}
+
+/// Where a request of a volume goes.
+pub(super) enum Route {
+    /// To this node's replica, which serves it now.
+    Here(Arc<LocalReplica>),
+    /// To the primary, which is reached by this link.
+    There(Link),
+    /// Nowhere at the moment.
+    Nowhere,
+}
+
+impl Core {
+    pub(super) fn new(
+        me: NodeId,
+        node: Arc<Node>,
+        device: Arc<dyn Device>,
+        boot: BootId,
+        ticks: Arc<dyn Ticks>,
+        rng: Arc<dyn Rng>,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            me,
+            node,
+            device,
+            boot,
+            ticks,
+            rng,
+            runtime,
+            transport: OnceLock::new(),
+            consensus: OnceLock::new(),
+            replicas: RwLock::default(),
+            transfers: Transfers::default(),
+            mending: Mending::default(),
+            sessions: Sessions::default(),
+            open: Mutex::default(),
+            view: OnceLock::new(),
+            changes: Mutex::default(),
+            changed: Condvar::new(),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn transport(&self) -> &QuicTransport {
+        self.transport.get().expect("it is set before anything is asked of it")
+    }
+
+    pub(super) fn consensus(&self) -> &Raft {
+        self.consensus.get().expect("it is set before anything is asked of it")
+    }
+
+    /// What the cluster has agreed on, as far as this node knows.
+    pub(super) fn configuration(&self) -> Arc<Configuration> {
+        self.view.get().map_or_else(Arc::default, |view| Arc::clone(&view.borrow().configuration))
+    }
+
+    /// What the cluster has agreed on up to now. Blocks.
+    pub(super) fn fresh_configuration(&self) -> Result<Arc<Configuration>, ProposeError> {
+        Ok(self.runtime.block_on(self.consensus().read())?.configuration)
+    }
+
+    /// Has the cluster agree on something, and waits until this node knows of it. Blocks.
+    pub(super) fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        self.runtime.block_on(async {
+            let committed = self.consensus().propose(command).await?;
+            if let Some(view) = self.view.get() {
+                // The change is made; that this node stops before it sees that is of no account.
+                let _ = view.clone().wait_for(|view| view.applied >= committed.index).await;
+            }
+            Ok(committed.outcome)
+        })
+    }
+
+    /// A volume that is not in the trash.
+    pub(super) fn volume_named(&self, name: &VolumeName) -> Result<Volume> {
+        let configuration = self.configuration();
+        let parsed = name.as_str().parse()?;
+        configuration.volume_named(&parsed).cloned().ok_or_else(|| ClusterError::NoSuchVolume(name.clone()))
+    }
+
+    pub(super) fn volume(&self, id: VolumeId) -> Option<Volume> {
+        self.configuration().volume(id).cloned()
+    }
+
+    /// Size in bytes of a volume; 0 if there is none.
+    pub(super) fn size_bytes(&self, id: VolumeId) -> u64 {
+        self.view.get().and_then(|view| view.borrow().configuration.volume(id).map(|it| it.size_bytes)).unwrap_or(0)
+    }
+
+    /// The replica of a volume on this node.
+    pub(super) fn replica(&self, volume: VolumeId) -> Option<Arc<LocalReplica>> {
+        self.replicas.read().get(&volume).cloned()
+    }
+
+    /// Where requests of a volume go now.
+    pub(super) fn route(&self, volume: VolumeId) -> Route {
+        if let Some(replica) = self.replica(volume).filter(|replica| replica.serves()) {
+            return Route::Here(replica);
+        }
+        let view = self.view.get().map(|view| view.borrow());
+        let primary = view.and_then(|view| view.configuration.volume(volume).map(|it| it.replicas.primary));
+        match primary.filter(|primary| *primary != self.me).and_then(|primary| self.transport().link(primary)) {
+            Some(link) => Route::There(link),
+            None => Route::Nowhere,
+        }
+    }
+
+    /// Tells a volume's replica something.
+    pub(super) fn tell(&self, volume: VolumeId, event: Event) {
+        if let Some(replica) = self.replicas.read().get(&volume) {
+            replica.tell(event);
+        }
+    }
+
+    /// What requests may wait for has changed.
+    pub(super) fn note_change(&self) {
+        *self.changes.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change, or for a while.
+    pub(super) fn wait_change(&self, timeout: Duration) {
+        let mut changes = self.changes.lock();
+        if !self.is_stopping() {
+            self.changed.wait_for(&mut changes, timeout);
+        }
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.note_change();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// 64 random bits.
+    pub(super) fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.rng.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}

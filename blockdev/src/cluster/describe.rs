@@ -1,0 +1,113 @@
+//! A cluster and its parts as reports show them.
+
+use std::collections::BTreeMap;
+
+use lsm_store::codec::Codec;
+use net::config::raft::Consensus;
+use net::config::state::{Configuration, Node as ClusterNode, NodeState, Volume};
+use net::id::{NodeId, VolumeId};
+use net::transport::Transport;
+
+use super::core::Core;
+use super::report::{ClusterReport, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+
+impl Core {
+    pub(super) fn report(&self) -> ClusterReport {
+        let configuration = self.configuration();
+        let metrics = self.consensus().metrics();
+        let present = configuration.nodes().filter(|node| node.is_present());
+        let voters = &metrics.membership.voters;
+        let nodes = present.map(|node| self.node_report(&configuration, node, voters.contains(&node.id)));
+        let volumes = configuration.volumes().filter(|volume| volume.trashed.is_none());
+        let mut volumes: Vec<_> = volumes.filter_map(|volume| self.volume_report(&configuration, volume)).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        ClusterReport {
+            cluster: configuration.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
+            here: self.me.0,
+            leader: metrics.leader.map(|node| node.0),
+            nodes: nodes.collect(),
+            volumes,
+        }
+    }
+
+    fn is_reachable(&self, node: NodeId) -> bool {
+        node == self.me || self.transport().link(node).is_some()
+    }
+
+    fn node_report(&self, configuration: &Configuration, node: &ClusterNode, is_voter: bool) -> NodeReport {
+        let count =
+            |is_so: &dyn Fn(&Volume) -> bool| configuration.volumes().filter(|volume| is_so(volume)).count() as u64;
+        let holds =
+            |volume: &Volume| volume.replicas.placement.contains(&node.id) || volume.replicas.is_member(node.id);
+        let is_reachable = self.is_reachable(node.id);
+        let trouble = if is_reachable { None } else { self.transport().last_failure(node.id) };
+        NodeReport {
+            id: node.id.0,
+            name: node.about.name.as_str().to_owned(),
+            addresses: node.about.addresses.iter().map(|address| address.as_str().to_owned()).collect(),
+            zone: node.about.zone.as_str().to_owned(),
+            standing: match node.state {
+                NodeState::Joining => NodeStanding::Joining,
+                NodeState::Draining => NodeStanding::Draining,
+                NodeState::Member | NodeState::Removed => NodeStanding::Member,
+            },
+            is_reachable,
+            trouble: trouble.map(|trouble| trouble.to_string()),
+            is_voter,
+            replicas: count(&holds),
+            primaries: count(&|volume: &Volume| volume.replicas.primary == node.id),
+        }
+    }
+
+    pub(super) fn volume_report(&self, configuration: &Configuration, volume: &Volume) -> Option<VolumeReport> {
+        let set = &volume.replicas;
+        let mut roles: BTreeMap<NodeId, ReplicaRole> =
+            set.placement.iter().map(|node| (*node, ReplicaRole::CatchingUp)).collect();
+        roles.extend(set.members.iter().map(|member| (member.node, ReplicaRole::Backup)));
+        roles.insert(set.primary, ReplicaRole::Primary);
+        let name_of =
+            |node: NodeId| configuration.node(node).map_or_else(String::new, |node| node.about.name.as_str().into());
+        let replica = |(node, role): (NodeId, ReplicaRole)| ReplicaReport {
+            node: node.0,
+            node_name: name_of(node),
+            role,
+            is_reachable: self.is_reachable(node),
+        };
+        Some(VolumeReport {
+            id: volume.id.0,
+            name: volume.name.as_str().parse().ok()?,
+            size_bytes: volume.size_bytes,
+            codec: volume.codec.as_str().parse().unwrap_or(Codec::Lz4),
+            created_ms: volume.created_ms,
+            replicas_wanted: volume.copies.replicas,
+            in_sync_min: volume.copies.in_sync_min,
+            epoch: set.epoch.0,
+            replicas: roles.into_iter().map(replica).collect(),
+            health: self.health(volume),
+            doing: self.doing(volume.id, &name_of),
+            connections: self.open.lock().get(&volume.id).copied().unwrap_or(0),
+        })
+    }
+
+    fn health(&self, volume: &Volume) -> VolumeHealth {
+        let set = &volume.replicas;
+        let reached = set.members.iter().filter(|member| self.is_reachable(member.node)).count();
+        if reached < volume.copies.in_sync_min.into() || !self.is_reachable(set.primary) {
+            return VolumeHealth::Stalled;
+        }
+        let is_whole =
+            reached >= volume.copies.replicas.into() && set.placement.iter().all(|node| set.is_member(*node));
+        if is_whole { VolumeHealth::Healthy } else { VolumeHealth::Degraded }
+    }
+
+    /// What this node does to mend a volume.
+    fn doing(&self, volume: VolumeId, name_of: &dyn Fn(NodeId) -> String) -> Option<String> {
+        let sending = self.transfers.sending(volume);
+        let say = |(node, sent): &(NodeId, super::transfers::Sent)| {
+            let percent = (sent.blocks_done * 100).checked_div(sent.blocks_total).unwrap_or(0);
+            format!("sending content to {}: {percent} %", name_of(*node))
+        };
+        let said: Vec<_> = sending.iter().map(say).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+}

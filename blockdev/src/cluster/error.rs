@@ -1,0 +1,144 @@
+//! What can go wrong with a cluster.
+
+use lsm_store::ErrorKind;
+
+use crate::name::VolumeName;
+use crate::node::NodeError;
+
+/// A failed operation of a cluster.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// The node is in no cluster.
+    #[error("this node is in no cluster: `silt cluster init` makes one, `silt serve --join TOKEN` joins one")]
+    NotInCluster,
+    /// The node is in a cluster already.
+    #[error("this node is in cluster {0} already")]
+    InCluster(String),
+    /// The token is none, or is worth nothing.
+    #[error("the token does not let this node join")]
+    Join(#[from] net::join::JoinError),
+    /// The text is no token.
+    #[error("this is no token: copy the whole line that `silt cluster token` printed")]
+    Token(#[from] net::join::TokenError),
+    /// This node cannot sign certificates.
+    #[error("this node does not have the cluster's key: ask node {0}, which has it")]
+    NoAuthority(u64),
+    /// A name that no volume of the cluster has.
+    #[error("no volume of the cluster is named {0}")]
+    NoSuchVolume(VolumeName),
+    /// A name that means something already.
+    #[error("a volume named {0} exists already")]
+    NameTaken(VolumeName),
+    /// A node that there is not.
+    #[error("the cluster has no node {0}")]
+    NoSuchNode(String),
+    /// More copies than nodes.
+    #[error("{wanted} copies need as many nodes that take replicas, and there {} {found}", if *.found == 1 { "is" } else { "are" })]
+    TooFewNodes {
+        /// How many copies.
+        wanted: u8,
+        /// How many nodes.
+        found: usize,
+    },
+    /// Clients have the volume open.
+    #[error("volume {name} is in use by {connections} connections of this node")]
+    InUse {
+        /// The volume.
+        name: VolumeName,
+        /// How many clients.
+        connections: u64,
+    },
+    /// The volume has snapshots, and nobody said that they may go too.
+    #[error("volume {0} has snapshots")]
+    HasSnapshots(VolumeName),
+    /// The new size is smaller, and nobody said that data may be lost.
+    #[error("volume {name} would shrink from {from_bytes} to {to_bytes} bytes and lose what lies beyond")]
+    WouldShrink {
+        /// The volume.
+        name: VolumeName,
+        /// Its size.
+        from_bytes: u64,
+        /// The size asked for.
+        to_bytes: u64,
+    },
+    /// A node that is to be removed holds replicas.
+    #[error("node {0} holds replicas: drain it first")]
+    HoldsReplicas(String),
+    /// The cluster did not agree.
+    #[error(transparent)]
+    Configuration(#[from] net::config::raft::ProposeError),
+    /// The configuration's file cannot be used.
+    #[error("the cluster's configuration cannot be opened")]
+    Storage(#[from] net::config::storage::StorageError),
+    /// Agreement does not start.
+    #[error("the cluster's configuration does not start")]
+    Start(#[from] net::config::raft::StartError),
+    /// Keys and certificates cannot be used.
+    #[error("the node's identity cannot be used")]
+    Identity(#[from] net::identity::Error),
+    /// The address cannot be had.
+    #[error("the cluster's address cannot be had")]
+    Network(#[from] net::transport::quic::StartError),
+    /// An address that others cannot reach.
+    #[error("{0} is no address that other nodes can reach: name one of this machine's")]
+    Unspecified(std::net::SocketAddr),
+    /// A volume's snapshot that there is not, or is already.
+    #[error("volume {volume} {} a snapshot named {snapshot}", if *.exists { "has" } else { "does not have" })]
+    Snapshot {
+        /// The volume.
+        volume: VolumeName,
+        /// The snapshot.
+        snapshot: VolumeName,
+        /// There is one.
+        exists: bool,
+    },
+    /// The volume's primary cannot do it.
+    #[error(transparent)]
+    Store(#[from] lsm_store::Error),
+    /// A file or thread cannot be had.
+    #[error("{what}")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A name or text that the configuration does not take.
+    #[error(transparent)]
+    Text(#[from] net::config::name::InvalidText),
+    /// The volume did not become usable in time.
+    #[error("volume {0} was made but is not usable yet: `silt info` tells how it goes on")]
+    NotReady(VolumeName),
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Result of a cluster's operations.
+pub type Result<T, E = ClusterError> = std::result::Result<T, E>;
+
+impl ClusterError {
+    /// What the caller should do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotInCluster | Self::NoSuchVolume(_) | Self::NoSuchNode(_) => ErrorKind::NotFound,
+            Self::InCluster(_) | Self::NameTaken(_) => ErrorKind::Exists,
+            Self::Token(_)
+            | Self::HasSnapshots(_)
+            | Self::WouldShrink { .. }
+            | Self::TooFewNodes { .. }
+            | Self::Text(_) => ErrorKind::Invalid,
+            Self::InUse { .. } | Self::NotReady(_) | Self::HoldsReplicas(_) => ErrorKind::Busy,
+            Self::Node(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Snapshot { exists: true, .. } => ErrorKind::Exists,
+            Self::Snapshot { exists: false, .. } => ErrorKind::NotFound,
+            Self::Unspecified(_) => ErrorKind::Invalid,
+            Self::Configuration(_) => ErrorKind::Busy,
+            _ => ErrorKind::Io,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A replicated volume, or a snapshot of one, as a frontend serves it.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_store::device::Wake;
+use lsm_store::read::{Piece, ReadData};
+use lsm_store::{Error, Result};
+
+use super::asking::Session;
+use super::core::Core;
+use super::reads::ClusterReads;
+use crate::export::{Export, Reads, StatusExtent, Write, Zeroing};
+use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, RECORD_BYTES_MAX};
+
+/// A replicated volume that a client of this node has open; dropping it says that the client is gone.
+pub(super) struct ClusterExport {
+    session: Arc<Session>,
+}
+
+impl ClusterExport {
+    pub(super) fn new(core: &Arc<Core>, volume: net::id::VolumeId) -> Self {
+        *core.open.lock().entry(volume).or_default() += 1;
+        let session = Arc::new(Session::new(Arc::clone(core), volume));
+        // Whoever uses a volume should find it near.
+        session.target();
+        Self { session }
+    }
+
+    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
+        let size = self.size_bytes();
+        match offset.checked_add(len) {
+            Some(end) if end <= size => Ok(()),
+            _ => Err(Error::BeyondEnd { offset, len, size }),
+        }
+    }
+}
+
+impl Drop for ClusterExport {
+    fn drop(&mut self) {
+        let mut open = self.session.core.open.lock();
+        if let Some(count) = open.get_mut(&self.session.volume) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.session.volume);
+            }
+        }
+    }
+}
+
+/// The records that writes come to: in order, each of as many as it has room for.
+fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
+    let pieces = writes.iter().flat_map(|write| {
+        let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
+        offsets.zip(write.data.chunks(DATA_BYTES_MAX))
+    });
+    let (mut records, mut operations, mut bytes) = (Vec::new(), Vec::new(), 1);
+    for (offset, data) in pieces {
+        let operation = Operation::Write { offset, data: Bytes::copy_from_slice(data) };
+        if bytes + operation.encoded_bytes() > RECORD_BYTES_MAX {
+            records.push(operation::encode(&operations));
+            operations.clear();
+            bytes = 1;
+        }
+        bytes += operation.encoded_bytes();
+        operations.push(operation);
+    }
+    if !operations.is_empty() {
+        records.push(operation::encode(&operations));
+    }
+    records
+}
+
+impl Export for ClusterExport {
+    fn size_bytes(&self) -> u64 {
+        self.session.core.size_bytes(self.session.volume)
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn write(&self, writes: &[Write<'_>]) -> Result<()> {
+        for write in writes {
+            self.check_range(write.offset, write.data.len() as u64)?;
+        }
+        let records = records(writes);
+        if records.is_empty() { Ok(()) } else { self.session.write(&records) }
+    }
+
+    fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()> {
+        self.check_range(offset, len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        self.session.write(&[operation::encode(&[Operation::Zero { offset, len, zeroing }])])
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.session.flush()
+    }
+
+    fn prefetch(&self, offset: u64, len: u64) -> Result<()> {
+        self.check_range(offset, len)
+    }
+
+    fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
+        self.check_range(offset, len)?;
+        self.session.status(None, (offset, len), extents_max)
+    }
+
+    fn reads(&self) -> Result<Box<dyn Reads>> {
+        Ok(Box::new(ClusterReads::new(Arc::clone(&self.session))?))
+    }
+}
+
+/// A snapshot that another node has.
+pub(super) struct RemoteSnapshot {
+    session: Arc<Session>,
+    name: String,
+    size_bytes: u64,
+}
+
+impl RemoteSnapshot {
+    /// The snapshot of this name; `None` if there is none.
+    pub(super) fn open(core: &Arc<Core>, volume: net::id::VolumeId, name: &str) -> Result<Option<Self>> {
+        let session = Arc::new(Session::new(Arc::clone(core), volume));
+        let found = session.snapshots()?.into_iter().find(|snapshot| snapshot.name == name);
+        Ok(found.map(|found| Self { session, name: found.name, size_bytes: found.size_bytes }))
+    }
+}
+
+impl Export for RemoteSnapshot {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn is_read_only(&self) -> bool {
+        true
+    }
+
+    fn write(&self, _: &[Write<'_>]) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn zero(&self, _: u64, _: u64, _: Zeroing) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn prefetch(&self, _: u64, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
+        self.session.status(Some(&self.name), (offset, len), extents_max)
+    }
+
+    fn reads(&self) -> Result<Box<dyn Reads>> {
+        let (session, name, finished) = (Arc::clone(&self.session), self.name.clone(), Vec::new());
+        Ok(Box::new(SnapshotReads { session, name, size_bytes: self.size_bytes, finished }))
+    }
+}
+
+/// Reads of a snapshot that another node has, one after the other.
+struct SnapshotReads {
+    session: Arc<Session>,
+    name: String,
+    size_bytes: u64,
+    finished: Vec<(u64, Result<ReadData>)>,
+}
+
+impl SnapshotReads {
+    fn read(&self, offset: u64, len: usize) -> Result<ReadData> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.size_bytes) {
+            return Err(Error::BeyondEnd { offset, len: len as u64, size: self.size_bytes });
+        }
+        let mut data = ReadData::default();
+        for at in (0..len).step_by(net::forward::BYTES_MAX) {
+            let piece = (len - at).min(net::forward::BYTES_MAX);
+            data.push(Piece::Bytes(self.session.read(Some(&self.name), offset + at as u64, piece)?));
+        }
+        Ok(data)
+    }
+}
+
+impl Reads for SnapshotReads {
+    fn start(&mut self, token: u64, offset: u64, len: usize) {
+        let data = self.read(offset, len);
+        self.finished.push((token, data));
+    }
+
+    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
+        self.finished.pop()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.finished.len()
+    }
+
+    fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
+        let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let is_readable = super::reads::wait_readable(socket, timeout)?;
+        Ok(Wake { socket_readable: is_readable, completions: !self.finished.is_empty() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

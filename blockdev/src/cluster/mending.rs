@@ -1,0 +1,94 @@
+//! Damage on this node's disk that another node can repair: blocks of replicas, by their fingerprints.
+//!
+//! Whoever has a block lends it, whatever it is of there; so every node of the cluster is asked, those with a replica of the
+//! volume first.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use lsm_store::id::BlockIndex;
+use net::envelope::Message;
+use net::id::{NodeId, VolumeId};
+use net::transport::{Link, RequestError, Transport, call};
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::replica::LocalReplica;
+use crate::replica::content::{Asking, repair};
+
+/// How long a node may take to look for blocks.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before damage that nobody could repair is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// When damage was last tried to be repaired, by file and place.
+#[derive(Default)]
+pub(super) struct Mending(Mutex<HashMap<(String, u64), Duration>>);
+
+struct Lender<'a> {
+    core: &'a Core,
+    link: Link,
+}
+
+impl Asking for Lender<'_> {
+    fn ask(&self, message: Message) -> Result<Message, RequestError> {
+        call(self.core.transport(), self.link, message, PATIENCE)
+    }
+}
+
+impl Core {
+    /// Repairs what scrubs and reads have found damaged, as far as it is of replicas.
+    pub(super) fn mend_known(&self) {
+        let store = self.node.store();
+        let now = store.clock().monotonic();
+        let damages = store.scrub_status().damages;
+        let mut tried = self.mending.0.lock();
+        tried.retain(|(file, offset), _| damages.iter().any(|it| it.file == *file && it.offset == *offset));
+        let is_due = |at: Option<&Duration>| at.is_none_or(|at| now.saturating_sub(*at) >= AGAIN);
+        let due: Vec<_> = damages.into_iter().filter(|it| is_due(tried.get(&(it.file.clone(), it.offset)))).collect();
+        tried.extend(due.iter().map(|damage| ((damage.file.clone(), damage.offset), now)));
+        drop(tried);
+        for range in due.iter().filter_map(|damage| damage.touched.as_ref()).flat_map(|touched| &touched.ranges) {
+            let replicas = self.replicas.read();
+            let replica = replicas.values().find(|replica| replica.shared().volume.id() == range.volume).cloned();
+            drop(replicas);
+            if let Some(replica) = replica {
+                self.mend(&replica, range.first..BlockIndex(range.first.0 + range.count));
+            }
+        }
+    }
+
+    /// Repairs blocks of a replica; true if all of them have content again that can be read.
+    pub(super) fn mend(&self, replica: &LocalReplica, blocks: Range<BlockIndex>) -> bool {
+        let (volume, id) = (&replica.shared().volume, replica.shared().id);
+        for node in self.lenders(id) {
+            let Some(link) = self.transport().link(node) else { continue };
+            match repair(volume, blocks.clone(), &Lender { core: self, link }) {
+                Ok(repaired) => {
+                    tracing::warn!(volume = %id, %node, restored = repaired.blocks_restored, missing = repaired.blocks_missing,
+                        first = blocks.start.0, "damaged blocks were repaired from another node");
+                    if repaired.blocks_missing == 0 {
+                        return true;
+                    }
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(volume = %id, %node, error, "damage cannot be repaired from this node");
+                }
+            }
+        }
+        false
+    }
+
+    /// The other nodes, those with a replica of the volume first.
+    fn lenders(&self, volume: VolumeId) -> Vec<NodeId> {
+        let configuration = self.configuration();
+        let has_it = |node: NodeId| configuration.volume(volume).is_some_and(|it| it.replicas.is_member(node));
+        let others = configuration.nodes().filter(|node| node.is_present() && node.id != self.me);
+        let mut others: Vec<_> = others.map(|node| node.id).collect();
+        others.sort_by_key(|node| !has_it(*node));
+        others
+    }
+}

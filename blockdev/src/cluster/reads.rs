@@ -1,0 +1,338 @@
+//! Reads of a replicated volume on behalf of one client's thread: from this node's replica while it serves the volume, else from
+//! the node that does.
+//!
+//! Every read is begun again until somebody may answer for it; its client sees a pause. What the replica's store gives counts
+//! only if the replica still serves the volume afterwards and the store has not overtaken what the read knows to lie over it.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_store::device::Wake;
+use lsm_store::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex};
+use lsm_store::read::{Piece, ReadData};
+use lsm_store::store::VolumeReads;
+use lsm_store::{Error, ErrorKind};
+use net::envelope::Message;
+use net::forward::{Asked, BYTES_MAX, Question, encode_question};
+use net::transport::{RequestError, Transport};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use super::asking::{Session, Target};
+use crate::export::Reads;
+use crate::replica::LocalReplica;
+use crate::replica::pending::Overlay;
+
+/// How long another node may take for a read before it is asked for again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two attempts at a read that nobody could answer.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// How long the replica's reads are waited for while another node has been asked too.
+const MIXED_WAIT: Duration = Duration::from_millis(1);
+
+/// Which attempt at a read, which piece of it, and the answer.
+type Answered = (u64, usize, Result<Message, RequestError>);
+
+/// Answers of other nodes, and what wakes whoever waits for them.
+struct Mail {
+    answers: Mutex<Vec<Answered>>,
+    wake: OwnedFd,
+}
+
+impl Mail {
+    fn put(&self, answer: Answered) {
+        self.answers.lock().push(answer);
+        // Fails only if the counter is full, and then it wakes as well.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn take(&self) -> Vec<Answered> {
+        let mut count = [0; 8];
+        // Fails if nothing was put, which is as good.
+        let _ = rustix::io::read(&self.wake, &mut count);
+        std::mem::take(&mut self.answers.lock())
+    }
+}
+
+/// How a read is being made.
+enum Way {
+    /// By the replica here, and this is to be laid over.
+    Here(Overlay),
+    /// By the primary: its pieces, as far as they have come.
+    There {
+        /// Which attempt this is, of all that were made: answers to an earlier one are none to this.
+        attempt: u64,
+        /// By offset.
+        pieces: Vec<Option<Bytes>>,
+    },
+    /// It waits to be begun again.
+    Nowhere,
+}
+
+struct Read {
+    offset: u64,
+    len: usize,
+    way: Way,
+    /// Damage was met and repaired.
+    is_mended: bool,
+}
+
+/// Reads under way.
+pub(super) struct ClusterReads {
+    session: Arc<Session>,
+    mail: Arc<Mail>,
+    here: Option<(Arc<LocalReplica>, VolumeReads)>,
+    reads: HashMap<u64, Read>,
+    /// The attempts of reads that other nodes were asked for.
+    attempts: HashMap<u64, u64>,
+    last_attempt: u64,
+    finished: VecDeque<(u64, Result<ReadData, Error>)>,
+}
+
+impl ClusterReads {
+    pub(super) fn new(session: Arc<Session>) -> Result<Self, Error> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::Io {
+            action: "making",
+            file: "an event counter".into(),
+            source: Arc::new(error.into()),
+        })?;
+        let mail = Arc::new(Mail { answers: Mutex::default(), wake });
+        Ok(Self {
+            session,
+            mail,
+            here: None,
+            reads: HashMap::new(),
+            attempts: HashMap::new(),
+            last_attempt: 0,
+            finished: VecDeque::new(),
+        })
+    }
+
+    /// Begins a read, or begins it again.
+    fn begin(&mut self, token: u64) {
+        let Some(read) = self.reads.get(&token) else { return };
+        let (offset, len) = (read.offset, read.len);
+        let way = match self.session.target() {
+            Some(Target::Here(replica)) => self.begin_here(&replica, token, offset, len),
+            Some(Target::There(link)) => {
+                let pieces = vec![None; len.div_ceil(BYTES_MAX)];
+                self.last_attempt += 1;
+                let attempt = self.last_attempt;
+                self.attempts.insert(attempt, token);
+                for (index, at) in (0..len).step_by(BYTES_MAX).enumerate() {
+                    let (mail, len) = (Arc::clone(&self.mail), (len - at).min(BYTES_MAX) as u32);
+                    let asked = Asked::Read { snapshot: None, offset: offset + at as u64, len };
+                    let question = encode_question(&Question { volume: self.session.volume, asked });
+                    let answered = Box::new(move |answer| mail.put((attempt, index, answer)));
+                    self.session.core.transport().request(link, question, PATIENCE, answered);
+                }
+                Way::There { attempt, pieces }
+            }
+            None => Way::Nowhere,
+        };
+        if let Some(read) = self.reads.get_mut(&token) {
+            self.attempts.retain(|attempt, of| {
+                *of != token || matches!(way, Way::There { attempt: now, .. } if now == *attempt)
+            });
+            read.way = way;
+        }
+    }
+
+    fn begin_here(&mut self, replica: &Arc<LocalReplica>, token: u64, offset: u64, len: usize) -> Way {
+        let is_same = self.here.as_ref().is_some_and(|(before, _)| Arc::ptr_eq(before, replica));
+        if !is_same && !self.turn_to(replica) {
+            return Way::Nowhere;
+        }
+        let overlay = replica.shared().pending.overlay(offset, len as u64);
+        if overlay.barrier.is_some() {
+            return Way::Nowhere;
+        }
+        if let Some((_, reads)) = &mut self.here {
+            reads.start(token, offset, len);
+        }
+        Way::Here(overlay)
+    }
+
+    /// Reads from another replica from now on. What was under way with the one before is begun again.
+    fn turn_to(&mut self, replica: &Arc<LocalReplica>) -> bool {
+        let Ok(reads) = replica.shared().volume.reads() else { return false };
+        self.here = Some((Arc::clone(replica), reads));
+        self.reads
+            .values_mut()
+            .filter(|read| matches!(read.way, Way::Here(_)))
+            .for_each(|read| read.way = Way::Nowhere);
+        true
+    }
+
+    /// Takes what the replica's store has finished.
+    fn take_here(&mut self) {
+        let (mut again, mut damaged) = (Vec::new(), Vec::new());
+        while let Some((replica, reads)) = &mut self.here
+            && let Some((token, data)) = reads.next_finished()
+        {
+            let Some(Read { offset, way: Way::Here(overlay), .. }) = self.reads.get(&token) else { continue };
+            let (pending, offset) = (&replica.shared().pending, *offset);
+            let holds = !pending.is_outdated(overlay) && replica.serves();
+            match data {
+                _ if !holds => again.push(token),
+                Err(error) if error.kind() == ErrorKind::Corrupt => damaged.push((token, error)),
+                Err(error) => self.finish(token, Err(error)),
+                Ok(data) => {
+                    let served = self.session.note_served(replica.shared().serving.epochs());
+                    let data = overlay.lay_over(data, offset);
+                    self.finish(token, served.map(|()| data));
+                }
+            }
+        }
+        for (token, error) in damaged {
+            if self.mend(token) { again.push(token) } else { self.finish(token, Err(error)) }
+        }
+        again.into_iter().for_each(|token| self.begin(token));
+    }
+
+    /// Has other nodes repair what a read has met; once for each read. It takes as long as they do.
+    fn mend(&mut self, token: u64) -> bool {
+        let (Some((replica, _)), Some(read)) = (&self.here, self.reads.get_mut(&token)) else { return false };
+        let blocks = BlockIndex(read.offset >> BLOCK_SHIFT)
+            ..BlockIndex((read.offset + read.len as u64).div_ceil(BLOCK_BYTES as u64));
+        !std::mem::replace(&mut read.is_mended, true) && self.session.core.mend(replica, blocks)
+    }
+
+    /// Takes what other nodes have answered.
+    fn take_mail(&mut self) {
+        for (answered, index, answer) in self.mail.take() {
+            let Some(token) = self.attempts.get(&answered).copied() else { continue };
+            let Some(Read { way: Way::There { attempt, pieces }, len, .. }) = self.reads.get_mut(&token) else {
+                continue;
+            };
+            if *attempt != answered {
+                continue;
+            }
+            let wanted = (*len - index * BYTES_MAX).min(BYTES_MAX);
+            match self.session.read_answer(answer) {
+                Some(Ok(bytes)) if bytes.len() == wanted && index < pieces.len() => {
+                    pieces[index] = Some(bytes);
+                    if pieces.iter().all(Option::is_some) {
+                        let mut data = ReadData::default();
+                        pieces.iter_mut().filter_map(Option::take).for_each(|bytes| data.push(Piece::Bytes(bytes)));
+                        self.finish(token, Ok(data));
+                    }
+                }
+                Some(Err(error)) => self.finish(token, Err(error)),
+                _ => {
+                    if let Some(read) = self.reads.get_mut(&token) {
+                        read.way = Way::Nowhere;
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, token: u64, result: Result<ReadData, Error>) {
+        self.reads.remove(&token);
+        self.attempts.retain(|_, of| *of != token);
+        self.finished.push_back((token, result));
+    }
+
+    fn count(&self, is_so: impl Fn(&Way) -> bool) -> usize {
+        self.reads.values().filter(|read| is_so(&read.way)).count()
+    }
+
+    /// Begins those again that nobody could answer.
+    fn retry(&mut self) {
+        let waiting: Vec<u64> =
+            self.reads.iter().filter(|(_, read)| matches!(read.way, Way::Nowhere)).map(|(token, _)| *token).collect();
+        if !waiting.is_empty() && self.session.core.is_stopping() {
+            waiting.into_iter().for_each(|token| self.finish(token, Err(Error::Closed)));
+            return;
+        }
+        waiting.into_iter().for_each(|token| self.begin(token));
+    }
+
+    /// Waits without the replica's queue, which has nothing under way.
+    fn wait_for_mail(&self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake, Error> {
+        let socket_readable = wait_any(Some(self.mail.wake.as_fd()), socket, timeout)?;
+        Ok(Wake { socket_readable, completions: false })
+    }
+}
+
+/// Waits until the socket can be read, or for a while; whether it can.
+pub(super) fn wait_readable(socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<bool, Error> {
+    wait_any(None, socket, timeout)
+}
+
+fn wait_any(
+    wake: Option<BorrowedFd<'_>>,
+    socket: Option<BorrowedFd<'_>>,
+    timeout: Option<Duration>,
+) -> Result<bool, Error> {
+    let mut fds: Vec<_> = socket.iter().chain(&wake).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let timeout = timeout.map(|timeout| rustix::event::Timespec {
+        tv_sec: timeout.as_secs() as i64,
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) => Ok(socket.is_some() && fds.first().is_some_and(|fd| !fd.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(Error::Io { action: "waiting for", file: "a client".into(), source: Arc::new(error.into()) }),
+    }
+}
+
+impl Reads for ClusterReads {
+    fn start(&mut self, token: u64, offset: u64, len: usize) {
+        let size = self.session.core.size_bytes(self.session.volume);
+        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+            self.finished.push_back((token, Err(Error::BeyondEnd { offset, len: len as u64, size })));
+            return;
+        }
+        if len == 0 {
+            self.finished.push_back((token, Ok(ReadData::default())));
+            return;
+        }
+        self.reads.insert(token, Read { offset, len, way: Way::Nowhere, is_mended: false });
+        self.begin(token);
+        self.take_here();
+    }
+
+    fn next_finished(&mut self) -> Option<(u64, Result<ReadData, Error>)> {
+        if self.finished.is_empty() {
+            self.take_here();
+            self.take_mail();
+        }
+        self.finished.pop_front()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.reads.len() + self.finished.len()
+    }
+
+    fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake, Error> {
+        self.take_mail();
+        self.retry();
+        self.take_here();
+        let at_most = |limit: Duration| Some(timeout.map_or(limit, |timeout| timeout.min(limit)));
+        let is_asked = self.count(|way| matches!(way, Way::There { .. })) > 0;
+        let is_waiting = self.count(|way| matches!(way, Way::Nowhere)) > 0;
+        let timeout = match (self.finished.is_empty(), is_waiting) {
+            (false, _) => Some(Duration::ZERO),
+            (true, true) => at_most(RETRY),
+            (true, false) => timeout,
+        };
+        let mut wake = match &mut self.here {
+            Some((_, reads)) if reads.in_flight() > 0 => {
+                let limited = timeout.map_or(MIXED_WAIT, |timeout| timeout.min(MIXED_WAIT));
+                reads.wait(socket, if is_asked { Some(limited) } else { timeout })?
+            }
+            _ => self.wait_for_mail(socket, timeout)?,
+        };
+        self.take_here();
+        self.take_mail();
+        wake.completions = !self.finished.is_empty();
+        Ok(wake)
+    }
+}

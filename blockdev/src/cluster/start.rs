@@ -1,0 +1,381 @@
+//! How a node becomes part of a cluster, and goes on as one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use lsm_store::device::directory::DirectoryDevice;
+use lsm_store::device::{AccessMode, Device};
+use net::config::id::StoreId;
+use net::config::name::{Name, Text};
+use net::config::raft::{Consensus, Raft, Timing};
+use net::config::state::{About, Command, NodeState};
+use net::config::storage::Storage;
+use net::config::tokens::ConfiguredTokens;
+use net::environment::{Clock, Rng, SystemClock, SystemRng};
+use net::id::NodeId;
+use net::identity::{Authority, Credentials, Directory, Folder, NodeKey};
+use net::join::{Admission, Token};
+use net::transport::quic::{Config, QuicTransport, join};
+use net::transport::{Peer, Transport};
+use tokio::runtime::{Builder, Runtime};
+
+use super::core::Core;
+use super::network::{AgreementCaller, Network};
+use super::ways::Ways;
+use super::workers::Workers;
+use super::{ClusterError, Place, Result};
+use crate::node::Node;
+use crate::replica::Outside;
+use crate::replica::log::BootId;
+use crate::replica::ticks::BootTicks;
+
+/// Where a node listens that was not told where.
+const LISTEN: &str = "127.0.0.1:10809";
+
+/// The file with the address last used.
+const ADDRESS_FILE: &str = "address";
+
+/// The file with the nodes that a node was told of when it joined.
+const MEMBERS_FILE: &str = "members";
+
+/// Between two attempts of a node to say what it is.
+const INTRODUCTION_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a node that stops waits for others to take over its volumes.
+const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
+
+/// Where the machine says which start of its kernel this is.
+const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The parts of a running node of a cluster, which end in this order.
+pub(super) struct Running {
+    pub(super) core: Arc<Core>,
+    pub(super) workers: [Arc<Workers>; 2],
+    pub(super) manager: Option<JoinHandle<()>>,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) folder: Directory,
+    /// Where it is reached.
+    pub(super) address: SocketAddr,
+}
+
+/// What a node starts with besides its files.
+struct Beginning {
+    /// It makes the cluster.
+    is_founder: bool,
+    /// Whom it was told of when it joined.
+    members: Vec<Peer>,
+}
+
+/// Makes a cluster of one node.
+pub(super) fn found(place: &Place, node: &Arc<Node>) -> Result<Running> {
+    let folder = open_folder(place)?;
+    refuse_if_in_cluster(&folder)?;
+    let authority = match Authority::load(&folder)? {
+        Some(begun) => begun,
+        None => Authority::create(&folder, &SystemRng)?,
+    };
+    let (key, now) = (NodeKey::generate()?, SystemClock.wall());
+    let issued = authority.issue(NodeId(1), key.public(), now, &SystemRng)?;
+    let credentials = key.with_certificate(issued, now)?;
+    assign_storage(place, &credentials)?;
+    // Last: with it the node is in the cluster.
+    credentials.store(&folder)?;
+    run(place, node, folder, &credentials, Beginning { is_founder: true, members: Vec::new() })
+}
+
+/// Joins a cluster.
+pub(super) fn join_with(place: &Place, token: &str, node: &Arc<Node>) -> Result<Running> {
+    let folder = open_folder(place)?;
+    refuse_if_in_cluster(&folder)?;
+    let token: Token = token.trim().parse()?;
+    let (key, clock) = (NodeKey::generate()?, Arc::new(SystemClock));
+    let address = listen_address(place, &folder)?;
+    let joined = join(&token, &key, &[address], clock, PROGRAM)?;
+    let credentials = key.with_certificate(joined.issued, SystemClock.wall())?;
+    assign_storage(place, &credentials)?;
+    let members = encode_members(&joined.members);
+    folder.replace(MEMBERS_FILE, members.as_bytes()).map_err(|source| io("writing the cluster's members", source))?;
+    credentials.store(&folder)?;
+    let place = Place { listen: Some(address), ..place.clone() };
+    run(&place, node, folder, &credentials, Beginning { is_founder: false, members: joined.members })
+}
+
+/// Goes on in the cluster that the node is in.
+pub(super) fn open(place: &Place, node: &Arc<Node>) -> Result<Option<Running>> {
+    if !place.data.join("cluster").exists() {
+        return Ok(None);
+    }
+    let folder = open_folder(place)?;
+    let Some(credentials) = Credentials::load(&folder)? else { return Ok(None) };
+    let members = folder.read(MEMBERS_FILE).map_err(|source| io("reading the cluster's members", source))?;
+    let members = members.map_or_else(Vec::new, |bytes| decode_members(&String::from_utf8_lossy(&bytes)));
+    let beginning = Beginning { is_founder: credentials.node() == NodeId(1), members };
+    run(place, node, folder, &credentials, beginning).map(Some)
+}
+
+const PROGRAM: &str = concat!("silt ", env!("CARGO_PKG_VERSION"));
+
+fn io(what: &'static str, source: std::io::Error) -> ClusterError {
+    ClusterError::Io { what, source }
+}
+
+fn open_folder(place: &Place) -> Result<Directory> {
+    Directory::open(place.data.join("cluster")).map_err(|source| io("making the directory `cluster`", source))
+}
+
+fn refuse_if_in_cluster(folder: &dyn Folder) -> Result<()> {
+    match Credentials::load(folder)? {
+        Some(credentials) => Err(ClusterError::InCluster(credentials.cluster().to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The file of the configuration, which is this node's from then on.
+fn assign_storage(place: &Place, credentials: &Credentials) -> Result<()> {
+    let directory = place.data.join("cluster");
+    let mut store = [0; 16];
+    SystemRng.fill(&mut store);
+    let storage = match Storage::create(&directory, StoreId(store)) {
+        Err(net::config::storage::StorageError::Exists) => Storage::open(&directory)?,
+        made => made?,
+    };
+    storage.assign(credentials.cluster(), credentials.node())?;
+    Ok(())
+}
+
+/// The address asked for, or that of the last time; with a port in any case, since others are told of it.
+fn listen_address(place: &Place, folder: &dyn Folder) -> Result<SocketAddr> {
+    let last = folder.read(ADDRESS_FILE).map_err(|source| io("reading the cluster's address", source))?;
+    let last = last.and_then(|bytes| String::from_utf8_lossy(&bytes).parse().ok());
+    let usual = || LISTEN.parse().expect("the usual address is one");
+    let address: SocketAddr = place.listen.or(last).unwrap_or_else(usual);
+    if address.ip().is_unspecified() {
+        return Err(ClusterError::Unspecified(address));
+    }
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    // The kernel does not give a port again that it has just given.
+    let socket = std::net::UdpSocket::bind(address).map_err(|source| io("choosing a port", source))?;
+    socket.local_addr().map_err(|source| io("choosing a port", source))
+}
+
+fn boot_id() -> Result<BootId> {
+    let text = std::fs::read_to_string(BOOT_ID_PATH).map_err(|source| io("reading the kernel's boot id", source))?;
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let mut id = [0; 16];
+    for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
+        *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    }
+    Ok(BootId(id))
+}
+
+fn run(
+    place: &Place,
+    node: &Arc<Node>,
+    folder: Directory,
+    credentials: &Credentials,
+    beginning: Beginning,
+) -> Result<Running> {
+    let address = listen_address(place, &folder)?;
+    node.remove_unnamed_snapshots()?;
+    let logs = place.data.join("replicas");
+    make_durable(&logs, &place.data).map_err(|source| io("making the directory `replicas`", source))?;
+    let device = DirectoryDevice::open(&logs, AccessMode::ReadWrite);
+    let device: Arc<dyn Device> = Arc::new(device.map_err(|source| io("opening the directory `replicas`", source))?);
+    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("silt-config").enable_all().build();
+    let runtime = runtime.map_err(|source| io("starting a thread", source))?;
+    let core = Arc::new(Core::new(
+        credentials.node(),
+        Arc::clone(node),
+        device,
+        boot_id()?,
+        Arc::new(BootTicks),
+        Arc::new(lsm_store::rng::SystemRng),
+        runtime.handle().clone(),
+    ));
+    let (workers, movers) = (Arc::new(Workers::default()), Arc::new(Workers::default()));
+    let network = Arc::new(Network {
+        core: OnceLock::from(Arc::downgrade(&core)),
+        workers: Arc::clone(&workers),
+        movers: Arc::clone(&movers),
+    });
+    let config = Config { program: PROGRAM.to_owned(), ..Config::new(address) };
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let transport = QuicTransport::start(config, credentials, clock.clone(), rng.clone(), network)?;
+    let kept = folder.replace(ADDRESS_FILE, address.to_string().as_bytes());
+    kept.map_err(|source| io("writing the cluster's address", source))?;
+    set_once(&core.transport, transport);
+    let storage = Storage::open(&place.data.join("cluster"))?;
+    let store = storage.store();
+    let caller = Arc::new(AgreementCaller { core: Arc::downgrade(&core) });
+    let raft = runtime.block_on(Raft::start(storage, caller, &Timing::default()))?;
+    set_once(&core.view, raft.watch());
+    set_once(&core.consensus, raft.clone());
+    if core.configuration().cluster().is_some() {
+        core.set_peers(&core.configuration());
+    } else {
+        core.transport().set_peers(beginning.members.clone());
+    }
+    let me = Introduction { address, name: place.name.clone(), zone: place.zone.clone(), store };
+    if beginning.is_founder && raft.metrics().last_log == 0 {
+        runtime.block_on(raft.found(me.about(core.me, credentials)?, wall_ms()))?;
+    }
+    if let Some(authority) = Authority::load(&folder)? {
+        let consensus: Arc<dyn Consensus> = Arc::new(raft.clone());
+        let tokens = ConfiguredTokens::new(consensus, runtime.handle().clone());
+        core.transport().admit_by(Some(Arc::new(Admission::new(authority, Arc::new(tokens), clock, rng))));
+    }
+    runtime.spawn(follow(Arc::downgrade(&core)));
+    runtime.spawn(introduce(Arc::downgrade(&core), me));
+    let outside: Arc<dyn Outside> = Arc::new(Ways { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
+    let managed = Arc::clone(&core);
+    let manager = thread::Builder::new().name("silt-cluster".into()).spawn(move || managed.manage(&outside));
+    let manager = manager.map_err(|source| io("starting a thread", source))?;
+    Ok(Running { core, workers: [workers, movers], manager: Some(manager), runtime: Some(runtime), folder, address })
+}
+
+/// Makes a directory whose name survives a power cut, as what is in it must.
+fn make_durable(path: &Path, parent: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    std::fs::File::open(parent)?.sync_all()
+}
+
+fn set_once<T>(cell: &OnceLock<T>, value: T) {
+    assert!(cell.set(value).is_ok(), "a node is started once");
+}
+
+pub(super) fn wall_ms() -> u64 {
+    SystemClock.wall().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// Passes on what the cluster agrees on.
+async fn follow(core: Weak<Core>) {
+    let Some(mut view) = core.upgrade().and_then(|core| core.view.get().cloned()) else { return };
+    loop {
+        let configuration = Arc::clone(&view.borrow_and_update().configuration);
+        let Some(core) = core.upgrade() else { return };
+        if configuration.cluster().is_some() {
+            core.set_peers(&configuration);
+            core.spread(&configuration);
+        }
+        drop(core);
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a node says about itself.
+struct Introduction {
+    address: SocketAddr,
+    name: Option<String>,
+    zone: Option<String>,
+    store: StoreId,
+}
+
+impl Introduction {
+    fn about(&self, node: NodeId, credentials: &Credentials) -> Result<About> {
+        Ok(About {
+            name: self.name(node)?,
+            addresses: vec![self.address.to_string().parse()?],
+            zone: self.zone.as_deref().unwrap_or_default().parse()?,
+            key: credentials.public_key()?,
+            store: Some(self.store),
+        })
+    }
+
+    fn name(&self, node: NodeId) -> Result<Name> {
+        let chosen = || format!("node-{node}");
+        Ok(self.name.clone().unwrap_or_else(chosen).parse()?)
+    }
+
+    /// What is to be changed in what the cluster knows of the node; `None` if nothing is.
+    fn correction(&self, known: &net::config::state::Node) -> Result<Option<Command>> {
+        let about = &known.about;
+        let name = match (&self.name, about.is_described()) {
+            (Some(name), _) => name.parse()?,
+            (None, true) => about.name.clone(),
+            (None, false) => self.name(known.id)?,
+        };
+        let zone: Text = match &self.zone {
+            Some(zone) => zone.parse()?,
+            None => about.zone.clone(),
+        };
+        let addresses = vec![self.address.to_string().parse()?];
+        let is_right =
+            about.name == name && about.zone == zone && about.addresses == addresses && about.store.is_some();
+        if is_right {
+            let admit = Command::AdmitNode { node: known.id };
+            return Ok((known.state == NodeState::Joining).then_some(admit));
+        }
+        Ok(Some(Command::DescribeNode { node: known.id, name, addresses, zone, store: self.store }))
+    }
+}
+
+/// Tells the cluster what this node is, until it knows.
+async fn introduce(core: Weak<Core>, me: Introduction) {
+    loop {
+        let Some(core) = core.upgrade().filter(|core| !core.is_stopping()) else { return };
+        let configuration = core.configuration();
+        if let Some(known) = configuration.node(core.me) {
+            match me.correction(known) {
+                Ok(None) => return,
+                Ok(Some(command)) => {
+                    if let Err(error) = core.consensus().propose(command).await {
+                        tracing::warn!(%error, "the cluster does not know yet where this node is");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the cluster cannot be told what this node is");
+                    return;
+                }
+            }
+        }
+        drop(core);
+        tokio::time::sleep(INTRODUCTION_PAUSE).await;
+    }
+}
+
+/// A line for each node: its number, and its addresses.
+fn encode_members(members: &[Peer]) -> String {
+    let line = |peer: &Peer| {
+        let addresses: Vec<_> = peer.addresses.iter().map(ToString::to_string).collect();
+        format!("{} {}\n", peer.node, addresses.join(" "))
+    };
+    members.iter().map(line).collect()
+}
+
+fn decode_members(text: &str) -> Vec<Peer> {
+    let peer = |line: &str| {
+        let mut words = line.split(' ');
+        let node = NodeId(words.next()?.parse().ok()?);
+        Some(Peer { node, addresses: words.filter_map(|word| word.parse().ok()).collect() })
+    };
+    text.lines().filter_map(peer).collect()
+}
+
+impl Running {
+    /// Ends everything.
+    pub(super) fn stop(&mut self) {
+        self.core.hand_over_all(HAND_OVER_WAIT);
+        self.core.begin_stop();
+        self.workers.iter().for_each(|workers| workers.stop());
+        if let Some(manager) = self.manager.take()
+            && manager.join().is_err()
+        {
+            tracing::error!("the cluster's thread panicked");
+        }
+        self.workers.iter().for_each(|workers| workers.wait_ended(Duration::from_secs(2)));
+        if let Some(runtime) = self.runtime.take() {
+            let consensus = self.core.consensus();
+            // Within a moment: a stop must not wait for other nodes.
+            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), consensus.stop()).await });
+            self.core.transport().set_peers(Vec::new());
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Content of replicas on its way, from this node and to it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsm_store::clock::Clock;
+use lsm_store::id::VolumeId as StoreVolumeId;
+use lsm_store::store::Volume;
+use net::content::{Question as ContentQuestion, is_lend};
+use net::envelope::Message;
+use net::id::{Lsn, NodeId, VolumeId};
+use net::installation::{Answer, Question, Step};
+use net::replication::{Base, Event, TransferId};
+use net::transport::{Link, RequestError, SendError, Transport, call};
+use parking_lot::Mutex;
+
+use super::core::Core;
+use crate::replica::content::{Asking, Pace, Receiver, Source, lend, send};
+use crate::replica::{LocalReplica, Pinned, Sending};
+
+/// How long a receiver may take for one question: at the end it reads its map and syncs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is known of transfers.
+#[derive(Default)]
+pub(super) struct Transfers(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// From whom content of a volume may come.
+    expected: HashMap<TransferId, (VolumeId, NodeId)>,
+    /// By volume: whoever writes to one has the lock, and the transfer it is of then.
+    receiving: HashMap<VolumeId, Arc<Mutex<Receiving>>>,
+    cancelled: HashSet<TransferId>,
+    /// What was frozen for nodes that are away, and up to where it goes.
+    pins: HashMap<(VolumeId, NodeId), (StoreVolumeId, Lsn)>,
+    /// Being sent now, for people to see.
+    sending: HashMap<(VolumeId, NodeId), Sent>,
+}
+
+/// How far a transfer has got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sent {
+    pub(super) blocks_done: u64,
+    pub(super) blocks_total: u64,
+}
+
+/// A transfer to this node.
+struct Receiving {
+    replica: Arc<LocalReplica>,
+    transfer: TransferId,
+    receiver: Option<Receiver>,
+}
+
+/// Why a transfer from this node ended early.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the replica has ended, or cannot freeze its content")]
+    Ended,
+    #[error("the receiver is not connected")]
+    Unreachable,
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the receiver refused")]
+    Refused,
+    #[error("the receiver's answer is not one")]
+    Nonsense,
+    #[error(transparent)]
+    Unasked(#[from] RequestError),
+    #[error(transparent)]
+    Content(#[from] crate::replica::content::SendError),
+    #[error(transparent)]
+    Node(#[from] crate::node::NodeError),
+    #[error(transparent)]
+    Store(#[from] lsm_store::Error),
+}
+
+impl Transfers {
+    pub(super) fn expect(&self, volume: VolumeId, from: NodeId, transfer: TransferId) {
+        self.0.lock().expected.insert(transfer, (volume, from));
+    }
+
+    pub(super) fn cancel(&self, transfer: TransferId) {
+        let mut state = self.0.lock();
+        state.expected.remove(&transfer);
+        state.cancelled.insert(transfer);
+    }
+
+    fn is_cancelled(&self, transfer: TransferId) -> bool {
+        self.0.lock().cancelled.contains(&transfer)
+    }
+
+    /// What is being sent of a volume, and to whom.
+    pub(super) fn sending(&self, volume: VolumeId) -> Vec<(NodeId, Sent)> {
+        let state = self.0.lock();
+        state.sending.iter().filter(|((of, _), _)| *of == volume).map(|((_, to), sent)| (*to, *sent)).collect()
+    }
+
+    /// Forgets everything of a volume.
+    pub(super) fn forget(&self, volume: VolumeId) {
+        let mut state = self.0.lock();
+        state.pins.retain(|(of, _), _| *of != volume);
+        state.expected.retain(|_, (of, _)| *of != volume);
+        state.receiving.remove(&volume);
+    }
+}
+
+/// Questions to one node, over one link.
+struct LinkAsking<'a> {
+    core: &'a Core,
+    link: Link,
+}
+
+impl Asking for LinkAsking<'_> {
+    fn ask(&self, message: Message) -> Result<Message, RequestError> {
+        if self.core.is_stopping() {
+            return Err(RequestError::Unsent(SendError::Down));
+        }
+        call(self.core.transport(), self.link, message, PATIENCE)
+    }
+}
+
+impl Core {
+    /// Sends a volume's content. Blocks until it is there, or the transfer is broken off.
+    pub(super) fn send_content(&self, sending: &Sending) {
+        let Sending { volume, to, transfer, .. } = *sending;
+        let Some(replica) = self.replica(volume) else { return };
+        let sent = self.try_send_content(&replica, sending);
+        self.transfers.0.lock().sending.remove(&(volume, to));
+        replica.hold(None);
+        match sent {
+            Ok(()) => tracing::info!(%volume, node = %to, "content was sent"),
+            Err(error) => {
+                tracing::warn!(%volume, node = %to, error = &error as &dyn std::error::Error, "sending content ended");
+                // What the receiver has now may be a mixture: the next attempt compares everything.
+                self.unpin(volume, to);
+                replica.tell(Event::PinLost(to));
+                replica.tell(Event::TransferFailed(transfer));
+            }
+        }
+    }
+
+    fn try_send_content(&self, replica: &LocalReplica, sending: &Sending) -> Result<(), Broken> {
+        let link = self.transport().link(sending.to).ok_or(Broken::Unreachable)?;
+        let pinned = replica.shared().applying.pin(sending.at_least).ok_or(Broken::Ended)?;
+        replica.hold(Some(pinned.at));
+        let sent = self.send_pinned(replica, sending, link, &pinned);
+        if let Err(error) = self.node.unpin_replica(pinned.snapshot) {
+            // It goes at the next start.
+            tracing::warn!(%error, "a snapshot that content was sent from stays");
+        }
+        sent
+    }
+
+    fn send_pinned(
+        &self,
+        replica: &LocalReplica,
+        sending: &Sending,
+        link: Link,
+        pinned: &Pinned,
+    ) -> Result<(), Broken> {
+        let Sending { volume, transfer, .. } = *sending;
+        let mut history = replica.history().ok_or(Broken::Ended)?;
+        history.truncate(pinned.at);
+        let asking = LinkAsking { core: self, link };
+        let ask = |step| {
+            let is_over = self.is_stopping() || self.transfers.is_cancelled(transfer);
+            if is_over { Err(Broken::Cancelled) } else { asked(&asking, volume, transfer, step) }
+        };
+        let mut base = self.base(sending);
+        let since = base.as_ref().and(pinned_at(sending.base));
+        ask(Step::Begin { base: since })?;
+        let store = self.node.store();
+        for snapshot in &pinned.older {
+            let content = store.volume(snapshot.info.id)?;
+            ask(Step::Prepare { size_bytes: content.size_bytes() })?;
+            self.send_one(sending, &asking, &content, base.take())?;
+            ask(Step::Freeze { snapshot: snapshot.name.snapshot.to_string() })?;
+            base = Some(content);
+        }
+        let content = store.volume(pinned.snapshot)?;
+        ask(Step::Prepare { size_bytes: content.size_bytes() })?;
+        self.send_one(sending, &asking, &content, base)?;
+        ask(Step::Install { history })?;
+        Ok(())
+    }
+
+    /// What the receiver has already.
+    fn base(&self, sending: &Sending) -> Option<Volume> {
+        let at = pinned_at(sending.base)?;
+        let pin = self.transfers.0.lock().pins.get(&(sending.volume, sending.to)).copied();
+        let (snapshot, _) = pin.filter(|(_, pinned)| *pinned == at)?;
+        self.node.store().volume(snapshot).ok()
+    }
+
+    fn send_one(
+        &self,
+        sending: &Sending,
+        asking: &LinkAsking<'_>,
+        content: &Volume,
+        base: Option<Volume>,
+    ) -> Result<(), Broken> {
+        let Sending { volume, to, transfer, .. } = *sending;
+        // A base of another size says nothing of what lies beyond.
+        let base = base.filter(|base| base.size_bytes() == content.size_bytes());
+        let source = Source { volume: content.clone(), base };
+        let clock: &dyn Clock = &**self.node.store().clock();
+        let is_cancelled = || self.is_stopping() || self.transfers.is_cancelled(transfer);
+        let pace = Pace { is_cancelled: &is_cancelled, ..Pace::new(clock) };
+        let watch = |progress: crate::replica::content::Progress| {
+            let sent = Sent { blocks_done: progress.blocks_compared, blocks_total: progress.blocks_total };
+            self.transfers.0.lock().sending.insert((volume, to), sent);
+        };
+        let sent = send(&source, volume, transfer, asking, &pace, &watch)?;
+        tracing::info!(%volume, node = %to, blocks = sent.blocks, moved = sent.blocks_moved, bytes = sent.bytes_moved, "content");
+        Ok(())
+    }
+
+    /// Freezes what a node that leaves has, so that only what changes has to travel when it is back.
+    pub(super) fn pin(&self, volume: VolumeId, node: NodeId, at_most: Lsn) {
+        let Some(replica) = self.replica(volume) else { return };
+        let Some(Pinned { snapshot, at, .. }) = replica.shared().applying.pin(Lsn(0)) else { return };
+        if at > at_most || at == Lsn(0) {
+            self.unpin_snapshot(snapshot);
+            return;
+        }
+        let before = self.transfers.0.lock().pins.insert((volume, node), (snapshot, at));
+        before.into_iter().for_each(|(snapshot, _)| self.unpin_snapshot(snapshot));
+        replica.tell(Event::Pinned { node, at });
+    }
+
+    /// Gives up what was frozen for a node.
+    pub(super) fn unpin(&self, volume: VolumeId, node: NodeId) {
+        let pin = self.transfers.0.lock().pins.remove(&(volume, node));
+        pin.into_iter().for_each(|(snapshot, _)| self.unpin_snapshot(snapshot));
+    }
+
+    fn unpin_snapshot(&self, snapshot: StoreVolumeId) {
+        if let Err(error) = self.node.unpin_replica(snapshot) {
+            // It goes at the next start.
+            tracing::warn!(%error, "a snapshot that is not needed any more stays");
+        }
+    }
+
+    /// Answers a question about content that comes. Blocks.
+    pub(super) fn receive_content(&self, from: NodeId, message: &Message) -> Option<Message> {
+        if let Ok(question) = Question::decode(message) {
+            let answer = self.take_step(from, &question);
+            if answer.is_none() {
+                self.transfers.cancel(question.transfer);
+            }
+            return Some(answer.unwrap_or(Answer::Refused).encode());
+        }
+        if is_lend(message) {
+            return Some(lend(self.node.store(), message));
+        }
+        let transfer = ContentQuestion::decode(message).ok()?.transfer();
+        let receiving = self.receiving(from, transfer)?;
+        let mut receiving = receiving.lock();
+        let is_current = receiving.transfer == transfer;
+        Some(receiving.receiver.as_mut().filter(|_| is_current)?.handle(message))
+    }
+
+    /// The transfer, if it is expected from this node.
+    fn receiving(&self, from: NodeId, transfer: TransferId) -> Option<Arc<Mutex<Receiving>>> {
+        let mut state = self.transfers.0.lock();
+        let (volume, _) = state.expected.get(&transfer).filter(|(_, sender)| *sender == from).copied()?;
+        if let Some(receiving) = state.receiving.get(&volume) {
+            return Some(Arc::clone(receiving));
+        }
+        let receiving = Arc::new(Mutex::new(Receiving { replica: self.replica(volume)?, transfer, receiver: None }));
+        state.receiving.insert(volume, Arc::clone(&receiving));
+        Some(receiving)
+    }
+
+    fn take_step(&self, from: NodeId, question: &Question) -> Option<Answer> {
+        let receiving = self.receiving(from, question.transfer)?;
+        let mut receiving = receiving.lock();
+        let Question { volume, transfer, step } = question;
+        if receiving.replica.shared().id != *volume || self.transfers.is_cancelled(*transfer) {
+            return None;
+        }
+        match step {
+            Step::Begin { base } => {
+                // It may have been started again since another transfer.
+                *receiving = Receiving { replica: self.replica(*volume)?, transfer: *transfer, receiver: None };
+                let replica = &receiving.replica;
+                if base.is_some_and(|base| !replica.apply_up_to(base, PATIENCE / 4)) {
+                    return None;
+                }
+                if !replica.begin_install(*transfer) {
+                    return None;
+                }
+                // The sender's come in their place: one of the same name may hold something else.
+                for snapshot in reported(self.node.replica_snapshots(*volume))? {
+                    reported(self.node.remove_replica_snapshot(*volume, &snapshot.name.snapshot))?;
+                }
+                Some(Answer::Done)
+            }
+            _ if receiving.transfer != *transfer => None,
+            Step::Prepare { size_bytes } => {
+                if !receiving.replica.begin_install(*transfer) {
+                    return None;
+                }
+                reported(self.node.resize_replica(*volume, *size_bytes))?;
+                let content = receiving.replica.shared().volume.clone();
+                receiving.receiver = Some(Receiver::new(content, *volume, *transfer));
+                Some(Answer::Done)
+            }
+            Step::Freeze { snapshot } => {
+                receiving.receiver.take().filter(Receiver::is_complete)?;
+                reported(self.node.snapshot_replica(*volume, &snapshot.parse().ok()?))?;
+                Some(Answer::Done)
+            }
+            Step::Install { history } => {
+                receiving.receiver.take().filter(Receiver::is_complete)?;
+                receiving.replica.install(*transfer, history.clone());
+                self.transfers.0.lock().expected.remove(transfer);
+                Some(Answer::Done)
+            }
+        }
+    }
+}
+
+fn pinned_at(base: Base) -> Option<Lsn> {
+    match base {
+        Base::Pinned(at) => Some(at),
+        Base::Nothing => None,
+    }
+}
+
+fn asked(asking: &LinkAsking<'_>, volume: VolumeId, transfer: TransferId, step: Step) -> Result<Answer, Broken> {
+    let answer = asking.ask(Question { volume, transfer, step }.encode())?;
+    match Answer::decode(&answer) {
+        Ok(Answer::Refused) => Err(Broken::Refused),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(Broken::Nonsense),
+    }
+}
+
+/// The result, or a line in the log.
+fn reported<T>(done: crate::node::Result<T>) -> Option<T> {
+    done.inspect_err(|error| {
+        tracing::warn!(error = error as &dyn std::error::Error, "content of a replica cannot be taken");
+    })
+    .ok()
+}

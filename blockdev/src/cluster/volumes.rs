@@ -1,0 +1,283 @@
+//! What is done with the cluster's volumes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use net::config::raft::ProposeError;
+use net::config::state::{
+    Command, Copies, NewVolume as NewConfigured, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState, choose_placement,
+};
+use net::id::NodeId;
+
+use super::asking::Session;
+use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport, start};
+use crate::name::{SnapshotName, VolumeName};
+use crate::replica::operation::{self, Operation};
+
+/// How long a new volume may take until it can be used.
+const READY_WAIT: Duration = Duration::from_secs(15);
+
+/// Between two looks whether it can.
+const READY_LOOK: Duration = Duration::from_millis(20);
+
+/// A snapshot of a volume of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterSnapshot {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+impl Cluster {
+    /// A volume of the cluster.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`].
+    pub fn volume(&self, name: &VolumeName) -> Result<VolumeReport> {
+        let found = self.core.volume_named(name)?;
+        let report = self.core.volume_report(&self.core.configuration(), &found);
+        report.ok_or_else(|| ClusterError::NoSuchVolume(name.clone()))
+    }
+
+    /// Makes a volume; returns when it can be used.
+    ///
+    /// # Errors
+    /// [`ClusterError::NameTaken`], [`ClusterError::TooFewNodes`].
+    pub fn create(&self, volume: &NewVolume) -> Result<VolumeReport> {
+        check_size(volume.size_bytes)?;
+        let copies = Copies::of(volume.replicas);
+        let configuration = self.core.fresh_configuration()?;
+        let placement = choose_placement(&configuration, copies, Some(self.core.me)).map_err(|_| {
+            let found = configuration.nodes().filter(|node| node.takes_replicas()).count();
+            ClusterError::TooFewNodes { wanted: volume.replicas, found }
+        })?;
+        let primary = placement.iter().copied().find(|node| *node == self.core.me);
+        let primary = primary.or(placement.first().copied()).unwrap_or(self.core.me);
+        let new = NewConfigured {
+            name: volume.name.as_str().parse()?,
+            size_bytes: volume.size_bytes,
+            codec: volume.codec.to_string().parse()?,
+            state: VolumeState::Ready,
+            origin: None,
+            copies,
+            primary,
+            placement,
+            now_ms: start::wall_ms(),
+        };
+        match self.core.propose(Command::CreateVolume(new)) {
+            Err(ProposeError::Rejected(Rejection::VolumeNameTaken(_))) => {
+                return Err(ClusterError::NameTaken(volume.name.clone()));
+            }
+            done => done.map(drop)?,
+        }
+        self.wait_usable(&volume.name)?;
+        // The log begins with the size, so that whoever gets all of the log one day gets that too.
+        let made = self.core.volume_named(&volume.name)?;
+        self.ordered(&made, Operation::Resize { size_bytes: volume.size_bytes })?;
+        self.volume(&volume.name)
+    }
+
+    fn wait_usable(&self, name: &VolumeName) -> Result<()> {
+        let (id, clock) = (self.core.volume_named(name)?.id, Arc::clone(self.core.node.store().clock()));
+        let session = Session::new(self.core(), id);
+        let begun = clock.monotonic();
+        while clock.monotonic() - begun < READY_WAIT {
+            if session.is_served()? {
+                return Ok(());
+            }
+            self.core.wait_change(READY_LOOK);
+        }
+        Err(ClusterError::NotReady(name.clone()))
+    }
+
+    /// Removes a volume and its content, with its snapshots if `with_snapshots`.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::InUse`], [`ClusterError::HasSnapshots`].
+    pub fn remove(&self, name: &VolumeName, with_snapshots: bool) -> Result<()> {
+        let volume = self.core.volume_named(name)?;
+        self.check_unused(name, &volume)?;
+        if !with_snapshots && !self.snapshots(name)?.is_empty() {
+            return Err(ClusterError::HasSnapshots(name.clone()));
+        }
+        self.changed(Command::DeleteVolume { volume: volume.id, with_snapshots })
+    }
+
+    fn check_unused(&self, name: &VolumeName, volume: &Volume) -> Result<()> {
+        match self.core.open.lock().get(&volume.id).copied() {
+            Some(connections) => Err(ClusterError::InUse { name: name.clone(), connections }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a volume larger, or smaller if `allow_shrink`.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::WouldShrink`], [`ClusterError::InUse`].
+    pub fn resize(&self, name: &VolumeName, size_bytes: u64, allow_shrink: bool) -> Result<VolumeReport> {
+        let volume = self.core.volume_named(name)?;
+        let (id, from_bytes) = (volume.id, volume.size_bytes);
+        check_size(size_bytes)?;
+        if size_bytes < from_bytes {
+            if !allow_shrink {
+                return Err(ClusterError::WouldShrink { name: name.clone(), from_bytes, to_bytes: size_bytes });
+            }
+            self.check_unused(name, &volume)?;
+            // Nobody asks for what lies beyond before it goes.
+            self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
+            self.ordered(&volume, Operation::Resize { size_bytes })?;
+        } else {
+            // Nobody asks for what lies beyond before it is there.
+            self.ordered(&volume, Operation::Resize { size_bytes })?;
+            self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
+        }
+        self.volume(name)
+    }
+
+    /// Has every replica do something, durably.
+    fn ordered(&self, volume: &Volume, operation: Operation) -> Result<()> {
+        let session = Session::new(self.core(), volume.id);
+        let record: Bytes = operation::encode(&[operation]);
+        session.write(&[record])?;
+        Ok(session.flush()?)
+    }
+
+    /// Changes how many copies a volume has.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::TooFewNodes`].
+    pub fn set_replicas(&self, name: &VolumeName, replicas: u8) -> Result<VolumeReport> {
+        let volume = self.core.volume_named(name)?;
+        let configuration = self.core.fresh_configuration()?;
+        let mut placement = volume.replicas.placement.clone();
+        while placement.len() > replicas.into() {
+            // The primary stays, and who is a member rather than who is to become one.
+            let set = &volume.replicas;
+            let worth = |node: &NodeId| (*node == set.primary, set.is_member(*node), std::cmp::Reverse(node.0));
+            let least = placement.iter().copied().min_by_key(worth);
+            placement.retain(|node| Some(*node) != least);
+        }
+        let copies = Copies::of(replicas);
+        if placement.len() < replicas.into() {
+            let whole = choose_placement(&configuration, copies, Some(volume.replicas.primary)).map_err(|_| {
+                let found = configuration.nodes().filter(|node| node.takes_replicas()).count();
+                ClusterError::TooFewNodes { wanted: replicas, found }
+            })?;
+            let more = whole.into_iter().filter(|node| !placement.contains(node)).collect::<Vec<_>>();
+            placement.extend(more.into_iter().take(usize::from(replicas) - placement.len()));
+        }
+        placement.sort_unstable();
+        self.changed(Command::SetCopies { volume: volume.id, copies, placement })?;
+        self.volume(name)
+    }
+
+    /// Moves a replica of a volume to a node that has none: the one on `from`, or one that is chosen.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::NoSuchNode`].
+    pub fn move_replica(&self, name: &VolumeName, from: Option<&str>, to: &str) -> Result<VolumeReport> {
+        let volume = self.core.volume_named(name)?;
+        let (set, to) = (&volume.replicas, self.node(to)?);
+        let from = match from {
+            Some(from) => Some(self.node(from)?),
+            // The primary last: it would have to hand over first.
+            None => set.placement.iter().copied().min_by_key(|node| *node == set.primary),
+        };
+        let stay = set.placement.iter().copied().filter(|node| Some(*node) != from && *node != to);
+        let mut nodes: Vec<NodeId> = stay.chain([to]).collect();
+        nodes.sort_unstable();
+        self.changed(Command::PlaceReplicas { volume: volume.id, nodes })?;
+        self.volume(name)
+    }
+
+    /// The snapshots of a volume, from the oldest.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`].
+    pub fn snapshots(&self, name: &VolumeName) -> Result<Vec<ClusterSnapshot>> {
+        let volume = self.core.volume_named(name)?;
+        let session = Session::new(self.core(), volume.id);
+        let named = |entry: net::forward::SnapshotEntry| {
+            let name = SnapshotName { volume: name.clone(), snapshot: entry.name.parse().ok()? };
+            Some(ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms })
+        };
+        Ok(session.snapshots()?.into_iter().filter_map(named).collect())
+    }
+
+    /// Freezes what a volume holds now, on every replica at the same point of its order of writes.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
+    pub fn snapshot(&self, name: &SnapshotName) -> Result<ClusterSnapshot> {
+        let volume = self.core.volume_named(&name.volume)?;
+        if self.snapshots(&name.volume)?.iter().any(|known| known.name == *name) {
+            return Err(snapshot_error(name, true));
+        }
+        self.ordered(&volume, Operation::Snapshot { name: name.snapshot.clone() })?;
+        self.wait_snapshot(name, true)?.ok_or_else(|| ClusterError::NotReady(name.volume.clone()))
+    }
+
+    /// Removes a snapshot from every replica.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
+    pub fn remove_snapshot(&self, name: &SnapshotName) -> Result<()> {
+        let volume = self.core.volume_named(&name.volume)?;
+        self.check_snapshot(name)?;
+        self.ordered(&volume, Operation::RemoveSnapshot { name: name.snapshot.clone() })?;
+        self.wait_snapshot(name, false).map(drop)
+    }
+
+    /// Puts a volume back to what a snapshot of it holds.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`], [`ClusterError::InUse`].
+    pub fn roll_back(&self, name: &SnapshotName) -> Result<VolumeReport> {
+        let volume = self.core.volume_named(&name.volume)?;
+        self.check_unused(&name.volume, &volume)?;
+        let size_bytes = self.check_snapshot(name)?.size_bytes;
+        let resize = Command::ResizeVolume { volume: volume.id, size_bytes };
+        // Nobody asks for what lies beyond the smaller of the two meanwhile.
+        if size_bytes < volume.size_bytes {
+            self.changed(resize.clone())?;
+        }
+        self.ordered(&volume, Operation::RollBack { to: name.snapshot.clone() })?;
+        if size_bytes > volume.size_bytes {
+            self.changed(resize)?;
+        }
+        self.volume(&name.volume)
+    }
+
+    fn check_snapshot(&self, name: &SnapshotName) -> Result<ClusterSnapshot> {
+        let mut known = self.snapshots(&name.volume)?.into_iter();
+        known.find(|known| known.name == *name).ok_or_else(|| snapshot_error(name, false))
+    }
+
+    /// Waits until the primary has a snapshot, or has it no longer.
+    fn wait_snapshot(&self, name: &SnapshotName, is_wanted: bool) -> Result<Option<ClusterSnapshot>> {
+        let clock = Arc::clone(self.core.node.store().clock());
+        let begun = clock.monotonic();
+        loop {
+            let found = self.snapshots(&name.volume)?.into_iter().find(|known| known.name == *name);
+            if found.is_some() == is_wanted || clock.monotonic() - begun >= READY_WAIT {
+                return Ok(found);
+            }
+            self.core.wait_change(READY_LOOK);
+        }
+    }
+}
+
+fn check_size(size_bytes: u64) -> Result<()> {
+    match size_bytes {
+        1..=VOLUME_BYTES_MAX => Ok(()),
+        _ => Err(lsm_store::Error::Invalid { what: "a volume's size", must: "1 byte to 1 PiB" }.into()),
+    }
+}
+
+fn snapshot_error(name: &SnapshotName, exists: bool) -> ClusterError {
+    ClusterError::Snapshot { volume: name.volume.clone(), snapshot: name.snapshot.clone(), exists }
+}

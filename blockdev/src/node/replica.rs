@@ -1,0 +1,174 @@
+//! Replicas of the cluster's volumes, as the node's store has them: volumes that no client can open, under names made of
+//! the cluster's numbers. Whatever is done here may have been done before a crash, and is then done already.
+
+use std::sync::Arc;
+
+use lsm_store::id::VolumeId;
+use lsm_store::store::{Record, Volume, VolumeSpec};
+
+use super::{NamedSnapshot, Node, NodeError, Result, VolumeExport};
+use crate::catalog::{self, Catalog, Entry, State};
+use crate::name::{SnapshotName, VolumeName};
+
+/// What the replica of a volume of the cluster is called in the catalog.
+fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
+    format!("replica-{:016x}", volume.0).parse().expect("letters, a hyphen and digits are a name")
+}
+
+/// What a note's value is.
+const NOTED_VERSION: u8 = 1;
+
+/// The key of the note that a volume has, or had, a replica here.
+fn noted_key(volume: net::id::VolumeId) -> Vec<u8> {
+    format!("replica/{:016x}", volume.0).into_bytes()
+}
+
+fn entry(catalog: &Catalog, volume: net::id::VolumeId) -> Result<Entry> {
+    let name = catalog_name(volume);
+    let entry = catalog.entry(&name).filter(|entry| entry.state == State::Replica);
+    entry.ok_or_else(|| NodeError::NoSuchVolume(name.to_string()))
+}
+
+impl Node {
+    /// The store's volume of a replica, which is made if there is none.
+    pub(crate) fn replica(&self, volume: net::id::VolumeId, spec: VolumeSpec) -> Result<Volume> {
+        let known = entry(&self.catalog.read(), volume);
+        let id = match known {
+            Ok(entry) => entry.id,
+            Err(_) => self.create_in_state(&catalog_name(volume), spec, State::Replica)?,
+        };
+        Ok(self.store.volume(id)?)
+    }
+
+    /// Notes for good that the volume has, or had, a replica here; false if that was known.
+    pub(crate) fn note_replica(&self, volume: net::id::VolumeId) -> Result<bool> {
+        let key = noted_key(volume);
+        let is_known = self.store.records().iter().any(|record| record.key == key && record.value.is_some());
+        if !is_known {
+            self.store.put_records(vec![Record { key, value: Some(vec![NOTED_VERSION]) }])?;
+        }
+        Ok(!is_known)
+    }
+
+    /// The volume is none of the cluster's any more, or is nothing to this node.
+    pub(crate) fn forget_replica(&self, volume: net::id::VolumeId) -> Result<()> {
+        Ok(self.store.put_records(vec![Record { key: noted_key(volume), value: None }])?)
+    }
+
+    /// Whether the store has a volume for a replica.
+    pub(crate) fn has_replica(&self, volume: net::id::VolumeId) -> bool {
+        entry(&self.catalog.read(), volume).is_ok()
+    }
+
+    /// The volumes of the cluster of which the catalog has replicas.
+    pub(crate) fn replicas(&self) -> Vec<net::id::VolumeId> {
+        let catalog = self.catalog.read();
+        let number = |name: &VolumeName| u64::from_str_radix(name.as_str().strip_prefix("replica-")?, 16).ok();
+        let replicas = catalog.iter().filter(|(_, entry)| entry.state == State::Replica);
+        replicas.filter_map(|(name, _)| number(name)).map(net::id::VolumeId).collect()
+    }
+
+    /// Removes a replica and all its snapshots.
+    pub(crate) fn remove_replica(&self, volume: net::id::VolumeId) -> Result<()> {
+        let mut catalog = self.catalog.write();
+        let Ok(entry) = entry(&catalog, volume) else { return Ok(()) };
+        self.drop_snapshots(&mut catalog, entry.id)?;
+        self.drop_unnamed(&catalog, entry.id)?;
+        let name = catalog_name(volume);
+        self.delete_volume(&mut catalog, entry.id, catalog::removal(&name))?;
+        catalog.remove(&name);
+        Ok(())
+    }
+
+    /// Removes snapshots of replicas that have no name: what was pinned or sent when the process ended.
+    pub(crate) fn remove_unnamed_snapshots(&self) -> Result<()> {
+        let catalog = self.catalog.write();
+        let replicas: Vec<_> =
+            catalog.iter().filter(|(_, entry)| entry.state == State::Replica).map(|(_, entry)| entry.id).collect();
+        replicas.into_iter().try_for_each(|id| self.drop_unnamed(&catalog, id))
+    }
+
+    fn drop_unnamed(&self, catalog: &Catalog, of: VolumeId) -> Result<()> {
+        let is_named = |id: VolumeId| catalog.snapshots(of).any(|(_, named)| named == id);
+        let snapshots = self.store.volumes().into_iter().filter(|info| info.snapshot_of == Some(of));
+        for info in snapshots.filter(|info| !is_named(info.id)) {
+            self.store.delete_volume(info.id, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Gives a replica another size.
+    pub(crate) fn resize_replica(&self, volume: net::id::VolumeId, size_bytes: u64) -> Result<()> {
+        let entry = entry(&self.catalog.read(), volume)?;
+        Ok(self.store.resize_volume(entry.id, size_bytes)?)
+    }
+
+    /// Freezes what a replica holds now.
+    pub(crate) fn snapshot_replica(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<()> {
+        let mut catalog = self.catalog.write();
+        let of = entry(&catalog, volume)?.id;
+        if catalog.snapshot(of, name).is_some() {
+            return Ok(());
+        }
+        let record = |ids: &[VolumeId]| ids.iter().map(|id| catalog::snapshot_record(of, name, *id)).collect();
+        for id in self.store.snapshot_volumes(&[of], record)? {
+            catalog.insert_snapshot(of, name.clone(), id);
+        }
+        Ok(())
+    }
+
+    /// Removes a snapshot of a replica.
+    pub(crate) fn remove_replica_snapshot(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<()> {
+        let mut catalog = self.catalog.write();
+        let of = entry(&catalog, volume)?.id;
+        match catalog.snapshot(of, name) {
+            Some(id) => self.drop_snapshot(&mut catalog, of, name, id),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a replica back to what a snapshot of it holds.
+    pub(crate) fn roll_back_replica(&self, volume: net::id::VolumeId, to: &VolumeName) -> Result<()> {
+        let catalog = self.catalog.read();
+        let of = entry(&catalog, volume)?.id;
+        match catalog.snapshot(of, to) {
+            Some(id) => Ok(self.store.roll_back_volume(of, id)?),
+            // It was removed by a later record before the crash, and this one had been done before that.
+            None => Ok(()),
+        }
+    }
+
+    /// The snapshots of a replica, from the oldest.
+    pub(crate) fn replica_snapshots(&self, volume: net::id::VolumeId) -> Result<Vec<NamedSnapshot>> {
+        let catalog = self.catalog.read();
+        let (of, infos) = (entry(&catalog, volume)?.id, self.infos());
+        let named = |(snapshot, id): (&VolumeName, VolumeId)| {
+            let name = SnapshotName { volume: catalog_name(volume), snapshot: snapshot.clone() };
+            Some(self.named_snapshot(name, *infos.get(&id)?))
+        };
+        let mut snapshots: Vec<_> = catalog.snapshots(of).filter_map(named).collect();
+        snapshots.sort_by_key(|snapshot| snapshot.info.id);
+        Ok(snapshots)
+    }
+
+    /// Opens a snapshot of a replica, for a client to read.
+    pub(crate) fn replica_snapshot(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<Arc<VolumeExport>> {
+        let catalog = self.catalog.read();
+        let of = entry(&catalog, volume)?.id;
+        let none = || NodeError::NoSuchSnapshot(SnapshotName { volume: catalog_name(volume), snapshot: name.clone() });
+        let id = catalog.snapshot(of, name).ok_or_else(none)?;
+        Ok(Arc::new(VolumeExport::new(self.store.volume(id)?, self.open_count(id))))
+    }
+
+    /// Freezes what a replica holds now, without a name. Whoever asks removes it.
+    pub(crate) fn pin_replica(&self, volume: net::id::VolumeId) -> Result<VolumeId> {
+        let of = entry(&self.catalog.read(), volume)?.id;
+        let ids = self.store.snapshot_volumes(&[of], |_| Vec::new())?;
+        Ok(ids.first().copied().expect("one volume gives one snapshot"))
+    }
+
+    /// Removes what was frozen without a name.
+    pub(crate) fn unpin_replica(&self, snapshot: VolumeId) -> Result<()> {
+        Ok(self.store.delete_volume(snapshot, Vec::new())?)
+    }
+}
