@@ -113,11 +113,17 @@ pub use volume::{Shrink, Volume, VolumeInfo, VolumeOptions};
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub use blockdev::attach;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub use blockdev::cluster;
 #[doc(hidden)]
 pub use blockdev::lsm_store as store;
 #[cfg(feature = "connect")]
 #[doc(hidden)]
 pub use blockdev::net::control;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub use blockdev::net::join;
 #[doc(hidden)]
 pub use blockdev::{access, catalog, export, frontend, name, node, object, root, schedule, span, transfer};
 #[doc(hidden)]

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Check(command::check::Check),
     Scrub(command::scrub::Scrub),
     Iostat(command::iostat::Iostat),
+    Cluster(command::cluster::Cluster),
+    Node(command::node::Node),
+    Move(command::move_replica::MoveReplica),
     Completion(command::completion::Completion),
 }
 

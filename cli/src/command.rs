@@ -7,6 +7,7 @@ pub(crate) mod capacity;
 pub(crate) mod check;
 pub(crate) mod children;
 pub(crate) mod clone;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod detach;
@@ -19,6 +20,8 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod iostat;
 pub(crate) mod ls;
+pub(crate) mod move_replica;
+pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod put;
 pub(crate) mod recv;
@@ -35,11 +38,15 @@ pub(crate) mod trash;
 pub(crate) mod uri;
 pub(crate) mod verify;
 
+use siltstone::control::{Kind, VolumeDescription};
 use siltstone::name::{ExportName, InvalidName, ObjectName, SnapshotName, VolumeName};
 use siltstone::span::{InvalidSpan, Span};
 
 use crate::args::{Args, Command};
-use crate::exit::Exit;
+use crate::exit::{Complaint, Exit};
+
+/// Most copies of a volume.
+const REPLICAS_MAX: u8 = 7;
 
 /// Runs the command that was given.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -78,6 +85,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Check(check) => check.run(global),
         Command::Scrub(scrub) => scrub.run(global),
         Command::Iostat(iostat) => iostat.run(global),
+        Command::Cluster(cluster) => cluster.run(global),
+        Command::Node(node) => node.run(global),
+        Command::Move(wish) => wish.run(global),
         Command::Completion(completion) => completion.run(),
     }
 }
@@ -100,6 +110,20 @@ fn export_name(text: &str) -> Result<ExportName, InvalidName> {
 /// An object's name on the command line.
 fn object_name(text: &str) -> Result<ObjectName, InvalidName> {
     text.parse()
+}
+
+/// A number of copies on the command line.
+fn replicas(text: &str) -> Result<u8, &'static str> {
+    text.parse().ok().filter(|count| (1..=REPLICAS_MAX).contains(count)).ok_or("a volume has 1 to 7 replicas")
+}
+
+/// An older daemon overlooks that copies were asked for. The user must not believe that there are some.
+fn check_replicated(asked: Option<u8>, volume: &VolumeDescription) -> Result<(), Complaint> {
+    if asked.is_none() || volume.replication.is_some() {
+        return Ok(());
+    }
+    let message = format!("the daemon is too old to know of replicas, and {} has none: restart it", volume.name);
+    Err(Complaint::new(Kind::Unsupported, message))
 }
 
 /// A span of time on the command line.

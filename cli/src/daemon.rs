@@ -4,12 +4,15 @@ mod control;
 mod frontends;
 mod signals;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
+use siltstone::cluster::{AllExports, ClusterSlot, Place};
 use siltstone::control::Kind;
+use siltstone::export::Exports;
 use siltstone::frontend::nbd::Tls;
+use siltstone::join::Token;
 use siltstone::node::{Duties, Node};
 use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::store::codec::{Codec, ZstdLevel};
@@ -21,6 +24,7 @@ use crate::exit::Complaint;
 use crate::handler::endpoint::Endpoint;
 use crate::handler::space::WarnAt;
 use crate::handler::{NodeHandler, Serving};
+use crate::membership::Membership;
 use crate::socket;
 use control::ControlServer;
 use frontends::Frontends;
@@ -37,9 +41,18 @@ pub(crate) struct Options {
     pub(crate) cold: Option<ZstdLevel>,
     /// Where NBD is served by TCP, if anywhere.
     pub(crate) listen: Option<Listen>,
+    /// Where the node is in a cluster.
+    pub(crate) place: Place,
+    /// The cluster to join, if it is in none.
+    pub(crate) token: Option<Token>,
     /// How full it has to be for a warning.
     pub(crate) warn_at: WarnAt,
+    /// What is to be said of the command line.
+    pub(crate) warnings: Vec<String>,
 }
+
+/// Where a node listens unless it is told: NBD by TCP, other nodes by UDP.
+pub(crate) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10809);
 
 /// A TCP address to serve at.
 #[derive(Clone, Debug)]
@@ -68,6 +81,7 @@ pub(crate) struct Daemon {
     handler: Arc<NodeHandler>,
     control: ControlServer,
     frontends: Frontends,
+    membership: Arc<Membership>,
     duties: Duties,
     endpoints: Vec<Endpoint>,
     warnings: Vec<String>,
@@ -88,16 +102,21 @@ impl Daemon {
         store.set_cold(options.cold);
         let node = Node::open(store, false)?;
         prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
-        let frontends = Frontends::new(&node, &clock)?;
-        let (endpoints, warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
+        // Before there are clients: of a replicated volume they would be told that it does not exist.
+        let membership = Membership::start(options.place.clone(), options.token.as_ref(), &node);
+        let membership = Arc::new(membership.context("the node's cluster")?);
+        let frontends = Frontends::new(exports(&node, membership.slot()), &clock)?;
+        let (endpoints, mut warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
+        warnings.extend(options.warnings.iter().cloned());
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let warn_at = options.warn_at.clone();
-        let serving = Serving { started_ms, clock, counters: frontends.counters(), warn_at };
+        let counters = frontends.counters();
+        let serving = Serving { started_ms, clock, counters, warn_at, membership: Arc::clone(&membership) };
         let duties = Duties::start(Arc::clone(&node)).context("starting a thread")?;
         let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
         // Last, since commands take a daemon that answers for one that is ready.
         let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
-        Ok(Self { handler, control, frontends, duties, endpoints, warnings })
+        Ok(Self { handler, control, frontends, membership, duties, endpoints, warnings })
     }
 
     /// Where NBD clients reach it.
@@ -117,8 +136,12 @@ impl Daemon {
 
     /// Takes no more requests, ends the connections, and closes the store.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
+        // First, so that no request waits for other nodes.
+        self.membership.stop();
         drop(self.duties);
         self.control.stop();
+        // Again, since a request may have made a cluster meanwhile.
+        self.membership.stop();
         self.frontends.stop();
         for endpoint in &self.endpoints {
             if let Endpoint::Unix(path) = endpoint {
@@ -128,6 +151,11 @@ impl Daemon {
         }
         self.handler.node().store().close().context("closing the store")
     }
+}
+
+/// What clients can open.
+fn exports(node: &Arc<Node>, cluster: &Arc<ClusterSlot>) -> Arc<dyn Exports> {
+    Arc::new(AllExports::new(Arc::clone(node), Arc::clone(cluster)))
 }
 
 /// Opens the store; waits a little for a command that is at work on it, but not for another daemon.

@@ -55,6 +55,11 @@ impl DataDir {
         self.path.join("control.sock")
     }
 
+    /// True if the node is in a cluster: then it has a key for it, which no other machine may have.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.path.join("cluster/node").exists()
+    }
+
     /// Opens the store with a memory budget of `memory_bytes`.
     pub(crate) fn open_store(
         &self,

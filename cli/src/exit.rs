@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use siltstone::attach::AttachError;
+use siltstone::cluster::ClusterError;
 use siltstone::control::{self, Failure, Kind};
 use siltstone::node::NodeError;
 use siltstone::store::{Error as StoreError, ErrorKind};
@@ -91,9 +92,10 @@ fn kind_in(error: &anyhow::Error) -> Kind {
         let failure = || cause.downcast_ref::<Failure>().map(|failure| failure.kind);
         let control = || cause.downcast_ref::<control::Error>().map(control::Error::kind);
         let node = || cause.downcast_ref::<NodeError>().map(|error| kind_of(error.kind()));
+        let cluster = || cause.downcast_ref::<ClusterError>().map(|error| kind_of(error.kind()));
         let attach = || cause.downcast_ref::<AttachError>().map(|error| kind_of(error.kind()));
         let store = || cause.downcast_ref::<StoreError>().map(|error| kind_of(error.kind()));
-        complaint.or_else(failure).or_else(control).or_else(node).or_else(attach).or_else(store)
+        complaint.or_else(failure).or_else(control).or_else(node).or_else(cluster).or_else(attach).or_else(store)
     };
     error.chain().find_map(known).unwrap_or(Kind::Other)
 }

@@ -1,6 +1,7 @@
 //! Executes control requests on a node: in the daemon, and in a command that has opened a stopped store itself.
 
 mod changes;
+mod cluster;
 mod collect;
 mod describe;
 pub(crate) mod endpoint;
@@ -8,6 +9,7 @@ mod export;
 mod fingerprints;
 mod import;
 mod objects;
+mod replicated;
 mod schedule;
 mod scrub;
 mod settings;
@@ -19,22 +21,23 @@ mod trash;
 mod usage;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use siltstone::control::{
-    Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, Response, Uris, VolumeCounters,
+    Counters, CreateVolume, Failure, Handler, Kind, Peer, Request, ResizeVolume, Response, Uris, VolumeCounters,
+    VolumeDescription,
 };
 use siltstone::gc::CensusCache;
 use siltstone::name::{ExportName, InvalidName, VolumeName};
-use siltstone::node::{NamedVolume, Node, NodeError, Shrink, SnapshotLoss};
+use siltstone::node::{Node, NodeError, Shrink, SnapshotLoss};
 use siltstone::store::clock::Clock;
 use siltstone::store::codec::Codec;
 use siltstone::store::store::VolumeSpec;
 
 use crate::data_dir::DataDir;
 use crate::exit::kind_of;
+use crate::membership::Membership;
 use crate::size;
 use endpoint::Endpoint;
 use space::WarnAt;
@@ -49,12 +52,14 @@ pub(crate) struct Serving {
     pub(crate) counters: Box<dyn Fn() -> Vec<VolumeCounters> + Send + Sync>,
     /// How full it has to be for a warning.
     pub(crate) warn_at: WarnAt,
+    /// Its part in a cluster.
+    pub(crate) membership: Arc<Membership>,
 }
 
 /// A node and what its answers need beside it.
 pub(crate) struct NodeHandler {
     node: Arc<Node>,
-    data: PathBuf,
+    dir: DataDir,
     codec: Codec,
     endpoints: Vec<Endpoint>,
     serving: Option<Serving>,
@@ -67,7 +72,7 @@ impl NodeHandler {
         let endpoints = vec![Endpoint::Unix(dir.nbd_socket())];
         Self {
             node,
-            data: dir.path().into(),
+            dir: dir.clone(),
             codec: Codec::default(),
             endpoints,
             serving: None,
@@ -83,7 +88,7 @@ impl NodeHandler {
         endpoints: Vec<Endpoint>,
         serving: Serving,
     ) -> Self {
-        Self { node, data: dir.path().into(), codec, endpoints, serving: Some(serving), census: CensusCache::default() }
+        Self { node, dir: dir.clone(), codec, endpoints, serving: Some(serving), census: CensusCache::default() }
     }
 
     /// The node it works on.
@@ -98,6 +103,9 @@ impl NodeHandler {
     }
 
     fn create(&self, request: &CreateVolume) -> Result<Response, Failure> {
+        if let Some(replicas) = request.replicas {
+            return self.create_replicated(request, replicas);
+        }
         let name = name(&request.name)?;
         let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
         match self.node.create_limited(&name, spec, settings::limits_of(request)) {
@@ -111,24 +119,41 @@ impl NodeHandler {
         if volume.info.size_bytes == size_bytes {
             return Ok(describe::answer(&volume));
         }
-        let (has, wanted) = (size::human(volume.info.size_bytes), size::human(size_bytes));
-        let message = format!("volume {name} exists with {has}, not {wanted}: `silt resize` changes it");
-        Err(Failure::new(Kind::Exists, message))
+        Err(other_size(name, volume.info.size_bytes, size_bytes))
+    }
+
+    fn resize(&self, request: &ResizeVolume) -> Result<Response, Failure> {
+        let name = name(&request.name)?;
+        if let Some(replicated) = self.replicated(&name)? {
+            return replicated.resize(request);
+        }
+        let shrink = if request.allow_shrink { Shrink::Allowed } else { Shrink::Refused };
+        Ok(describe::answer(&self.node.resize(&name, request.size_bytes, shrink).map_err(failure)?))
+    }
+
+    fn remove(&self, text: &str, snapshots: bool) -> Result<Response, Failure> {
+        let name = name(text)?;
+        if let Some(replicated) = self.replicated(&name)? {
+            return replicated.remove(snapshots);
+        }
+        let loss = if snapshots { SnapshotLoss::Allowed } else { SnapshotLoss::Refused };
+        self.node.remove(&name, loss).map_err(failure)?;
+        Ok(Response::Done)
     }
 
     fn counters(&self) -> Result<Response, Failure> {
         let Some(serving) = &self.serving else {
-            let message = format!("no daemon serves {}: there is no I/O to count", self.data.display());
+            let message = format!("no daemon serves {}: there is no I/O to count", self.dir.path().display());
             return Err(Failure::new(Kind::Unavailable, message));
         };
         let uptime_us = u64::try_from(serving.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
         let counted = (serving.counters)().into_iter();
         let mut counted: HashMap<_, _> = counted.map(|counters| (counters.name.clone(), counters)).collect();
-        let volume = |volume: NamedVolume| {
-            let counters = counted.remove(volume.name.as_str()).unwrap_or_default();
-            VolumeCounters { name: volume.name.to_string(), connections: volume.connections, ..counters }
+        let volume = |volume: VolumeDescription| {
+            let counters = counted.remove(&volume.name).unwrap_or_default();
+            VolumeCounters { name: volume.name, connections: volume.connections, ..counters }
         };
-        let mut volumes: Vec<_> = self.node.volumes().into_iter().map(volume).collect();
+        let mut volumes: Vec<_> = self.list().into_iter().map(volume).collect();
         let snapshots = self.node.all_snapshots().into_iter();
         volumes.extend(snapshots.filter_map(|snapshot| counted.remove(&snapshot.name.to_string())));
         Ok(Response::Counters(Counters { uptime_us, volumes }))
@@ -136,11 +161,17 @@ impl NodeHandler {
 
     fn info(&self, text: &str) -> Result<Response, Failure> {
         match name(text)? {
-            ExportName::Volume(name) => Ok(describe::answer(&self.node.volume(&name).map_err(failure)?)),
-            ExportName::Snapshot(name) => {
-                let snapshot = self.node.find_snapshot(&name).map_err(failure)?;
-                Ok(Response::Snapshot(describe::snapshot(&snapshot)))
-            }
+            ExportName::Volume(name) => match self.replicated(&name)? {
+                Some(replicated) => Ok(describe::cluster::answer(&replicated.report)),
+                None => Ok(describe::answer(&self.node.volume(&name).map_err(failure)?)),
+            },
+            ExportName::Snapshot(name) => match self.replicated(&name.volume)? {
+                Some(replicated) => Ok(Response::Snapshot(replicated.find_snapshot(&name)?)),
+                None => {
+                    let snapshot = self.node.find_snapshot(&name).map_err(failure)?;
+                    Ok(Response::Snapshot(describe::snapshot(&snapshot)))
+                }
+            },
         }
     }
 
@@ -153,8 +184,12 @@ impl NodeHandler {
     }
 
     fn uris(&self, text: &str) -> Result<Response, Failure> {
-        let name = name(text)?;
-        self.check_exists(&name)?;
+        let name: ExportName = name(text)?;
+        match (&name, self.replicated(name.volume())?) {
+            (ExportName::Volume(_), Some(_)) => {}
+            (ExportName::Snapshot(snapshot), Some(replicated)) => _ = replicated.find_snapshot(snapshot)?,
+            (name, None) => self.check_exists(name)?,
+        }
         let uris = self.endpoints.iter().map(|endpoint| endpoint.uri(&name)).collect();
         Ok(Response::Uris(Uris { name: name.to_string(), running: self.serving.is_some(), uris }))
     }
@@ -163,38 +198,23 @@ impl NodeHandler {
 impl Handler for NodeHandler {
     fn handle(&self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Failure> {
         tracing::debug!(?request, "control request");
+        self.check_replicated(request)?;
         match request {
             Request::Status => Ok(self.status()),
-            Request::List => {
-                let volumes = self.node.volumes().iter().map(describe::volume).collect();
-                Ok(Response::Volumes { volumes })
-            }
+            Request::List => Ok(Response::Volumes { volumes: self.list() }),
             Request::Info { name } => self.info(name),
             Request::Create(create) => self.create(create),
-            Request::Resize(resize) => {
-                let shrink = if resize.allow_shrink { Shrink::Allowed } else { Shrink::Refused };
-                let volume = self.node.resize(&name(&resize.name)?, resize.size_bytes, shrink).map_err(failure)?;
-                Ok(describe::answer(&volume))
-            }
-            Request::Remove { name: text, snapshots } => {
-                let loss = if *snapshots { SnapshotLoss::Allowed } else { SnapshotLoss::Refused };
-                self.node.remove(&name(text)?, loss).map_err(failure)?;
-                Ok(Response::Done)
-            }
+            Request::Resize(resize) => self.resize(resize),
+            Request::Remove { name, snapshots } => self.remove(name, *snapshots),
             Request::Discard { name, snapshots, keep_s } => self.discard(name, *snapshots, *keep_s),
             Request::ListTrash => Ok(trash::answer(&self.node.trash())),
             Request::Restore { name, id, to } => self.restore(name, *id, to.as_deref()),
             Request::Purge(purge) => self.purge(purge),
             Request::Snapshot { names } => self.snapshot(names),
             Request::ListSnapshots { volume } => self.list_snapshots(volume.as_deref()),
-            Request::RemoveSnapshot { name: text } => {
-                self.node.remove_snapshot(&name(text)?).map_err(failure)?;
-                Ok(Response::Done)
-            }
+            Request::RemoveSnapshot { name } => self.remove_snapshot(name),
             Request::RenameSnapshot { name, to } => self.rename_snapshot(name, to),
-            Request::RollBack { name: text } => {
-                Ok(describe::answer(&self.node.roll_back(&name(text)?).map_err(failure)?))
-            }
+            Request::RollBack { name } => self.roll_back(name),
             Request::Rewind(rewind) => self.rewind(rewind),
             Request::Set(wishes) => self.set(wishes),
             Request::Clone { of, name } => self.clone_volume(of, name),
@@ -224,6 +244,11 @@ impl Handler for NodeHandler {
             Request::ListObjects { prefix, after } => self.list_objects(prefix, after.as_deref()),
             Request::ListUploads => Ok(self.list_uploads()),
             Request::RemoveObject { name, upload } => self.remove_object(name, *upload),
+            Request::ClusterInit { name, zone } => self.found_cluster(name.as_deref(), zone.as_deref()),
+            Request::ClusterToken { validity_s } => self.cluster_token(*validity_s),
+            Request::ClusterStatus => self.cluster_status(),
+            Request::Node { name, action } => self.change_node(name, *action),
+            Request::MoveReplica(wish) => self.move_replica(wish),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),
         }
     }
@@ -231,6 +256,13 @@ impl Handler for NodeHandler {
 
 fn name<N: FromStr<Err = InvalidName>>(text: &str) -> Result<N, Failure> {
     text.parse().map_err(|error| failure(NodeError::from(error)))
+}
+
+/// A volume that is to be there has another size.
+fn other_size(name: &VolumeName, has_bytes: u64, wanted_bytes: u64) -> Failure {
+    let (has, wanted) = (size::human(has_bytes), size::human(wanted_bytes));
+    let message = format!("volume {name} exists with {has}, not {wanted}: `silt resize` changes it");
+    Failure::new(Kind::Exists, message)
 }
 
 /// A node's error as it travels, with what the user can do.

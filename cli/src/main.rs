@@ -12,6 +12,7 @@ mod exit;
 mod handler;
 mod image;
 mod logging;
+mod membership;
 mod output;
 mod progress;
 mod size;

@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use net::control::{
-    ChangedRange, Changes, Chunk, Client, Collect, Collected, CreateVolume, DamagedRange, Error, Failure, Handler,
-    ImportVolume, Kind, OriginDescription, PackCold, Peer, Progress, Purge, ReceiveSnapshot, Received,
-    ReceivedDescription, Request, ResizeVolume, Response, Rewind, Rewound, RootDescription, Scrub, ScrubAction,
-    ScrubDescription, ScrubbedVolume, SentDescription, SetVolume, SnapshotDescription, Transferred, Uris,
-    VolumeDescription, serve,
+    ChangedRange, Changes, Chunk, Client, ClusterDescription, Collect, Collected, CreateVolume, DamagedRange, Error,
+    Failure, Handler, ImportVolume, Kind, MoveReplica, NodeAction, NodeDescription, OriginDescription, PackCold, Peer,
+    Progress, Purge, ReceiveSnapshot, Received, ReceivedDescription, ReplicaDescription, ReplicationDescription,
+    Request, ResizeVolume, Response, Rewind, Rewound, RootDescription, Scrub, ScrubAction, ScrubDescription,
+    ScrubbedVolume, SentDescription, SetVolume, SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
 };
 
 /// Bytes of a chunk in the golden conversation.
@@ -30,6 +30,7 @@ fn requests() -> Vec<Request> {
             reuse: true,
             reserve_bytes: None,
             quota_bytes: Some(1 << 29),
+            replicas: Some(3),
         }),
         Request::Resize(ResizeVolume { name: name(), size_bytes: u64::MAX, allow_shrink: true }),
         Request::Discard { name: name(), snapshots: true, keep_s: 604_800 },
@@ -45,6 +46,7 @@ fn requests() -> Vec<Request> {
             reserve_bytes: Some(1 << 20),
             quota_bytes: None,
             allow: Some(vec!["backup".into()]),
+            replicas: Some(2),
         }),
         Request::Usage { names: vec![name()] },
         Request::Changes { from: "vol@a".into(), to: name(), offset: 4096 },
@@ -59,6 +61,11 @@ fn requests() -> Vec<Request> {
         Request::Root { name: name() },
         Request::Send { name: "vol@b".into(), from: Some("vol@a".into()) },
         Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()) }),
+        Request::ClusterInit { name: None, zone: Some("left".into()) },
+        Request::ClusterToken { validity_s: 3600 },
+        Request::ClusterStatus,
+        Request::Node { name: "n2".into(), action: NodeAction::Drain },
+        Request::MoveReplica(MoveReplica { volume: name(), from: Some("n1".into()), to: "n2".into() }),
     ]
 }
 
@@ -77,6 +84,37 @@ fn volume() -> VolumeDescription {
         reserve_bytes: Some(1 << 20),
         quota_bytes: None,
         allow: vec!["backup".into()],
+        replication: Some(Box::new(replication())),
+    }
+}
+
+fn replication() -> ReplicationDescription {
+    let replica = ReplicaDescription { node: 1, node_name: "n1".into(), role: "primary".into(), reachable: true };
+    ReplicationDescription {
+        replicas_wanted: 3,
+        in_sync_min: 2,
+        epoch: 7,
+        replicas: vec![replica],
+        health: "degraded".into(),
+        doing: Some("copying".into()),
+    }
+}
+
+fn cluster() -> ClusterDescription {
+    let node = NodeDescription {
+        id: 1,
+        name: "n1".into(),
+        addresses: vec!["10.0.0.1:10809".into()],
+        standing: "member".into(),
+        trouble: Some("timed out".into()),
+        ..NodeDescription::default()
+    };
+    ClusterDescription {
+        cluster: "c0ffee".into(),
+        here: 1,
+        leader: Some(1),
+        nodes: vec![node],
+        volumes: vec![volume()],
     }
 }
 
@@ -169,6 +207,9 @@ impl Handler for Obliging {
                     volumes: vec![ScrubbedVolume { name, blocks_good: 1, blocks_damaged: 1, damage }],
                 }
             }
+            Request::ClusterInit { .. } | Request::ClusterStatus => Response::Cluster(Box::new(cluster())),
+            Request::ClusterToken { .. } => Response::Token { token: "silt1-token".into() },
+            Request::MoveReplica(_) => Response::Volume(volume()),
             Request::Status => return Err(Failure::new(Kind::Poisoned, "the store has stopped")),
             _ => Response::Done,
         })

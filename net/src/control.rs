@@ -8,6 +8,7 @@
 //! panic, or hold more than one frame of the size limit in memory.
 
 mod client;
+mod cluster;
 mod connection;
 mod error;
 mod frame;
@@ -21,6 +22,10 @@ mod server;
 mod tests;
 
 pub use client::Client;
+pub use cluster::{
+    ClusterDescription, ClusterSummary, MoveReplica, NodeAction, NodeDescription, ReplicaDescription,
+    ReplicationDescription,
+};
 pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};
 pub use hello::{Hello, VERSION, Versions, Welcome};

@@ -103,6 +103,7 @@ impl Backend for Connected {
             reuse: false,
             reserve_bytes: options.reserve_bytes,
             quota_bytes: options.quota_bytes,
+            replicas: None,
         }))
     }
 

@@ -22,6 +22,9 @@ pub(crate) struct Create {
     /// How its blocks are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
+    /// How many nodes of the cluster hold it, 1 to 7. Without it the volume is of this node alone.
+    #[arg(long, value_name = "N", value_parser = super::replicas, conflicts_with_all = ["reserve", "quota"])]
+    replicas: Option<u8>,
     /// Room kept for it that other volumes cannot take, for example 10G.
     #[arg(long, value_name = "SIZE")]
     reserve: Option<Size>,
@@ -39,9 +42,13 @@ impl Create {
             reuse: false,
             reserve_bytes: self.reserve.map(|size| size.0),
             quota_bytes: self.quota.map(|size| size.0),
+            replicas: self.replicas,
         };
-        match backend::ask(global, Access::Create, &Request::Create(create))? {
+        // Where there is no store yet there is no cluster either, and none is made for nothing.
+        let access = if self.replicas.is_some() { Access::Read } else { Access::Create };
+        match backend::ask(global, access, &Request::Create(create))? {
             Response::Volume(volume) => {
+                super::check_replicated(self.replicas, &volume)?;
                 let text = || format!("created {}, {}", volume.name, size::human(volume.size_bytes));
                 Output::new(global).done(&volume, text)?;
                 Ok(Exit::Ok)

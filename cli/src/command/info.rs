@@ -1,7 +1,8 @@
 //! `silt info`
 
 use siltstone::control::{
-    OriginDescription, Request, Response, ScheduleDescription, SnapshotDescription, VolumeDescription,
+    OriginDescription, ReplicaDescription, ReplicationDescription, Request, Response, ScheduleDescription,
+    SnapshotDescription, VolumeDescription,
 };
 use siltstone::name::ExportName;
 
@@ -53,7 +54,21 @@ fn text(volume: &VolumeDescription) -> String {
     rows.extend((!volume.allow.is_empty()).then(|| ("allowed", volume.allow.join(", "))));
     rows.extend(volume.schedule.as_ref().map(|described| ("schedule", schedule(described))));
     rows.extend(volume.origin.as_ref().map(|origin| ("clone of", origin_text(origin))));
+    rows.extend(volume.replication.iter().flat_map(|replication| replication_rows(volume, replication)));
     fields(&rows)
+}
+
+fn replication_rows(volume: &VolumeDescription, replication: &ReplicationDescription) -> Vec<(&'static str, String)> {
+    let copies = format!("{}, waits with fewer than {}", super::cluster::replicas(volume), replication.in_sync_min);
+    let replica = |replica: &ReplicaDescription| {
+        let reach = if replica.reachable { "" } else { ", not reached" };
+        ("replica", format!("{}, {}{reach}", replica.node_name, replica.role.replace('_', " ")))
+    };
+    let mut rows =
+        vec![("replicas", copies), ("health", replication.health.clone()), ("epoch", replication.epoch.to_string())];
+    rows.extend(replication.doing.clone().map(|doing| ("doing", doing)));
+    rows.extend(replication.replicas.iter().map(replica));
+    rows
 }
 
 fn snapshot_text(snapshot: &SnapshotDescription) -> String {

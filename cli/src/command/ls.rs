@@ -31,10 +31,18 @@ pub(super) fn text(volumes: &[VolumeDescription]) -> String {
     if volumes.is_empty() {
         return String::new();
     }
+    // Where nothing is replicated there is nothing to tell.
+    let tells_replicas = volumes.iter().any(|volume| volume.replication.is_some());
     let row = |volume: &VolumeDescription| {
         let clients = volume.connections.to_string();
         let state = if volume.state == "ready" { clients } else { volume.state.clone() };
-        vec![volume.name.clone(), size::human(volume.size_bytes), volume.codec.clone(), state, volume.created.clone()]
+        let mut row = vec![volume.name.clone(), size::human(volume.size_bytes), volume.codec.clone(), state];
+        row.extend(tells_replicas.then(|| super::cluster::replicas(volume)));
+        row.push(volume.created.clone());
+        row
     };
-    table(&["NAME", "SIZE", "CODEC", "CLIENTS", "CREATED"], &["SIZE", "CLIENTS"], volumes.iter().map(row))
+    let mut columns = vec!["NAME", "SIZE", "CODEC", "CLIENTS"];
+    columns.extend(tells_replicas.then_some("REPLICAS"));
+    columns.push("CREATED");
+    table(&columns, &["SIZE", "CLIENTS", "REPLICAS"], volumes.iter().map(row))
 }

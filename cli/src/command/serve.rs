@@ -1,31 +1,30 @@
 //! `silt serve`
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod network;
+
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::Serialize;
-use siltstone::control::{CreateVolume, Handler, Kind, NoTransfer, Request};
-use siltstone::frontend::nbd::{Tls, TlsFiles};
+use siltstone::control::{CreateVolume, Handler, NoTransfer, Request};
 use siltstone::name::{InvalidName, VolumeName};
-use siltstone::store::clock::SystemClock;
 use siltstone::store::codec::{Codec, ZstdLevel};
 
 use crate::args::Global;
-use crate::daemon::{Daemon, Listen, Options, Signals};
+use crate::daemon::{Daemon, Options, Signals};
 use crate::data_dir::DataDir;
-use crate::exit::{Complaint, Exit};
+use crate::exit::Exit;
 use crate::handler::NodeHandler;
 use crate::handler::space::WarnAt;
 use crate::output::Output;
 use crate::size::{InvalidSize, Size};
+use network::{Network, Reach};
 
 /// Serve the volumes of a data directory by NBD until SIGTERM or Ctrl-C; a second Ctrl-C does not wait.
 ///
 /// Clients connect to DIR/nbd.sock, or by TCP; the export name is the volume's name, or VOLUME@NAME for a
 /// snapshot. With --tls-cert and --tls-key nothing is served by TCP without TLS (nbds://), and other machines may be let
-/// in. Without --capacity the store grows on demand and can run out of disk space that others take.
+/// in. Without --capacity the store grows on demand and can run out of disk space that others take. With --join the node
+/// becomes part of a cluster, once: it is in it from then on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     /// Make a volume unless there is one of this size, for example demo=10G or demo=10G,codec=zstd:3. Repeatable.
@@ -47,25 +46,8 @@ pub(crate) struct Serve {
     /// zstd:19, or not: off.
     #[arg(long, value_name = "CODEC", default_value = "zstd:3")]
     cold: Cold,
-    /// Where to serve NBD by TCP. If the port is taken, the Unix socket alone serves.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:10809")]
-    listen: SocketAddr,
-    /// Serve NBD by TCP under TLS only, with this certificate and those between it and a root, in PEM. Read at the start.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The private key of --tls-cert, in PEM. Must not be readable by everybody.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// Let in by TCP only clients with a certificate of these authorities, in PEM. `silt set VOL allow=NAME` says who may
-    /// open what.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_client_ca: Option<PathBuf>,
-    /// Permit --listen without TLS on an address that other machines reach: no encryption, no login.
-    #[arg(long, conflicts_with = "tls_cert")]
-    insecure_listen: bool,
-    /// Serve NBD by the Unix socket only.
-    #[arg(long, conflicts_with_all = ["listen", "insecure_listen", "tls_cert"])]
-    no_tcp: bool,
+    #[command(flatten)]
+    network: Network,
 }
 
 /// The level of cold data, if it is compressed again.
@@ -149,15 +131,18 @@ struct ReadyVolume {
 
 impl Serve {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
-        let listen = self.listen()?;
         let dir = DataDir::new(&global.data)?;
+        let Reach { listen, place, token, warnings } = self.network.reach(&dir)?;
         let options = Options {
             memory_bytes: self.memory.0,
             capacity_bytes: self.capacity.map(|size| size.0),
             codec: self.codec.parse::<Codec>()?,
             cold: self.cold.0,
             listen,
+            place,
+            token,
             warn_at: self.warn_at.clone(),
+            warnings,
         };
         let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;
         let mut signals = Signals::catch()?;
@@ -169,32 +154,6 @@ impl Serve {
         Ok(Exit::Ok)
     }
 
-    fn listen(&self) -> anyhow::Result<Option<Listen>> {
-        let Some(address) = self.listen_address()? else { return Ok(None) };
-        let tls = self.tls_files().map(|files| Tls::load(&files, Arc::new(SystemClock::new()))).transpose()?;
-        Ok(Some(Listen { address, tls }))
-    }
-
-    fn listen_address(&self) -> Result<Option<SocketAddr>, Complaint> {
-        if self.no_tcp {
-            return Ok(None);
-        }
-        if !self.listen.ip().is_loopback() && !self.insecure_listen && self.tls_cert.is_none() {
-            let message = format!(
-                "{} can be reached by other machines, and without --tls-cert and --tls-key there is neither encryption nor \
-                 login: --insecure-listen permits that on a network you trust",
-                self.listen
-            );
-            return Err(Complaint::new(Kind::Invalid, message));
-        }
-        Ok(Some(self.listen))
-    }
-
-    fn tls_files(&self) -> Option<TlsFiles> {
-        let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
-        Some(TlsFiles { certificate, key, client_authorities: self.tls_client_ca.clone() })
-    }
-
     fn create_wanted(&self, handler: &NodeHandler) -> anyhow::Result<()> {
         for wanted in &self.create {
             let create = CreateVolume {
@@ -204,6 +163,7 @@ impl Serve {
                 reuse: true,
                 reserve_bytes: None,
                 quota_bytes: None,
+                replicas: None,
             };
             handler.handle(&Request::Create(create), &mut NoTransfer)?;
         }

@@ -13,7 +13,8 @@ use crate::exit::{Complaint, Exit};
 use crate::output::Output;
 use crate::size::{self, Size};
 
-/// Change settings of a volume: how often it is snapshot by itself, what is kept for it, and how much it may hold.
+/// Change settings of a volume: how often it is snapshot by itself, what is kept for it, how much it may hold, and how many
+/// copies it has.
 ///
 /// snap-every=TIME has a running daemon make a snapshot each TIME (10s, 1m, 1h, 1d) if the volume changed since the last;
 /// snap-every=off makes no more. keep=STEP:REACH,... keeps, of the last REACH, one for each STEP.
@@ -23,6 +24,8 @@ use crate::size::{self, Size};
 ///
 /// allow=NAME,... lets only clients whose certificate has one of these names (common name, DNS name or URI) open it and its
 /// snapshots over the network; allow= lets in everybody again. Clients of the Unix socket are not asked.
+///
+/// replicas=N changes how many nodes of the cluster hold a replicated volume, 1 to 7. Of such a volume nothing else can be set.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Set {
     /// The volume.
@@ -40,10 +43,11 @@ enum Setting {
     Reserve(u64),
     Quota(u64),
     Allow(AllowList),
+    Replicas(u8),
 }
 
-const SETTINGS: &str = "a setting is snap-every=TIME, snap-every=off, keep=STEP:REACH,..., reserve=SIZE, quota=SIZE or \
-                        allow=NAME,...";
+const SETTINGS: &str = "a setting is snap-every=TIME, snap-every=off, keep=STEP:REACH,..., reserve=SIZE, quota=SIZE, \
+                        allow=NAME,... or replicas=N";
 
 impl FromStr for Setting {
     type Err = String;
@@ -57,6 +61,7 @@ impl FromStr for Setting {
             Some(("allow", value)) => {
                 value.parse().map(Self::Allow).map_err(|error: InvalidAllowList| error.to_string())
             }
+            Some(("replicas", value)) => super::replicas(value).map(Self::Replicas).map_err(str::to_owned),
             _ => Err(SETTINGS.to_owned()),
         }
     }
@@ -83,12 +88,14 @@ impl Set {
                 Setting::Reserve(bytes) => settings.reserve_bytes = Some(bytes),
                 Setting::Quota(bytes) => settings.quota_bytes = Some(bytes),
                 Setting::Allow(list) => settings.allow = Some(list.names().map(str::to_owned).collect()),
+                Setting::Replicas(replicas) => settings.replicas = Some(replicas),
             }
         }
-        let allow = settings.allow.clone();
+        let (allow, replicas) = (settings.allow.clone(), settings.replicas);
         match backend::ask(global, Access::Write, &Request::Set(settings))? {
             Response::Volume(volume) => {
                 check_allowed(allow, &volume)?;
+                super::check_replicated(replicas, &volume)?;
                 Output::new(global).done(&volume, || text(&volume))?;
                 Ok(Exit::Ok)
             }
@@ -107,6 +114,9 @@ fn check_allowed(asked: Option<Vec<String>>, volume: &VolumeDescription) -> Resu
 }
 
 fn text(volume: &VolumeDescription) -> String {
+    if let Some(replication) = &volume.replication {
+        return format!("{} is to have {} replicas", volume.name, replication.replicas_wanted);
+    }
     let mut text = match &volume.schedule {
         Some(schedule) => format!("{} is snapshot every {}, kept {}", volume.name, schedule.every, schedule.keep),
         None => format!("{} is not snapshot by itself", volume.name),

@@ -42,6 +42,7 @@ fn text(status: &NodeStatus) -> String {
         ("clients", status.connections.to_string()),
     ];
     rows.extend(status.space.iter().flat_map(space_rows));
+    rows.extend(status.cluster.as_ref().map(|summary| ("cluster", super::cluster::paragraph(summary))));
     rows.extend(status.endpoints.iter().map(|endpoint| ("nbd", endpoint.clone())));
     rows.extend(status.store.numbers.iter().map(|(name, value)| match name.strip_suffix("_bytes") {
         Some(what) => (what, size::human(*value)),

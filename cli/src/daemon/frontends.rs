@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use siltstone::control::{OperationCounters, VolumeCounters};
+use siltstone::export::Exports;
 use siltstone::frontend::nbd::counters::{Counters, Kind};
 use siltstone::frontend::nbd::{Limits, Server};
-use siltstone::node::Node;
 use siltstone::store::clock::Clock;
 
 use super::Listen;
@@ -25,8 +25,8 @@ pub(crate) struct Frontends {
 
 impl Frontends {
     /// Frontends that listen nowhere yet.
-    pub(crate) fn new(node: &Arc<Node>, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let nbd = Server::new(Arc::clone(node) as Arc<_>, Arc::clone(clock), Limits::default())?;
+    pub(crate) fn new(exports: Arc<dyn Exports>, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let nbd = Server::new(exports, Arc::clone(clock), Limits::default())?;
         Ok(Self { nbd: Arc::new(nbd) })
     }
 

@@ -1,5 +1,7 @@
 //! Volumes and snapshots as answers show them.
 
+pub(super) mod cluster;
+
 use siltstone::catalog::State;
 use siltstone::control::{OriginDescription, Response, ScheduleDescription, SnapshotDescription, VolumeDescription};
 use siltstone::node::{NamedOrigin, NamedSnapshot, NamedVolume};
@@ -18,6 +20,7 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
         state: match volume.state {
             State::Ready => "ready",
             State::Importing => "importing",
+            State::Replica => "replica",
         }
         .into(),
         snapshots: volume.snapshots,
@@ -26,6 +29,7 @@ pub(super) fn volume(volume: &NamedVolume) -> VolumeDescription {
         reserve_bytes: volume.limits.reserve_bytes,
         quota_bytes: volume.limits.quota_bytes,
         allow: volume.allow.names().map(str::to_owned).collect(),
+        replication: None,
     }
 }
 

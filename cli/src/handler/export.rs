@@ -1,9 +1,12 @@
 //! Gives the content of a volume or snapshot to whoever asked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use siltstone::access::Principal;
 use siltstone::control::{DATA_BYTES_MAX, Error, Failure, Peer, Response, Transferred};
-use siltstone::export::{BlockState, Export, Reads};
+use siltstone::export::{BlockState, Export, Exports, Reads};
+use siltstone::name::ExportName;
 use siltstone::store::read::{Piece, ReadData};
 
 use super::{NodeHandler, failure, name};
@@ -22,11 +25,22 @@ struct Stretch {
 
 impl NodeHandler {
     pub(super) fn export(&self, text: &str, peer: &mut dyn Peer) -> Result<Response, Failure> {
-        let name = name(text)?;
-        let export = self.node().export(&name).map_err(failure)?;
+        let name: ExportName = name(text)?;
+        let export = self.open(&name)?;
         let size_bytes = export.size_bytes();
         let data_bytes = send_all(&*export, size_bytes, peer)?;
         Ok(Response::Transferred(Transferred { name: name.to_string(), size_bytes, data_bytes }))
+    }
+}
+
+impl NodeHandler {
+    /// What a name means, wherever it is.
+    fn open(&self, name: &ExportName) -> Result<Arc<dyn Export>, Failure> {
+        if self.replicated(name.volume())?.is_none() {
+            return Ok(self.node().export(name).map_err(failure)?);
+        }
+        let missing = |error: siltstone::store::Error| failure(error.into());
+        self.exports()?.open(&name.to_string(), &Principal::Local).map_err(missing)
     }
 }
 

@@ -11,7 +11,13 @@ use super::{NodeHandler, describe, failure, name};
 impl NodeHandler {
     pub(super) fn set(&self, settings: &SetVolume) -> Result<Response, Failure> {
         let name: VolumeName = name(&settings.name)?;
+        if let Some(replicated) = self.replicated(&name)? {
+            return self.set_replicated(&replicated, settings);
+        }
         let mut volume = self.node.volume(&name).map_err(failure)?;
+        if settings.replicas.is_some() {
+            return Err(alone(&name));
+        }
         let asks_limits = settings.reserve_bytes.is_some() || settings.quota_bytes.is_some();
         let asks_else = asks_limits || settings.allow.is_some();
         let asks_schedule = settings.snap_every.is_some() || settings.keep.is_some() || !asks_else;
@@ -30,6 +36,14 @@ impl NodeHandler {
         }
         Ok(describe::answer(&volume))
     }
+}
+
+/// A volume that no other node holds, of which copies are wanted.
+fn alone(name: &VolumeName) -> Failure {
+    let message = format!(
+        "volume {name} is of this node alone and stays so: `silt create --replicas` makes a volume of several nodes"
+    );
+    Failure::new(Kind::Unsupported, message)
 }
 
 fn allow_list(names: &[String]) -> Result<AllowList, Failure> {

@@ -1,7 +1,8 @@
 //! Snapshots and clones.
 
+use siltstone::cluster::VolumeHealth;
 use siltstone::control::{Failure, Kind, Response, SnapshotDescription};
-use siltstone::name::SnapshotName;
+use siltstone::name::{SnapshotName, VolumeName};
 use siltstone::node::NamedSnapshot;
 
 use super::{NodeHandler, describe, failure, name};
@@ -12,12 +13,23 @@ impl NodeHandler {
             return Err(Failure::new(Kind::Invalid, "no snapshot is named"));
         }
         let names = names.iter().map(|text| name(text)).collect::<Result<Vec<SnapshotName>, _>>()?;
+        if let [only] = &names[..]
+            && let Some(replicated) = self.replicated(&only.volume)?
+        {
+            return Ok(Response::Snapshots { snapshots: vec![replicated.snapshot(only)?] });
+        }
         Ok(answer(&self.node().snapshot(&names).map_err(failure)?))
     }
 
     pub(super) fn list_snapshots(&self, of: Option<&str>) -> Result<Response, Failure> {
-        let snapshots = match of {
-            Some(of) => self.node().snapshots(&name(of)?).map_err(failure)?,
+        let of: Option<VolumeName> = of.map(name).transpose()?;
+        if let Some(of) = &of
+            && let Some(replicated) = self.replicated(of)?
+        {
+            return Ok(Response::Snapshots { snapshots: replicated.snapshots()? });
+        }
+        let snapshots = match &of {
+            Some(of) => self.node().snapshots(of).map_err(failure)?,
             None => self.node().all_snapshots(),
         };
         let known = self.census.known(self.node.store());
@@ -26,7 +38,40 @@ impl NodeHandler {
             let frees_bytes = counted.map(|counted| counted.frees_bytes);
             SnapshotDescription { frees_bytes, ..describe::snapshot(snapshot) }
         };
-        Ok(Response::Snapshots { snapshots: snapshots.iter().map(described).collect() })
+        let mut described: Vec<_> = snapshots.iter().map(described).collect();
+        if of.is_none() {
+            described.extend(self.replicated_snapshots()?);
+        }
+        Ok(Response::Snapshots { snapshots: described })
+    }
+
+    /// The snapshots of all replicated volumes that somebody can be asked about now.
+    fn replicated_snapshots(&self) -> Result<Vec<SnapshotDescription>, Failure> {
+        let report = self.cluster_report().unwrap_or_default();
+        let mut snapshots = Vec::new();
+        for volume in report.volumes.iter().filter(|volume| volume.health != VolumeHealth::Stalled) {
+            if let Some(replicated) = self.replicated(&volume.name)? {
+                snapshots.extend(replicated.snapshots()?);
+            }
+        }
+        Ok(snapshots)
+    }
+
+    pub(super) fn remove_snapshot(&self, text: &str) -> Result<Response, Failure> {
+        let name: SnapshotName = name(text)?;
+        if let Some(replicated) = self.replicated(&name.volume)? {
+            return replicated.remove_snapshot(&name);
+        }
+        self.node().remove_snapshot(&name).map_err(failure)?;
+        Ok(Response::Done)
+    }
+
+    pub(super) fn roll_back(&self, text: &str) -> Result<Response, Failure> {
+        let name: SnapshotName = name(text)?;
+        if let Some(replicated) = self.replicated(&name.volume)? {
+            return replicated.roll_back(&name);
+        }
+        Ok(describe::answer(&self.node().roll_back(&name).map_err(failure)?))
     }
 
     pub(super) fn rename_snapshot(&self, text: &str, to: &str) -> Result<Response, Failure> {

@@ -6,7 +6,7 @@ use siltstone::control::{NodeStatus, Response, StoreStatus};
 use siltstone::store::store::StoreStatus as Numbers;
 
 use super::endpoint::Endpoint;
-use super::{NodeHandler, space};
+use super::{NodeHandler, describe, space};
 use crate::output::rfc3339;
 
 impl NodeHandler {
@@ -18,13 +18,16 @@ impl NodeHandler {
         let numbers = self.node.store().status();
         let warn_at = self.serving.as_ref().map(|serving| serving.warn_at.clone()).unwrap_or_default();
         let connections = volumes.iter().map(|volume| volume.connections);
-        let connections = connections.chain(snapshots.iter().map(|snapshot| snapshot.connections)).sum();
+        let connections = connections.chain(snapshots.iter().map(|snapshot| snapshot.connections));
+        let cluster = self.cluster_report();
+        let replicated = cluster.iter().flat_map(|report| &report.volumes);
+        let connections = connections.chain(replicated.map(|volume| volume.connections)).sum();
         Response::Status(Box::new(NodeStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             running: self.serving.is_some(),
             pid: self.serving.is_some().then(std::process::id),
             started: self.serving.as_ref().map(|serving| rfc3339(serving.started_ms)),
-            data: self.data.display().to_string(),
+            data: self.dir.path().display().to_string(),
             endpoints: self.serving.iter().flat_map(|_| self.endpoints.iter().map(Endpoint::base)).collect(),
             volumes: volumes.len() as u64,
             snapshots: snapshots.len() as u64,
@@ -38,6 +41,7 @@ impl NodeHandler {
             space: Some(space::status(&numbers, &warn_at)),
             scrub: self.describe_scrub(),
             store: store_status(numbers),
+            cluster: cluster.as_ref().map(describe::cluster::summary),
         }))
     }
 }

@@ -11,9 +11,13 @@ use crate::output::rfc3339;
 
 impl NodeHandler {
     pub(super) fn discard(&self, text: &str, snapshots: bool, keep_s: u64) -> Result<Response, Failure> {
+        let name = name(text)?;
+        if let Some(replicated) = self.replicated(&name)? {
+            return Err(replicated.refuse_trash());
+        }
         let loss = if snapshots { SnapshotLoss::Allowed } else { SnapshotLoss::Refused };
         let keep = Span::from_seconds(keep_s).map_err(|error| Failure::from_chain(Kind::Invalid, &error))?;
-        Ok(answer(&[self.node.discard(&name(text)?, loss, keep).map_err(failure)?]))
+        Ok(answer(&[self.node.discard(&name, loss, keep).map_err(failure)?]))
     }
 
     pub(super) fn restore(&self, text: &str, id: Option<u64>, to: Option<&str>) -> Result<Response, Failure> {

@@ -5,6 +5,7 @@
 mod attach;
 mod changes;
 mod check;
+mod cluster;
 mod control_socket;
 mod daemon;
 mod images;

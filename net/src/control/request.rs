@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{MoveReplica, NodeAction};
 use super::objects::PutObject;
 
 /// A request; `verb` says which in JSON.
@@ -213,6 +214,31 @@ pub enum Request {
         #[serde(default)]
         upload: bool,
     },
+    /// Makes a cluster of this node alone. Answer: `Cluster`.
+    ClusterInit {
+        /// What the node is called; chosen if absent.
+        #[serde(default)]
+        name: Option<String>,
+        /// What fails together with it.
+        #[serde(default)]
+        zone: Option<String>,
+    },
+    /// An invitation to the cluster, for one node. Answer: `Token`.
+    ClusterToken {
+        /// For how long it is good, in seconds.
+        validity_s: u64,
+    },
+    /// The nodes and the replicated volumes. Answer: `Cluster`.
+    ClusterStatus,
+    /// Does something about a node of the cluster. Answer: `Done`.
+    Node {
+        /// The node, by name or number.
+        name: String,
+        /// What to do.
+        action: NodeAction,
+    },
+    /// Moves a replica of a volume to a node that has none. Answer: `Volume`.
+    MoveReplica(MoveReplica),
     /// A request of a newer version.
     #[serde(other)]
     Unknown,
@@ -262,6 +288,9 @@ pub struct SetVolume {
     /// Names of those who may open it over the network; none for everybody.
     #[serde(default)]
     pub allow: Option<Vec<String>>,
+    /// How many copies a replicated volume has.
+    #[serde(default)]
+    pub replicas: Option<u8>,
 }
 
 /// Which volumes in the trash go for good: exactly one of `name`, `expired` and `all` is given.
@@ -300,6 +329,9 @@ pub struct CreateVolume {
     /// As in [`SetVolume::quota_bytes`].
     #[serde(default)]
     pub quota_bytes: Option<u64>,
+    /// How many nodes of the cluster hold it; absent for a volume of this node alone.
+    #[serde(default)]
+    pub replicas: Option<u8>,
 }
 
 /// A volume's new size.

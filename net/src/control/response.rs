@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{ClusterDescription, ClusterSummary, ReplicationDescription};
 use super::objects::{ObjectDescription, Objects, Upload, UploadDescription};
 
 /// The answer to a request; `answer` says which in JSON.
@@ -78,6 +79,13 @@ pub enum Response {
         /// They.
         uploads: Vec<UploadDescription>,
     },
+    /// The nodes and the replicated volumes.
+    Cluster(Box<ClusterDescription>),
+    /// An invitation to a cluster. Who has it can join: it is a secret.
+    Token {
+        /// The token as text.
+        token: String,
+    },
     /// An answer of a newer version.
     #[serde(other)]
     Unknown,
@@ -88,7 +96,7 @@ pub enum Response {
 pub struct VolumeDescription {
     /// Its name.
     pub name: String,
-    /// Its id, never reused.
+    /// Its id, never reused; of a replicated volume, its number in the cluster.
     pub id: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
@@ -118,6 +126,9 @@ pub struct VolumeDescription {
     /// Names of those who may open it over the network; none for everybody.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// How it is replicated; absent for a volume of this node alone.
+    #[serde(default)]
+    pub replication: Option<Box<ReplicationDescription>>,
 }
 
 /// How a volume is snapshot by itself.
@@ -241,6 +252,9 @@ pub struct NodeStatus {
     /// Scrubs of it, and the damage that is known.
     #[serde(default)]
     pub scrub: ScrubDescription,
+    /// The cluster that it is in, if it is in one.
+    #[serde(default)]
+    pub cluster: Option<ClusterSummary>,
 }
 
 /// Where scrubs stand, and the damage that is known.

@@ -344,10 +344,11 @@ fn messages_have_this_json() {
         reuse: true,
         reserve_bytes: None,
         quota_bytes: Some(9),
+        replicas: None,
     };
     assert_eq!(
         json(&Request::Create(create)),
-        r#"{"verb":"create","name":"a","size_bytes":5,"codec":null,"reuse":true,"reserve_bytes":null,"quota_bytes":9}"#
+        r#"{"verb":"create","name":"a","size_bytes":5,"codec":null,"reuse":true,"reserve_bytes":null,"quota_bytes":9,"replicas":null}"#
     );
     assert_eq!(
         json(&import("a")),
@@ -396,7 +397,7 @@ fn messages_have_this_json() {
                 allow: Some(vec!["b".into()]),
                 ..SetVolume::default()
             }),
-            r#"{"verb":"set","name":"a","snap_every":"off","keep":null,"reserve_bytes":0,"quota_bytes":null,"allow":["b"]}"#,
+            r#"{"verb":"set","name":"a","snap_every":"off","keep":null,"reserve_bytes":0,"quota_bytes":null,"allow":["b"],"replicas":null}"#,
         ),
         (
             Request::Rewind(Rewind { name: "a".into(), ago_s: Some(5), ..Rewind::default() }),

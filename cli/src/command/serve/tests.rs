@@ -1,5 +1,7 @@
 use clap::Parser;
+use siltstone::control::Kind;
 
+use super::network::Tcp;
 use super::*;
 use crate::args::{Args, Command};
 
@@ -23,14 +25,45 @@ fn volumes_to_create_are_parsed() {
 
 #[test]
 fn only_loopback_is_listened_on_unless_told_otherwise() {
-    assert_eq!(serve(&[]).listen_address().unwrap(), Some("127.0.0.1:10809".parse().unwrap()));
-    assert!(serve(&["--listen", "[::1]:1"]).listen_address().unwrap().is_some());
-    let refused = serve(&["--listen", "0.0.0.0:10809"]).listen_address().unwrap_err();
+    let tcp = |arguments: &[&str]| serve(arguments).network.tcp(false);
+    let at = |address: &str| Tcp::At(address.parse().unwrap());
+    assert_eq!(tcp(&[]).unwrap(), at("127.0.0.1:10809"));
+    assert_eq!(tcp(&["--listen", "[::1]:1"]).unwrap(), at("[::1]:1"));
+    let refused = tcp(&["--listen", "0.0.0.0:10809"]).unwrap_err();
     assert_eq!(refused.kind, Kind::Invalid);
-    assert!(serve(&["--listen", "10.0.0.1:1", "--insecure-listen"]).listen_address().unwrap().is_some());
+    assert_eq!(tcp(&["--listen", "10.0.0.1:1", "--insecure-listen"]).unwrap(), at("10.0.0.1:1"));
     let tls = ["--listen", "10.0.0.1:1", "--tls-cert", "c", "--tls-key", "k"];
-    assert!(serve(&tls).listen_address().unwrap().is_some());
-    assert_eq!(serve(&["--no-tcp"]).listen_address().unwrap(), None);
+    assert_eq!(tcp(&tls).unwrap(), at("10.0.0.1:1"));
+    assert_eq!(tcp(&["--no-tcp"]).unwrap(), Tcp::Off);
+    assert_eq!(tcp(&["--no-tcp", "--listen", "10.0.0.1:1"]).unwrap(), Tcp::Off);
+}
+
+#[test]
+fn an_address_for_the_cluster_serves_no_nbd_in_clear() {
+    let tcp = |arguments: &[&str]| serve(arguments).network.tcp(true).unwrap();
+    assert_eq!(tcp(&["--listen", "10.0.0.1:1"]), Tcp::Withheld);
+    assert_eq!(tcp(&["--listen", "127.0.0.1:1"]), Tcp::At("127.0.0.1:1".parse().unwrap()));
+    assert_eq!(tcp(&["--listen", "10.0.0.1:1", "--insecure-listen"]), Tcp::At("10.0.0.1:1".parse().unwrap()));
+    let tls = ["--listen", "10.0.0.1:1", "--tls-cert", "c", "--tls-key", "k"];
+    assert_eq!(tcp(&tls), Tcp::At("10.0.0.1:1".parse().unwrap()));
+}
+
+#[test]
+fn a_node_in_a_cluster_needs_no_token_any_more() {
+    let token = |is_in_cluster| {
+        let mut warnings = Vec::new();
+        let serve = serve(&["--join", "@/nothing/here"]);
+        serve.network.token(is_in_cluster, &mut warnings).map(|token| (token.is_some(), warnings.len()))
+    };
+    assert!(token(false).is_err());
+    assert_eq!(token(true).unwrap(), (false, 1));
+}
+
+#[test]
+fn what_is_said_of_a_node_belongs_to_joining() {
+    let is_fine = |arguments: &[&str]| Args::try_parse_from(["silt", "serve"].iter().chain(arguments)).is_ok();
+    assert!(is_fine(&["--join", "t", "--zone", "z", "--node-name", "n"]));
+    assert!(!is_fine(&["--zone", "z"]) && !is_fine(&["--node-name", "n"]));
 }
 
 #[test]

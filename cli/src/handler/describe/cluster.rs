@@ -1,0 +1,125 @@
+//! A cluster, its nodes and its volumes as answers show them.
+
+use siltstone::cluster::{
+    ClusterReport, ClusterSnapshot, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+};
+use siltstone::control::{
+    ClusterDescription, ClusterSummary, NodeDescription, ReplicaDescription, ReplicationDescription, Response,
+    SnapshotDescription, VolumeDescription,
+};
+
+use crate::output::rfc3339;
+
+pub(in crate::handler) fn answer(report: &VolumeReport) -> Response {
+    Response::Volume(volume(report))
+}
+
+pub(in crate::handler) fn cluster(report: &ClusterReport) -> ClusterDescription {
+    ClusterDescription {
+        cluster: report.cluster.clone(),
+        here: report.here,
+        leader: report.leader,
+        nodes: report.nodes.iter().map(node).collect(),
+        volumes: report.volumes.iter().map(volume).collect(),
+    }
+}
+
+pub(in crate::handler) fn summary(report: &ClusterReport) -> ClusterSummary {
+    let here = report.nodes.iter().find(|node| node.id == report.here);
+    let with = |health| report.volumes.iter().filter(|volume| volume.health == health).count() as u64;
+    ClusterSummary {
+        cluster: report.cluster.clone(),
+        here: report.here,
+        here_name: here.map(|node| node.name.clone()).unwrap_or_default(),
+        leader: report.leader,
+        nodes: report.nodes.len() as u64,
+        nodes_unreachable: report.nodes.iter().filter(|node| !node.is_reachable).count() as u64,
+        volumes: report.volumes.len() as u64,
+        volumes_degraded: with(VolumeHealth::Degraded),
+        volumes_stalled: with(VolumeHealth::Stalled),
+    }
+}
+
+fn node(report: &NodeReport) -> NodeDescription {
+    NodeDescription {
+        id: report.id,
+        name: report.name.clone(),
+        addresses: report.addresses.clone(),
+        zone: report.zone.clone(),
+        standing: match report.standing {
+            NodeStanding::Joining => "joining",
+            NodeStanding::Member => "member",
+            NodeStanding::Draining => "draining",
+        }
+        .into(),
+        reachable: report.is_reachable,
+        trouble: report.trouble.clone(),
+        voter: report.is_voter,
+        replicas: report.replicas,
+        primaries: report.primaries,
+    }
+}
+
+pub(in crate::handler) fn volume(report: &VolumeReport) -> VolumeDescription {
+    VolumeDescription {
+        name: report.name.to_string(),
+        id: report.id,
+        size_bytes: report.size_bytes,
+        codec: report.codec.to_string(),
+        created: rfc3339(report.created_ms),
+        connections: report.connections,
+        state: "ready".into(),
+        snapshots: 0,
+        origin: None,
+        schedule: None,
+        reserve_bytes: None,
+        quota_bytes: None,
+        allow: Vec::new(),
+        replication: Some(Box::new(replication(report))),
+    }
+}
+
+fn replication(report: &VolumeReport) -> ReplicationDescription {
+    ReplicationDescription {
+        replicas_wanted: report.replicas_wanted,
+        in_sync_min: report.in_sync_min,
+        epoch: report.epoch,
+        replicas: report.replicas.iter().map(replica).collect(),
+        health: match report.health {
+            VolumeHealth::Healthy => "healthy",
+            VolumeHealth::Degraded => "degraded",
+            VolumeHealth::Stalled => "stalled",
+        }
+        .into(),
+        doing: report.doing.clone(),
+    }
+}
+
+pub(in super::super) fn snapshot(snapshot: &ClusterSnapshot) -> SnapshotDescription {
+    SnapshotDescription {
+        name: snapshot.name.to_string(),
+        volume: snapshot.name.volume.to_string(),
+        id: 0,
+        size_bytes: snapshot.size_bytes,
+        created: rfc3339(snapshot.created_ms),
+        connections: 0,
+        frees_bytes: None,
+    }
+}
+
+fn replica(report: &ReplicaReport) -> ReplicaDescription {
+    ReplicaDescription {
+        node: report.node,
+        node_name: report.node_name.clone(),
+        role: match report.role {
+            ReplicaRole::Primary => "primary",
+            ReplicaRole::Backup => "backup",
+            ReplicaRole::CatchingUp => "catching_up",
+        }
+        .into(),
+        reachable: report.is_reachable,
+    }
+}
+
+#[cfg(test)]
+mod tests;

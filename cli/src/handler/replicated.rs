@@ -1,0 +1,189 @@
+//! Volumes that several nodes hold. A name that the node has given to a volume of its own means that one.
+
+use std::sync::Arc;
+
+use siltstone::cluster::{Cluster, ClusterError, NewVolume, VolumeReport};
+use siltstone::control::{
+    CreateVolume, Failure, Kind, Request, ResizeVolume, Response, SetVolume, SnapshotDescription, VolumeDescription,
+};
+use siltstone::name::{ExportName, SnapshotName, VolumeName};
+use siltstone::node::NodeError;
+
+use super::cluster::cluster_failure;
+use super::{NodeHandler, describe, failure, name};
+
+/// A replicated volume, and the cluster that has it.
+pub(super) struct Replicated {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) report: VolumeReport,
+}
+
+impl NodeHandler {
+    /// The replicated volume of this name, if there is one and the node has none of its own.
+    pub(super) fn replicated(&self, name: &VolumeName) -> Result<Option<Replicated>, Failure> {
+        if self.node.volume(name).is_ok() {
+            return Ok(None);
+        }
+        if self.serving.is_none() && self.dir.is_in_cluster() {
+            let message = format!(
+                "no volume of this node alone is named {name}, and replicated ones are there only while a daemon serves {}: \
+                 start it with `silt serve`",
+                self.dir.path().display()
+            );
+            return Err(Failure::new(Kind::Unavailable, message));
+        }
+        let Ok(cluster) = self.cluster() else { return Ok(None) };
+        match cluster.volume(name) {
+            Ok(report) => Ok(Some(Replicated { cluster, report })),
+            Err(ClusterError::NoSuchVolume(_)) => Ok(None),
+            Err(error) => Err(cluster_failure(error)),
+        }
+    }
+
+    /// The volumes of the node and those of the cluster, by name.
+    pub(super) fn list(&self) -> Vec<VolumeDescription> {
+        let mut volumes: Vec<_> = self.node.volumes().iter().map(describe::volume).collect();
+        let report = self.cluster_report().unwrap_or_default();
+        volumes.extend(report.volumes.iter().map(describe::cluster::volume));
+        volumes.sort_by(|one, other| one.name.cmp(&other.name));
+        volumes
+    }
+
+    pub(super) fn create_replicated(&self, request: &CreateVolume, replicas: u8) -> Result<Response, Failure> {
+        let cluster = self.cluster()?;
+        let name: VolumeName = name(&request.name)?;
+        if request.reserve_bytes.is_some() || request.quota_bytes.is_some() {
+            return Err(Failure::new(Kind::Unsupported, "replicated volumes have no reservations and quotas yet"));
+        }
+        if self.node.volume(&name).is_ok() {
+            return Err(failure(NodeError::NameTaken(name)));
+        }
+        let codec = self.codec(request.codec.as_deref())?;
+        let wanted = NewVolume { name, size_bytes: request.size_bytes, codec, replicas };
+        match cluster.create(&wanted) {
+            Err(ClusterError::NameTaken(name)) if request.reuse => reuse(&cluster, &name, request.size_bytes),
+            other => Ok(describe::cluster::answer(&other.map_err(cluster_failure)?)),
+        }
+    }
+
+    pub(super) fn set_replicated(&self, of: &Replicated, settings: &SetVolume) -> Result<Response, Failure> {
+        let SetVolume { name: _, snap_every, keep, reserve_bytes, quota_bytes, allow, replicas } = settings;
+        let asks_else = snap_every.is_some() || keep.is_some() || allow.is_some();
+        match replicas {
+            Some(replicas) if !asks_else && reserve_bytes.is_none() && quota_bytes.is_none() => {
+                let volume = of.cluster.set_replicas(&of.report.name, *replicas).map_err(cluster_failure)?;
+                Ok(describe::cluster::answer(&volume))
+            }
+            _ => Err(Failure::new(
+                Kind::Unsupported,
+                format!("volume {} is replicated: of such volumes only replicas= can be set yet", of.report.name),
+            )),
+        }
+    }
+
+    /// Refuses what is not possible for a replicated volume, and a second meaning of its name.
+    pub(super) fn check_replicated(&self, request: &Request) -> Result<(), Failure> {
+        for name in local_only(request) {
+            if self.replicated(&name)?.is_some() {
+                let message = format!("volume {name} is replicated: this is not possible for replicated volumes yet");
+                return Err(Failure::new(Kind::Unsupported, message));
+            }
+        }
+        let Some(name) = made(request) else { return Ok(()) };
+        match self.cluster().map(|cluster| cluster.volume(&name)) {
+            Ok(Ok(_)) => Err(cluster_failure(ClusterError::NameTaken(name))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Replicated {
+    /// The snapshots of the volume, from the oldest.
+    pub(super) fn snapshots(&self) -> Result<Vec<SnapshotDescription>, Failure> {
+        let found = self.cluster.snapshots(&self.report.name).map_err(cluster_failure)?;
+        Ok(found.iter().map(describe::cluster::snapshot).collect())
+    }
+
+    pub(super) fn snapshot(&self, name: &SnapshotName) -> Result<SnapshotDescription, Failure> {
+        Ok(describe::cluster::snapshot(&self.cluster.snapshot(name).map_err(cluster_failure)?))
+    }
+
+    pub(super) fn find_snapshot(&self, name: &SnapshotName) -> Result<SnapshotDescription, Failure> {
+        let found = self.cluster.snapshots(&name.volume).map_err(cluster_failure)?;
+        let found = found.iter().find(|snapshot| snapshot.name == *name);
+        found.map(describe::cluster::snapshot).ok_or_else(|| failure(NodeError::NoSuchSnapshot(name.clone())))
+    }
+
+    pub(super) fn remove_snapshot(&self, name: &SnapshotName) -> Result<Response, Failure> {
+        self.cluster.remove_snapshot(name).map_err(cluster_failure)?;
+        Ok(Response::Done)
+    }
+
+    pub(super) fn roll_back(&self, to: &SnapshotName) -> Result<Response, Failure> {
+        Ok(describe::cluster::answer(&self.cluster.roll_back(to).map_err(cluster_failure)?))
+    }
+
+    pub(super) fn resize(&self, request: &ResizeVolume) -> Result<Response, Failure> {
+        let resized = self.cluster.resize(&self.report.name, request.size_bytes, request.allow_shrink);
+        Ok(describe::cluster::answer(&resized.map_err(cluster_failure)?))
+    }
+
+    pub(super) fn remove(&self, with_snapshots: bool) -> Result<Response, Failure> {
+        self.cluster.remove(&self.report.name, with_snapshots).map_err(cluster_failure)?;
+        Ok(Response::Done)
+    }
+
+    /// There is nowhere to have it back from.
+    pub(super) fn refuse_trash(&self) -> Failure {
+        let message = format!(
+            "volume {} is replicated, and such volumes are not kept in the trash: --now removes it for good",
+            self.report.name
+        );
+        Failure::new(Kind::Invalid, message)
+    }
+}
+
+fn reuse(cluster: &Cluster, name: &VolumeName, size_bytes: u64) -> Result<Response, Failure> {
+    let volume = cluster.volume(name).map_err(cluster_failure)?;
+    if volume.size_bytes == size_bytes {
+        return Ok(describe::cluster::answer(&volume));
+    }
+    Err(super::other_size(name, volume.size_bytes, size_bytes))
+}
+
+/// Volumes that the request needs and that only the node itself can have. What is no name is for others to refuse.
+fn local_only(request: &Request) -> Vec<VolumeName> {
+    let texts: Vec<&str> = match request {
+        Request::Snapshot { names } if names.len() > 1 => names.iter().map(String::as_str).collect(),
+        Request::Usage { names } => names.iter().map(String::as_str).collect(),
+        Request::RenameSnapshot { name, .. }
+        | Request::Clone { of: name, .. }
+        | Request::Children { name }
+        | Request::Fingerprints { name, .. }
+        | Request::ScrubVolume { name, .. }
+        | Request::Root { name }
+        | Request::Send { name, .. } => vec![name],
+        Request::Rewind(rewind) => vec![&rewind.name],
+        Request::Receive(receive) => vec![&receive.name],
+        Request::Changes { from, to, .. } => vec![from, to],
+        _ => Vec::new(),
+    };
+    let volume = |text: &str| text.parse().ok().map(|name: ExportName| name.volume().clone());
+    texts.into_iter().filter_map(volume).collect()
+}
+
+/// The volume of the node alone that the request makes.
+fn made(request: &Request) -> Option<VolumeName> {
+    let text = match request {
+        Request::Create(create) if create.replicas.is_none() => Some(&create.name),
+        Request::Import(import) => Some(&import.name),
+        Request::Restore { name, to, .. } => Some(to.as_ref().unwrap_or(name)),
+        Request::Clone { name, .. } => Some(name),
+        Request::Rewind(rewind) => rewind.to.as_ref(),
+        _ => None,
+    };
+    text.and_then(|text| text.parse().ok())
+}
+
+#[cfg(test)]
+mod tests;
