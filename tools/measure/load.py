@@ -80,16 +80,20 @@ class Cell:
     cpu_cores: float
     resident_bytes: int
     cache_dropped: bool
+    operations_count: int
+    # Of the server's processes, by name of thread, and of the load generator.
+    cpu_seconds: dict
+    load_cpu_seconds: float
 
 
 def fio(server, content, options):
     """Runs fio on the server's volume and returns the job of its JSON report."""
-    command = ["fio", "--name=bench", "--ioengine=nbd", f"--uri={server.uri}", *FRESH, *content.options, *options]
+    command = ["fio", "--name=bench", *server.fio_options, *FRESH, *content.options, *options]
     command += ["--output-format=json+", "--percentile_list=50:99:99.9"]
     done = subprocess.run(
         command,
         cwd=server.directory,
-        env=dict(os.environ, **content.environment),
+        env=dict(os.environ, **content.environment, **server.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -107,7 +111,7 @@ def fio(server, content, options):
 
 def start_of(row, server, content):
     """Brings the server into the state the row starts from; true if the page cache was dropped."""
-    process.settle(server.pid)
+    process.settle(*server.pids.values())
     if row.start == "cold" and server.keeps_data:
         server.stop()
         dropped = drop_page_cache()
@@ -129,14 +133,20 @@ def run(row, server, content, scale=1.0):
     options = [*row.options, f"--size={size}"]
     if row.start != "fill":
         options += ["--time_based", f"--runtime={max(1, round(row.seconds * scale))}"]
-    process.forget_peak(server.pid)
-    cpu, started = process.cpu_seconds(server.pid), time.monotonic()
-    job = fio(server, content, options)
-    cores = (process.cpu_seconds(server.pid) - cpu) / (time.monotonic() - started)
-    return cell_of(row, job, cores, process.peak_resident_bytes(server.pid), dropped)
+    pids = server.pids
+    for pid in pids.values():
+        process.forget_peak(pid)
+    # fio by itself counts one of its threads.
+    started, load_before = time.monotonic(), process.children_seconds()
+    with process.Watch(pids) as watch:
+        job = fio(server, content, options)
+        seconds, load_seconds = time.monotonic() - started, process.children_seconds() - load_before
+    resident_bytes = sum(process.peak_resident_bytes(pid) for pid in pids.values())
+    return cell_of(row, job, seconds, (watch.seconds(), load_seconds), resident_bytes, dropped)
 
 
-def cell_of(row, job, cores, resident_bytes, dropped):
+def cell_of(row, job, seconds, spent, resident_bytes, dropped):
+    cpu_seconds, load_cpu_seconds = spent
     sides = [job[side] for side in ("read", "write") if job[side]["total_ios"]]
     latencies = [side["clat_ns"] for side in sides]
     if job["sync"]["total_ios"]:
@@ -152,9 +162,12 @@ def cell_of(row, job, cores, resident_bytes, dropped):
         p999_us=slowest(latencies, "99.900000"),
         max_us=max(latency["max"] for latency in latencies) / 1e3,
         stalled_count=sum(count for latency in latencies for ns, count in latency.get("bins", {}).items() if int(ns) > STALL_NS),
-        cpu_cores=cores,
+        cpu_cores=sum(sum(threads.values()) for threads in cpu_seconds.values()) / seconds,
         resident_bytes=resident_bytes,
         cache_dropped=dropped,
+        operations_count=sum(side["total_ios"] for side in sides),
+        cpu_seconds=cpu_seconds,
+        load_cpu_seconds=load_cpu_seconds,
     )
 
 

@@ -3,9 +3,6 @@
 import pathlib
 import statistics
 
-BEGIN = "<!-- begin: written by tools/bench -->"
-END = "<!-- end: written by tools/bench -->"
-
 
 def of(cells, **wanted):
     """The cells with these attributes, by round."""
@@ -84,12 +81,13 @@ def markdown(result, rows, contents):
     return "\n".join(lines) + "\n"
 
 
-def write_into(path, section):
-    """Replaces what lies between the markers; a file without them gets the section at its end."""
+def write_into(path, section, tool):
+    """Replaces what lies between the tool's markers; a file without them gets the section at its end."""
+    begin, end = (f"<!-- {edge}: written by {tool} -->" for edge in ("begin", "end"))
     path = pathlib.Path(path)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if BEGIN in text and END in text:
-        before, after = text.split(BEGIN, 1)[0], text.split(END, 1)[1]
+    if begin in text and end in text:
+        before, after = text.split(begin, 1)[0], text.split(end, 1)[1]
     else:
         before, after = (text.rstrip() + "\n\n" if text else ""), "\n"
-    path.write_text(f"{before}{BEGIN}\n\n{section}\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n\n{section}\n{end}{after}", encoding="utf-8")

@@ -21,6 +21,8 @@ class Server:
     """Start, stop, start again: the volume outlives the process unless `keeps_data` is false."""
 
     keeps_data = True
+    # What fio needs to know to reach it, beside its options.
+    environment = {}
 
     def __init__(self, name, work, size_bytes):
         self.name = name
@@ -30,6 +32,7 @@ class Server:
         self.socket_directory = pathlib.Path(tempfile.mkdtemp(prefix="silt-bench."))
         self.socket = self.socket_directory / "nbd.sock"
         self.process = None
+        self.launched = 0.0
 
     def command(self):
         raise NotImplementedError
@@ -42,28 +45,51 @@ class Server:
         return f"nbd+unix:///?socket={self.socket}"
 
     @property
+    def fio_options(self):
+        """How fio reaches the volume."""
+        return ["--ioengine=nbd", f"--uri={self.uri}"]
+
+    @property
     def pid(self):
         return self.process.pid
 
+    @property
+    def pids(self):
+        """All processes of the server, by name."""
+        return {self.name: self.pid}
+
     def start(self):
         """Returns the seconds until the server had sent its greeting."""
+        self.launch()
+        return self.wait_started()
+
+    def launch(self):
         self.socket.unlink(missing_ok=True)
         with open(self.directory / "server.log", "ab") as log:
-            started = time.monotonic()
+            self.launched = time.monotonic()
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_started(self):
         while not greets(self.socket):
-            if self.process.poll() is not None or time.monotonic() - started > START_SECONDS_MAX:
+            if self.process.poll() is not None or time.monotonic() - self.launched > START_SECONDS_MAX:
                 raise ServerFailed(f"{self.name} did not start: {self.log()}")
             time.sleep(0.002)
-        return time.monotonic() - started
+        return time.monotonic() - self.launched
 
     def log(self):
         return (self.directory / "server.log").read_text(errors="replace")[-2000:]
 
     def stop(self):
+        self.ask_to_stop()
+        self.wait_stopped()
+
+    def ask_to_stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def wait_stopped(self):
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(timeout=STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired as late:
@@ -154,15 +180,18 @@ class Siltstone(Server):
         return f"nbd+unix:///bench?socket={self.socket}"
 
     def command(self):
-        # The daemon puts its socket into the data directory; a short link keeps the path within bounds.
+        create = [] if self.created else ["--create", f"bench={self.size_bytes}"]
+        self.created = True
+        return [self.program, "serve", "--data", self.data_link(), "--no-tcp", *create, *self.options]
+
+    def data_link(self):
+        """The daemon puts its socket into the data directory; a short link keeps the path within bounds."""
         short = self.socket_directory / "data"
         self.data.mkdir(exist_ok=True)
         if not short.is_symlink():
             short.symlink_to(self.data)
         self.socket = short / "nbd.sock"
-        create = [] if self.created else ["--create", f"bench={self.size_bytes}"]
-        self.created = True
-        return [self.program, "serve", "--data", str(short), "--no-tcp", *create, *self.options]
+        return str(short)
 
 
 PEERS = {
