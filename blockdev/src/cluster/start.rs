@@ -112,7 +112,9 @@ pub(super) fn open(place: &Place, node: &Arc<Node>) -> Result<Option<Running>> {
     let Some(credentials) = Credentials::load(&folder)? else { return Ok(None) };
     let members = folder.read(MEMBERS_FILE).map_err(|source| io("reading the cluster's members", source))?;
     let members = members.map_or_else(Vec::new, |bytes| decode_members(&String::from_utf8_lossy(&bytes)));
-    let beginning = Beginning { is_founder: credentials.node() == NodeId(1), members };
+    // A founding that was cut short is gone on with; one that was not is not asked about: the others may be down.
+    let is_founder = credentials.node() == NodeId(1) && !Storage::open(&place.data.join("cluster"))?.is_begun()?;
+    let beginning = Beginning { is_founder, members };
     run(place, node, folder, &credentials, beginning).map(Some)
 }
 
@@ -221,7 +223,7 @@ fn run(
         core.transport().set_peers(beginning.members.clone());
     }
     let me = Introduction { address, name: place.name.clone(), zone: place.zone.clone(), store };
-    if beginning.is_founder && raft.metrics().last_log == 0 {
+    if beginning.is_founder {
         runtime.block_on(raft.found(me.about(core.me, credentials)?, wall_ms()))?;
     }
     if let Some(authority) = Authority::load(&folder)? {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::config::raft::ProposeError;
 use net::config::state::{
-    Command, Copies, NewVolume as NewConfigured, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState, choose_placement,
+    Command, Copies, NewVolume as NewConfigured, NodeState, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState,
+    choose_placement,
 };
 use net::id::NodeId;
 
@@ -50,11 +51,7 @@ impl Cluster {
     pub fn create(&self, volume: &NewVolume) -> Result<VolumeReport> {
         check_size(volume.size_bytes)?;
         let copies = Copies::of(volume.replicas);
-        let configuration = self.core.fresh_configuration()?;
-        let placement = choose_placement(&configuration, copies, Some(self.core.me)).map_err(|_| {
-            let found = configuration.nodes().filter(|node| node.takes_replicas()).count();
-            ClusterError::TooFewNodes { wanted: volume.replicas, found }
-        })?;
+        let placement = self.place(copies)?;
         let primary = placement.iter().copied().find(|node| *node == self.core.me);
         let primary = primary.or(placement.first().copied()).unwrap_or(self.core.me);
         let new = NewConfigured {
@@ -79,6 +76,24 @@ impl Cluster {
         let made = self.core.volume_named(&volume.name)?;
         self.ordered(&made, Operation::Resize { size_bytes: volume.size_bytes })?;
         self.volume(&volume.name)
+    }
+
+    /// Where a new volume is put. Nodes that are about to be members are waited for.
+    fn place(&self, copies: Copies) -> Result<Vec<NodeId>> {
+        let clock = Arc::clone(self.core.node.store().clock());
+        let begun = clock.monotonic();
+        loop {
+            let configuration = self.core.fresh_configuration()?;
+            if let Ok(placement) = choose_placement(&configuration, copies, Some(self.core.me)) {
+                return Ok(placement);
+            }
+            let is_joining = configuration.nodes().any(|node| node.state == NodeState::Joining);
+            if !is_joining || clock.monotonic() - begun >= READY_WAIT {
+                let found = configuration.nodes().filter(|node| node.takes_replicas()).count();
+                return Err(ClusterError::TooFewNodes { wanted: copies.replicas, found });
+            }
+            self.core.wait_change(READY_LOOK);
+        }
     }
 
     fn wait_usable(&self, name: &VolumeName) -> Result<()> {

@@ -50,6 +50,8 @@ pub struct Windows {
     pub accepted: usize,
     /// Records on the way to one peer.
     pub in_flight: u64,
+    /// Bytes of payload on the way to one peer; a message that begins below this is sent whole.
+    pub in_flight_bytes: u64,
     /// Records that the primary keeps in memory for peers; older ones are read back from the journal.
     pub recent: usize,
     /// Bytes of payload of them; the newest record is kept however long it is.
@@ -66,6 +68,7 @@ impl Windows {
         accepted_bytes: 32 << 20,
         accepted: 4096,
         in_flight: 4096,
+        in_flight_bytes: 8 << 20,
         recent: 8192,
         recent_bytes: 16 << 20,
         batch: 256,
@@ -122,7 +125,8 @@ impl Policy {
     /// Says which inequality does not hold.
     pub fn check(&self) -> Result<(), PolicyError> {
         let Timing { heartbeat_us, lease_us, grace_us, drift_ppm, .. } = self.timing;
-        let Windows { accepted_bytes, accepted, in_flight, recent, recent_bytes, batch, batch_bytes } = self.windows;
+        let Windows { accepted_bytes, accepted, in_flight, in_flight_bytes, recent, recent_bytes, batch, batch_bytes } =
+            self.windows;
         let million = 1_000_000;
         let slow = u128::from(lease_us) * u128::from(million + drift_ppm);
         let fast = u128::from(grace_us) * u128::from(million.saturating_sub(drift_ppm));
@@ -132,7 +136,7 @@ impl Policy {
         if heartbeat_us == 0 || lease_us < 3 * heartbeat_us {
             return Err(PolicyError::LeaseTooShort);
         }
-        let bytes = accepted_bytes.min(batch_bytes).min(recent_bytes);
+        let bytes = accepted_bytes.min(batch_bytes).min(recent_bytes).min(in_flight_bytes);
         if bytes == 0 || in_flight == 0 || accepted.min(recent).min(batch).min(self.in_sync_min) == 0 {
             return Err(PolicyError::Nothing);
         }

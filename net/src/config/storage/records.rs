@@ -85,6 +85,14 @@ impl Storage {
     }
 
     /// Entries from `start` to before `end`; at least one if there is one, then no more than fit in `bytes_max`.
+    /// Whether anything was ever agreed on in this file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn is_begun(&self) -> Result<bool, StorageError> {
+        Ok(self.purged()?.is_some() || self.last_entry()?.is_some())
+    }
+
     pub(super) fn entries(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         let mut entries = Vec::new();
         let mut bytes = 0;

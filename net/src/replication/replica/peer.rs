@@ -1,5 +1,7 @@
 //! What the primary knows of another replica.
 
+use std::collections::VecDeque;
+
 use super::super::history::{History, Position};
 use super::super::id::{Incarnation, Lsn, Tick, TransferId};
 use super::super::message::Appended;
@@ -47,6 +49,36 @@ pub(super) struct Peer {
     pub(super) heard_at: Tick,
     /// When it last got further, or had nothing to do.
     pub(super) progress_at: Tick,
+    flight: Flight,
+}
+
+/// Records on the way to a peer: messages not known to have arrived, each with its last record and bytes of payload.
+#[derive(Debug, Default)]
+struct Flight {
+    messages: VecDeque<(Lsn, u64)>,
+    bytes: u64,
+}
+
+impl Flight {
+    fn push(&mut self, last: Lsn, bytes: u64) {
+        self.messages.push_back((last, bytes));
+        self.bytes += bytes;
+    }
+
+    /// The peer has everything up to here.
+    fn arrived(&mut self, held: Lsn) {
+        while let Some((last, bytes)) = self.messages.front().copied()
+            && last <= held
+        {
+            self.messages.pop_front();
+            self.bytes -= bytes;
+        }
+    }
+
+    /// What is on the way is of no use to the peer.
+    fn lost(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Peer {
@@ -59,7 +91,20 @@ impl Peer {
             granted: None,
             heard_at: now,
             progress_at: now,
+            flight: Flight::default(),
         }
+    }
+
+    /// Records were sent to it.
+    pub(super) fn sent(&mut self, last: Lsn, bytes: u64) {
+        if bytes > 0 {
+            self.flight.push(last, bytes);
+        }
+    }
+
+    /// Bytes of payload on the way to it.
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        self.flight.bytes
     }
 
     pub(super) fn progress(&self) -> Option<&Progress> {
@@ -116,13 +161,14 @@ impl Peer {
         let next = shared.lsn.next();
         self.phase = Phase::Log(Progress { shared: shared.lsn, next, held, synced, reading, rewound_at: now });
         self.progress_at = now;
+        self.flight.lost();
     }
 
     /// Takes an answer. `end` is the primary's log, `wanted` what shall be synced.
     pub(super) fn take(&mut self, now: Tick, answer: &Appended, log: &History, wanted: Lsn, rewind_us: u64) {
         let end = log.end().lsn;
         let Some(progress) = self.progress_mut() else { return };
-        let before = (progress.held, progress.synced);
+        let (before, mut is_rewound) = ((progress.held, progress.synced), false);
         progress.held = progress.held.max(answer.held.min(end));
         progress.synced = progress.synced.max(answer.synced.min(progress.held));
         progress.next = progress.next.max(progress.held.next());
@@ -132,10 +178,13 @@ impl Peer {
             let from = after.max(progress.held).max(progress.shared).next();
             progress.next = progress.next.min(from);
             (progress.rewound_at, progress.reading) = (now, None);
+            is_rewound = true;
         }
-        let has_moved = before != (progress.held, progress.synced);
-        if has_moved || (progress.held == end && progress.synced >= wanted) {
+        let held = progress.held;
+        let has_moved = before != (held, progress.synced);
+        if has_moved || (held == end && progress.synced >= wanted) {
             self.progress_at = now;
         }
+        if is_rewound { self.flight.lost() } else { self.flight.arrived(held) }
     }
 }

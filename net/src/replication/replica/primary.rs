@@ -168,6 +168,7 @@ impl Replica {
         while let Some(progress) = self.progress_of(to)
             && progress.next <= self.local.end().lsn
             && progress.next.0 <= progress.held.max(progress.shared).0 + self.policy.windows.in_flight
+            && self.in_flight_bytes(to) < self.policy.windows.in_flight_bytes
         {
             let first = self.local.end().lsn.0 + 1 - self.primary().map_or(0, |primary| primary.recent.len()) as u64;
             if progress.next.0 < first {
@@ -181,6 +182,11 @@ impl Replica {
             let records = primary.recent.range(skip..skip + count).cloned().collect();
             self.send_records(to, records, out);
         }
+    }
+
+    fn in_flight_bytes(&self, to: NodeId) -> u64 {
+        let Acting::Primary(primary) = &self.acting else { return 0 };
+        primary.peers.get(&to).map_or(0, Peer::in_flight_bytes)
     }
 
     pub(super) fn progress_of(&self, node: NodeId) -> Option<super::peer::Progress> {
@@ -199,6 +205,8 @@ impl Replica {
         let before = Lsn(progress.next.0 - 1);
         let Some(of) = self.local.history().epoch_of(before) else { return };
         progress.next.0 += records.len() as u64;
+        let last = Lsn(progress.next.0 - 1);
+        peer.sent(last, records.iter().map(Record::bytes).sum());
         let prev = super::Position { epoch: of, lsn: before };
         let append = Append { epoch, to: incarnation, sent, as_member, prev, records, committed, flushable, sync };
         out.push(Action::Send(to, Message::Append(append)));

@@ -204,13 +204,12 @@ fn fewer_members_are_enough_once_the_volume_wants_fewer() {
     alone.epoch = Epoch(2);
     cluster.configure(&alone);
     cluster.write(1);
-    assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotReady)));
+    assert_eq!(cluster.outcome(1), None, "it waits for another member");
     cluster.step(0, Event::InSyncMin(1));
-    cluster.write(2);
-    assert_eq!(cluster.outcome(2), Some(Outcome::Done));
+    assert_eq!(cluster.outcome(1), Some(Outcome::Done));
     cluster.step(0, Event::InSyncMin(2));
-    cluster.write(3);
-    assert_eq!(cluster.outcome(3), None);
+    cluster.write(2);
+    assert_eq!(cluster.outcome(2), None);
 }
 
 #[test]
@@ -324,4 +323,12 @@ fn a_lease_that_could_outlive_the_grace_is_refused() {
     assert_eq!(with(2_490_000, 10_000), Err(PolicyError::LeaseOutlivesGrace));
     assert_eq!(with(2_000_000, 120_000), Err(PolicyError::LeaseOutlivesGrace));
     assert_eq!(with(700_000, 10_000), Err(PolicyError::LeaseTooShort));
+}
+
+#[test]
+fn no_more_than_a_window_of_payload_is_on_the_way_to_a_peer() {
+    for (in_flight_bytes, found) in [(100, vec![1]), (101, vec![1, 1]), (1000, vec![1; 3])] {
+        let windows = Windows { in_flight: 3, in_flight_bytes, batch_bytes: 1, ..Windows::DEFAULT };
+        assert_eq!(batches(&after_six_writes(windows).1), found, "{in_flight_bytes}");
+    }
 }

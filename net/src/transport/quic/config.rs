@@ -103,7 +103,7 @@ impl Config {
             connections: 3,
             versions: Versions::OURS,
             program: format!("silt {}", env!("CARGO_PKG_VERSION")),
-            send_bytes_max: [4 << 20, 16 << 20, 8 << 20],
+            send_bytes_max: [4 << 20, 32 << 20, 8 << 20],
             receive_bytes_max: [4 << 20, 16 << 20, 8 << 20],
             window_bytes: 8 << 20,
             idle_timeout: Duration::from_secs(2),
