@@ -21,7 +21,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::Client;
+pub use client::{Client, Event};
 pub use cluster::{
     ClusterDescription, ClusterSummary, MoveReplica, NodeAction, NodeDescription, ReplicaDescription,
     ReplicationDescription,

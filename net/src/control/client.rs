@@ -6,7 +6,7 @@ use super::connection::{Connection, FromClient, FromNode, Incoming, WINDOW_FRAME
 use super::error::Error;
 use super::frame::MESSAGE_BYTES_MAX;
 use super::hello::{Hello, PROTOCOL, Versions, Welcome};
-use super::peer::{Peer, Received};
+use super::peer::{Chunk, Peer, Progress, Received};
 use super::request::Request;
 use super::response::Response;
 
@@ -15,6 +15,17 @@ use super::response::Response;
 pub struct Client<S> {
     connection: Connection<S>,
     welcome: Welcome,
+}
+
+/// What a node says of a request that brings no content.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// It has come so far.
+    Progress(Progress),
+    /// A piece of content.
+    Content(Chunk),
+    /// It is done: the last that is said.
+    Answer(Box<Response>),
 }
 
 impl<S: Read + Write> Client<S> {
@@ -58,6 +69,33 @@ impl<S: Read + Write> Client<S> {
         self.await_answer(peer)
     }
 
+    /// Asks without waiting; [`Client::next_event`] says what comes of it. Nothing else is asked before the answer.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    ///
+    /// # Panics
+    /// If the request brings content.
+    pub fn start(&mut self, request: &Request) -> Result<(), Error> {
+        assert!(!request.uploads(), "content is given by a peer");
+        self.connection.send(&FromClient::Request { request: request.clone() })
+    }
+
+    /// The next that comes of what was started. A node goes on only as its content is taken.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] in place of an answer: the connection can be used again. After any other error it cannot.
+    pub fn next_event(&mut self) -> Result<Event, Error> {
+        loop {
+            match next(&mut self.connection)? {
+                Incoming::Message(FromNode::Taken) => {}
+                Incoming::Message(FromNode::Progress(progress)) => return Ok(Event::Progress(progress)),
+                Incoming::Data(chunk) => return Ok(Event::Content(chunk)),
+                Incoming::Message(message) => return answer(message)?.map(|answer| Event::Answer(Box::new(answer))),
+            }
+        }
+    }
+
     /// Sends `peer`'s content; an answer that comes before all of it was sent (a failure, then) ends the upload.
     fn upload(&mut self, peer: &mut dyn Peer) -> Result<Option<Result<Response, Error>>, Error> {
         let mut on_the_way = 0;
@@ -94,11 +132,10 @@ impl<S: Read + Write> Client<S> {
 
     fn await_answer(&mut self, peer: &mut dyn Peer) -> Result<Response, Error> {
         loop {
-            match next(&mut self.connection)? {
-                Incoming::Message(FromNode::Taken) => {}
-                Incoming::Message(FromNode::Progress(progress)) => peer.progress(&progress)?,
-                Incoming::Data(chunk) => peer.send(chunk.offset, &chunk.data)?,
-                Incoming::Message(message) => return answer(message)?,
+            match self.next_event()? {
+                Event::Progress(progress) => peer.progress(&progress)?,
+                Event::Content(chunk) => peer.send(chunk.offset, &chunk.data)?,
+                Event::Answer(answer) => return Ok(*answer),
             }
         }
     }

@@ -108,6 +108,29 @@ fn content_comes_back_as_it_went() {
 }
 
 #[test]
+fn content_can_be_taken_as_it_comes() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        client.call(&import("demo"), &mut Files { to_give: 30, ..Files::default() }).unwrap();
+        client.start(&Request::Export { name: "demo".into() }).unwrap();
+        let (mut offsets, mut progressed) = (Vec::new(), 0);
+        let answer = loop {
+            match client.next_event().unwrap() {
+                Event::Progress(_) => progressed += 1,
+                Event::Content(chunk) => offsets.push(chunk.offset),
+                Event::Answer(answer) => break answer,
+            }
+        };
+        assert_eq!((*answer, progressed), (transferred("demo", 0), 30));
+        assert!(offsets.into_iter().eq((0..30).map(|i| i * 5000)));
+        client.start(&Request::Status).unwrap();
+        assert_eq!(client.next_event().unwrap_err().kind(), Kind::Protocol);
+        assert!(matches!(client.call(&Request::List, &mut NoTransfer), Ok(Response::Volumes { .. })));
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_failed_upload_ends_early_and_leaves_the_connection_usable() {
     with_node(|stream| {
         let mut client = Client::connect(stream, "test").unwrap();
