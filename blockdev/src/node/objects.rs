@@ -39,8 +39,8 @@ pub struct OpenObject {
 }
 
 /// What is left to come of an object.
-pub struct ObjectPieces<'o> {
-    object: &'o OpenObject,
+pub struct ObjectPieces {
+    name: ObjectName,
     stream: ObjectStream,
 }
 
@@ -147,32 +147,33 @@ impl OpenObject {
     /// # Errors
     /// Those of the store; [`NodeError::ObjectGone`].
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.reader.read_at(offset, len).map_err(|error| self.failed(error))
+        self.reader.read_at(offset, len).map_err(|error| failed(&self.object.name, error))
     }
 
     /// Reads from `offset` to `end`, or the object's end, ahead of whoever takes it.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn pieces(&self, offset: u64, end: u64) -> Result<ObjectPieces<'_>> {
-        let stream = self.reader.stream(offset, end).map_err(|error| self.failed(error))?;
-        Ok(ObjectPieces { object: self, stream })
-    }
-
-    fn failed(&self, error: lsm_store::Error) -> NodeError {
-        match error {
-            lsm_store::Error::NoSuchVolume(_) => NodeError::ObjectGone(self.object.name.clone()),
-            other => other.into(),
-        }
+    pub fn pieces(&self, offset: u64, end: u64) -> Result<ObjectPieces> {
+        let name = self.object.name.clone();
+        let stream = self.reader.stream(offset, end).map_err(|error| failed(&name, error))?;
+        Ok(ObjectPieces { name, stream })
     }
 }
 
-impl ObjectPieces<'_> {
+fn failed(name: &ObjectName, error: lsm_store::Error) -> NodeError {
+    match error {
+        lsm_store::Error::NoSuchVolume(_) => NodeError::ObjectGone(name.clone()),
+        other => other.into(),
+    }
+}
+
+impl ObjectPieces {
     /// The next piece, of at most 1 MiB and never empty; `None` at the end.
     ///
     /// # Errors
     /// As [`OpenObject::read_at`].
     pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>> {
-        self.stream.next_piece().map_err(|error| self.object.failed(error))
+        self.stream.next_piece().map_err(|error| failed(&self.name, error))
     }
 }
