@@ -5,26 +5,33 @@
 #[cfg(feature = "connect")]
 pub(crate) mod connected;
 pub(crate) mod embedded;
+mod pieces;
 
+use std::io::{Read, Write};
 use std::ops::Range;
 
 use blockdev::export::{StatusExtent, Zeroing};
 use blockdev::lsm_store::request::BlockIdentity;
-use blockdev::name::{ExportName, SnapshotName, VolumeName};
+use blockdev::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use blockdev::node::{Shrink, SnapshotLoss};
 
+use crate::byte_range::ByteRange;
 use crate::error::Caused;
+use crate::objects::{ObjectInfo, ObjectOptions, Upload, UploadInfo};
 use crate::progress::Watch;
+use crate::root_digest::Root;
 use crate::scrub::{ScrubStatus, Verified};
 use crate::snapshot::SnapshotInfo;
 use crate::space::{Collected, Space, Usage};
+use crate::streams::{ReceiveOptions, Received, Sent};
 use crate::volume::{VolumeInfo, VolumeOptions};
+pub(crate) use pieces::{PIECE_BYTES, read_piece};
 
 /// Extents in one page of an answer.
 pub(crate) const PAGE_EXTENTS_MAX: usize = 8192;
 
 /// A store with names.
-pub(crate) trait Backend: Send + Sync {
+pub(crate) trait Backend: Objects + Streams + Send + Sync {
     fn is_read_only(&self) -> bool;
     fn close(&self) -> Caused<()>;
 
@@ -53,6 +60,64 @@ pub(crate) trait Backend: Send + Sync {
     fn start_scrub(&self) -> Caused<()>;
     fn scrub_status(&self) -> Caused<ScrubStatus>;
     fn verify(&self, name: &ExportName, watch: Watch<'_>) -> Caused<Verified>;
+}
+
+/// The objects of a store.
+pub(crate) trait Objects {
+    fn object(&self, name: &ObjectName) -> Caused<ObjectInfo>;
+    /// Those whose names begin with `prefix`, by name, from behind `after` on.
+    fn objects(&self, prefix: &str, after: Option<&ObjectName>) -> Caused<ObjectPage>;
+    fn remove_object(&self, name: &ObjectName) -> Caused<()>;
+    fn open_object(&self, name: &ObjectName, range: ByteRange) -> Caused<OpenedObject>;
+    /// Makes an object of what is there up to `offset` and of `content`, which follows.
+    fn put_object(
+        &self,
+        name: &ObjectName,
+        options: &ObjectOptions,
+        offset: u64,
+        content: &mut dyn Read,
+        watch: Watch<'_>,
+    ) -> Caused<ObjectInfo>;
+
+    fn find_upload(&self, name: &ObjectName, options: &ObjectOptions) -> Caused<Upload>;
+    fn uploads(&self) -> Caused<Vec<UploadInfo>>;
+    fn remove_upload(&self, name: &ObjectName) -> Caused<()>;
+}
+
+/// Some objects, and the name behind which there are more.
+pub(crate) type ObjectPage = (Vec<ObjectInfo>, Option<ObjectName>);
+
+/// An object to read.
+pub(crate) struct OpenedObject {
+    pub(crate) info: ObjectInfo,
+    /// The part of it that comes.
+    pub(crate) range: Range<u64>,
+    pub(crate) pieces: Box<dyn Pieces>,
+}
+
+/// What is left to come of an object.
+pub(crate) trait Pieces: Send {
+    /// The next piece, of about 1 MiB at most and never empty; `None` at the end.
+    fn next_piece(&mut self) -> Caused<Option<Vec<u8>>>;
+}
+
+/// Snapshots as streams, and what proves them.
+pub(crate) trait Streams {
+    fn root(&self, name: &ExportName, watch: Watch<'_>) -> Caused<Root>;
+    fn send(
+        &self,
+        name: &SnapshotName,
+        base: Option<&SnapshotName>,
+        to: &mut dyn Write,
+        watch: Watch<'_>,
+    ) -> Caused<Sent>;
+    fn receive(
+        &self,
+        name: &VolumeName,
+        options: &ReceiveOptions,
+        from: &mut dyn Read,
+        watch: Watch<'_>,
+    ) -> Caused<Received>;
 }
 
 /// The content of a volume or snapshot. Ranges are within its size.

@@ -8,10 +8,14 @@ use blockdev::frontend::nbd::ClientError;
 #[cfg(feature = "connect")]
 use blockdev::frontend::nbd::wire::{Errno, OptionReply};
 use blockdev::lsm_store;
-use blockdev::name::InvalidName;
+use blockdev::name::{InvalidName, ObjectName};
 #[cfg(feature = "connect")]
 use blockdev::net::control;
 use blockdev::node::NodeError;
+use blockdev::object::InvalidMetadata;
+use blockdev::root::InvalidRoot;
+use blockdev::span::InvalidSpan;
+use blockdev::transfer::TransferError;
 
 /// What a caller should do about an [`Error`]. Kinds are only ever added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -40,8 +44,8 @@ pub enum ErrorKind {
     /// The store met an I/O error it must not retry, and has stopped: close it and open it again. What was not flushed may
     /// be lost.
     Stopped,
-    /// The machine failed to do an I/O. Through a daemon also where an embedded store would say [`ErrorKind::Corrupt`] or
-    /// [`ErrorKind::Stopped`]: its log and `silt status` say which.
+    /// The machine failed to do an I/O, or the caller's own reader or writer did. Through a daemon also where an embedded store
+    /// would say [`ErrorKind::Corrupt`] or [`ErrorKind::Stopped`]: its log and `silt status` say which.
     Io,
     /// None of these: the message says more. It may be a defect.
     Other,
@@ -74,6 +78,19 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// With the error inside, for what reads by [`io::Read`].
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            ErrorKind::Unavailable => io::ErrorKind::NotConnected,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Self {
         Self(Box::new(cause))
@@ -89,6 +106,14 @@ pub(crate) enum Cause {
     Store(#[from] lsm_store::Error),
     #[error(transparent)]
     Name(#[from] InvalidName),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Metadata(#[from] InvalidMetadata),
+    #[error("an object cannot be kept for that time")]
+    Keep(#[source] InvalidSpan),
+    #[error(transparent)]
+    Root(#[from] InvalidRoot),
     #[error("there is no store in {}", .0.display())]
     NoStore(PathBuf),
     #[error("there is a store in {} already", .0.display())]
@@ -103,6 +128,14 @@ pub(crate) enum Cause {
     OtherStore { earlier: String, later: String },
     #[error("{0} is not open: reopening it after it was resized has failed")]
     NotOpen(String),
+    #[error("the upload of {name} goes on at byte {found}, not {asked}: ask again with `Store::find_upload`")]
+    UploadMoved { name: ObjectName, found: u64, asked: u64 },
+    #[error("the content is not what was broken off of {name} at byte {offset}: `Store::remove_upload` forgets that")]
+    OtherContent { name: ObjectName, offset: u64 },
+    #[error("reading what is to be stored failed")]
+    Input(#[source] io::Error),
+    #[error("writing what was read failed")]
+    Output(#[source] io::Error),
     #[error("cancelled")]
     Cancelled,
     #[error("a thread could not be started")]
@@ -132,13 +165,17 @@ impl Cause {
         match self {
             Self::Node(NodeError::Store(error)) | Self::Store(error) => of_store(error),
             Self::Node(error) => of_kind(error.kind()),
+            Self::Transfer(TransferError::Node(NodeError::Store(error))) => of_store(error),
+            Self::Transfer(error) => of_kind(error.kind()),
             Self::Name(_) | Self::BeyondEnd { .. } | Self::OtherStore { .. } => ErrorKind::Invalid,
+            Self::Metadata(_) | Self::Keep(_) | Self::Root(_) => ErrorKind::Invalid,
+            Self::UploadMoved { .. } | Self::OtherContent { .. } => ErrorKind::Invalid,
             Self::NoStore(_) => ErrorKind::NotFound,
             Self::StoreExists(_) => ErrorKind::Exists,
             Self::InUse(_) => ErrorKind::Busy,
             Self::NotOpen(_) => ErrorKind::Unavailable,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Directory { .. } | Self::Thread(_) => ErrorKind::Io,
+            Self::Directory { .. } | Self::Thread(_) | Self::Input(_) | Self::Output(_) => ErrorKind::Io,
             #[cfg(feature = "async")]
             Self::NotRun => ErrorKind::Other,
             #[cfg(feature = "connect")]

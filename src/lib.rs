@@ -1,14 +1,15 @@
 //! Deduplicating, compressing, crash-safe block storage to embed.
 //!
 //! A [`Store`] is a directory that keeps [`Volume`]s: thin block devices of up to 1 PiB, cut into blocks of 4 KiB. Each distinct block is
-//! stored once, whatever volumes hold it, compressed and checksummed. [`Snapshot`]s and clones copy nothing. The store runs in
-//! your process ([`Store::open`]), or in the daemon `silt serve`, which also serves the volumes by NBD ([`Store::connect`]); code
-//! that uses a `Store` cannot tell which.
+//! stored once, whatever volumes hold it, compressed and checksummed. [`Snapshot`]s and clones copy nothing, and go from store to
+//! store as streams. Beside volumes there are objects: streams of bytes with a name. The store runs in your process
+//! ([`Store::open`]), or in the daemon `silt serve`, which also serves the volumes by NBD ([`Store::connect`]); code that uses a
+//! `Store` cannot tell which.
 //!
 //! # A tour
 //!
 //! ```
-//! use siltstone::{Content, ErrorKind, Options, VolumeOptions};
+//! use siltstone::{Content, ErrorKind, ObjectOptions, Options, ReceiveOptions, VolumeOptions, unwatched};
 //!
 //! # let dir = std::env::temp_dir().join(format!("siltstone-tour-{}", std::process::id()));
 //! // A store in a directory of its own, with a quarter of the default memory.
@@ -46,6 +47,19 @@
 //! branch.read_at(4096, &mut buf)?;
 //! assert_eq!(&buf, b"the first version");
 //!
+//! // A stream, such as a backup or a dump, is an object. It is cut by content, so that what objects share is stored once.
+//! store.put_object("notes/1", &ObjectOptions::new(), &b"any reader"[..], &mut unwatched)?;
+//! let text = std::io::read_to_string(store.get_object("notes/1", 4..)?).unwrap();
+//! assert_eq!(text, "reader");
+//!
+//! // A snapshot travels as a stream, here what changed since another, and is proved at the other end.
+//! let (mut all, mut rest) = (Vec::new(), Vec::new());
+//! monday.send(None, &mut all, &mut unwatched)?;
+//! let sent = tuesday.send(Some(&monday), &mut rest, &mut unwatched)?;
+//! store.receive("copy", &ReceiveOptions::new(), &all[..], &mut unwatched)?;
+//! let received = store.receive("copy", &ReceiveOptions::new(), &rest[..], &mut unwatched)?;
+//! assert_eq!((received.name.as_str(), received.root), ("copy@tuesday", sent.root));
+//!
 //! // What is open is not removed. An error's kind says what to do about it.
 //! let refused = store.remove_volume("branch").unwrap_err();
 //! assert_eq!(refused.kind(), ErrorKind::Busy);
@@ -81,16 +95,20 @@
 pub mod aio;
 mod allocation;
 mod backend;
+mod byte_range;
 mod changes;
 mod error;
 mod fingerprints;
+mod objects;
 mod open_store;
 mod options;
 mod pages;
 mod progress;
+mod root_digest;
 mod scrub;
 mod snapshot;
 mod space;
+mod streams;
 mod view;
 mod volume;
 
@@ -100,12 +118,15 @@ pub use blockdev::lsm_store::fingerprint::Fingerprint;
 pub use changes::Changes;
 pub use error::{Error, ErrorKind, Result};
 pub use fingerprints::{FingerprintExtent, Fingerprints};
+pub use objects::{ObjectInfo, ObjectOptions, ObjectReader, Objects, Upload, UploadInfo};
 pub use open_store::Store;
 pub use options::Options;
 pub use progress::{Progress, Watch, unwatched};
+pub use root_digest::Root;
 pub use scrub::{Damage, ScrubStatus, Verified};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use space::{Collected, Space, Usage, ViewUsage};
+pub use streams::{ReceiveOptions, Received, Sent};
 pub use view::View;
 pub use volume::{Shrink, Volume, VolumeInfo, VolumeOptions};
 

@@ -1,5 +1,8 @@
 //! A store, open: its volumes and snapshots by name.
 
+mod objects;
+mod streams;
+
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;

@@ -1,19 +1,21 @@
 //! What volumes and snapshots have in common: they can be read, mapped and compared.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 
-use blockdev::name::ExportName;
+use blockdev::name::{ExportName, SnapshotName};
 use blockdev::node::Shrink;
 
 use crate::Store;
 use crate::allocation::Allocation;
 use crate::backend::Data;
+use crate::byte_range::ByteRange;
 use crate::changes::Changes;
 use crate::error::{Cause, Caused, Result};
 use crate::fingerprints::Fingerprints;
 use crate::progress::Watch;
+use crate::root_digest::Root;
 use crate::scrub::Verified;
 
 /// A volume or snapshot as it can be read. [`Volume`](crate::Volume) and [`Snapshot`](crate::Snapshot) are used as one.
@@ -81,7 +83,7 @@ impl View {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) beyond the end. The items have those of [`View::read_at`].
     pub fn allocation(&self, range: impl RangeBounds<u64>) -> Result<Allocation> {
-        let (start, end) = self.bounds(range)?;
+        let Range { start, end } = self.bounds(range)?;
         Ok(Allocation::new(Arc::clone(self.data()?), start, end))
     }
 
@@ -95,7 +97,7 @@ impl View {
     /// [`Invalid`](crate::ErrorKind::Invalid) beyond the end; [`Unsupported`](crate::ErrorKind::Unsupported), by the items, if a
     /// daemon is too old. The items have those of [`View::read_at`] too.
     pub fn fingerprints(&self, range: impl RangeBounds<u64>) -> Result<Fingerprints> {
-        let (start, end) = self.bounds(range)?;
+        let Range { start, end } = self.bounds(range)?;
         Ok(Fingerprints::new(Arc::clone(self.data()?), start, end))
     }
 
@@ -127,6 +129,40 @@ impl View {
         Ok(self.store.backend().verify(&self.name, watch)?)
     }
 
+    /// What it holds, as one digest; of a volume, at one moment. Reads no data, and costs the map and 32 bytes a block.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("siltstone-root-{}", std::process::id()));
+    /// # let store = siltstone::Options::new().memory_bytes(128 << 20).create(&dir)?;
+    /// use siltstone::{VolumeOptions, unwatched};
+    ///
+    /// let [a, b] = ["a", "b"].map(|name| store.create_volume(name, &VolumeOptions::new(1 << 20)));
+    /// let (a, b) = (a?, b?);
+    /// a.write_at(5, b"the same")?;
+    /// assert_ne!(a.root(&mut unwatched)?, b.root(&mut unwatched)?);
+    /// b.write_at(5, b"the same")?;
+    /// assert_eq!(a.root(&mut unwatched)?, b.root(&mut unwatched)?);
+    /// # drop((a, b));
+    /// # store.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), siltstone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Cancelled`](crate::ErrorKind::Cancelled), [`Unavailable`](crate::ErrorKind::Unavailable);
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), [`Io`](crate::ErrorKind::Io) if the map or a fingerprint cannot be read;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly) for a volume of a store that is: its snapshots have roots.
+    pub fn root(&self, watch: Watch<'_>) -> Result<Root> {
+        Ok(self.store.backend().root(&self.name, watch)?)
+    }
+
+    pub(crate) fn snapshot_name(&self) -> Option<&SnapshotName> {
+        match &self.name {
+            ExportName::Snapshot(name) => Some(name),
+            ExportName::Volume(_) => None,
+        }
+    }
+
     pub(crate) fn data(&self) -> Caused<&Arc<dyn Data>> {
         self.data.as_ref().ok_or_else(|| Cause::NotOpen(self.text.clone()))
     }
@@ -138,20 +174,8 @@ impl View {
         }
     }
 
-    fn bounds(&self, range: impl RangeBounds<u64>) -> Caused<(u64, u64)> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => self.size_bytes,
-        };
-        let len = end.saturating_sub(start);
-        self.check_range(start, len)?;
-        Ok((start, start + len))
+    fn bounds(&self, range: impl RangeBounds<u64>) -> Caused<Range<u64>> {
+        ByteRange::new(range).within(&self.text, self.size_bytes)
     }
 
     /// Resizes the volume that this is. While it shrinks nobody may have it open, this handle included.

@@ -3,7 +3,9 @@
 mod calls;
 mod data;
 mod describe;
+mod objects;
 mod prints;
+mod streams;
 
 use std::ops::Range;
 use std::path::Path;

@@ -1,5 +1,8 @@
 //! A store that this process has to itself.
 
+mod objects;
+mod streams;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;

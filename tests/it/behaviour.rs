@@ -1,5 +1,11 @@
 //! What holds for every store, embedded or connected. Each behaviour gets an empty store of its own.
 
+// Named by path, because another crate's tests have this file under another one.
+#[path = "behaviour/objects.rs"]
+mod objects;
+#[path = "behaviour/streams.rs"]
+mod streams;
+
 use std::ops::{ControlFlow, Range};
 
 use siltstone::{Codec, Content, ErrorKind, Extent, Fingerprint, Shrink, Store, View, VolumeOptions, unwatched};
@@ -31,6 +37,23 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("verification_reads_everything", verification_reads_everything),
     ("verification_can_be_cancelled", verification_can_be_cancelled),
     ("threads_share_a_volume", threads_share_a_volume),
+    ("objects_come_back", objects::objects_come_back),
+    ("readers_give_pieces_and_bytes", objects::readers_give_pieces_and_bytes),
+    ("objects_are_described", objects::objects_are_described),
+    ("lists_of_objects_come_in_pages", objects::lists_of_objects_come_in_pages),
+    ("objects_are_checked", objects::objects_are_checked),
+    ("broken_uploads_are_resumed", objects::broken_uploads_are_resumed),
+    ("uploads_go_on_where_content_is_sought", objects::uploads_go_on_where_content_is_sought),
+    ("broken_uploads_are_forgotten", objects::broken_uploads_are_forgotten),
+    ("puts_and_gets_can_be_cancelled", objects::puts_and_gets_can_be_cancelled),
+    ("removal_does_not_wait_for_readers", objects::removal_does_not_wait_for_readers),
+    ("one_at_a_time_puts_an_object", objects::one_at_a_time_puts_an_object),
+    ("snapshots_travel", streams::snapshots_travel),
+    ("names_of_what_comes_are_checked", streams::names_of_what_comes_are_checked),
+    ("what_was_changed_is_not_lost", streams::what_was_changed_is_not_lost),
+    ("damaged_streams_are_refused", streams::damaged_streams_are_refused),
+    ("streams_can_be_cancelled", streams::streams_can_be_cancelled),
+    ("roots_are_those_of_the_content", streams::roots_are_those_of_the_content),
 ];
 
 /// Fills `buf` with bytes that neither compress nor repeat (SplitMix64).

@@ -1,8 +1,9 @@
 //! A store in this process: opening and closing, and what holds for every store.
 
 use std::fs;
+use std::ops::ControlFlow;
 
-use siltstone::{ErrorKind, Options, Store, VolumeOptions, unwatched};
+use siltstone::{ErrorKind, Options, ReceiveOptions, Store, VolumeOptions, unwatched};
 
 use crate::behaviour;
 use crate::scratch::Scratch;
@@ -107,6 +108,32 @@ fn volumes_of_two_stores_are_not_compared() {
     let stores = ["a", "b"].map(|name| options().create(scratch.join(name)).unwrap());
     let [a, b] = stores.each_ref().map(|store| store.create_volume("disk", &VolumeOptions::new(1 << 20)).unwrap());
     assert_eq!(a.changes_since(&b).err().unwrap().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn receiving_is_cancelled_up_to_its_last_step() {
+    let scratch = Scratch::new("cancelled");
+    let store = options().create(scratch.join("data")).unwrap();
+    let disk = store.create_volume("disk", &VolumeOptions::new(1 << 20)).unwrap();
+    disk.write_at(0, &[7; 100_000]).unwrap();
+    let mut stream = Vec::new();
+    disk.snapshot("a").unwrap().send(None, &mut stream, &mut unwatched).unwrap();
+    let receive = |breaks_at: u64| {
+        let mut calls = 0;
+        let received = store.receive("copy", &ReceiveOptions::new(), &stream[..], &mut |_| {
+            calls += 1;
+            if calls == breaks_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (received, calls)
+    };
+    let (received, calls) = receive(u64::MAX);
+    received.unwrap();
+    store.remove_volume_with_snapshots("copy").unwrap();
+    for breaks_at in 1..=calls {
+        assert_eq!(receive(breaks_at).0.unwrap_err().kind(), ErrorKind::Cancelled, "{breaks_at} of {calls}");
+        assert_eq!(store.volumes().unwrap().len(), 1);
+    }
+    assert!(calls >= 3, "before, between and after");
 }
 
 #[test]

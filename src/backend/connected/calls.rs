@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use blockdev::net::control::{Client, Error, Failure, Kind, Peer, Progress, Received, Request, Response};
+use blockdev::net::control::{Client, Error, Event, Peer, Progress, Received, Request, Response};
 
 use crate::error::{Cause, Caused};
 use crate::progress::{self, Watch};
@@ -75,32 +75,38 @@ impl Calls {
 
     /// Asks, and passes what comes before the answer to `listener`, whose error ends the request.
     pub(super) fn ask(&self, request: &Request, listener: &mut dyn Listener) -> Caused<Response> {
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.dial()?,
-        };
-        let mut asker = Asker { listener, broken: None };
+        let mut connection = self.connection()?;
+        let mut asker = Asker { listener, broken: None, giving: request.uploads() };
         let answer = connection.call(request, &mut asker);
         if let Some(cause) = asker.broken {
             // The daemon is still at it, and learns that nobody waits by the end of the connection.
             return Err(cause);
         }
-        match answer {
-            Ok(answer) => {
-                self.keep(connection);
-                Ok(answer)
-            }
-            Err(error @ Error::Failed(_)) => {
-                self.keep(connection);
-                Err(Cause::Control(error))
-            }
-            Err(error) => {
-                // The others are as old or older.
-                self.let_go();
-                Err(Cause::Control(error))
-            }
+        self.settle(answer, connection)
+    }
+
+    /// Asks for content without waiting for all of it.
+    pub(super) fn download(&self, request: &Request) -> Caused<Download> {
+        let mut connection = self.connection()?;
+        match connection.start(request) {
+            Ok(()) => Ok(Download { calls: self.clone(), connection: Some(connection) }),
+            Err(error) => self.settle(Err(error), connection),
         }
+    }
+
+    fn connection(&self) -> Caused<Connection> {
+        let idle = self.idle().pop();
+        idle.map_or_else(|| self.dial(), Ok)
+    }
+
+    /// Keeps the connection of a request that is over, if it can be used again.
+    fn settle<T>(&self, answer: Result<T, Error>, connection: Connection) -> Caused<T> {
+        match answer {
+            Ok(_) | Err(Error::Failed(_)) => self.keep(connection),
+            // The others are as old or older.
+            Err(_) => self.let_go(),
+        }
+        Ok(answer?)
     }
 
     /// Asks, and ends the request when `watch` says so.
@@ -109,13 +115,39 @@ impl Calls {
     }
 }
 
-/// Who hears what comes before an answer.
+/// Content on its way. Dropped before its end, it ends the connection, by which the daemon learns that nobody waits.
+pub(super) struct Download {
+    calls: Calls,
+    /// Until the answer.
+    connection: Option<Connection>,
+}
+
+impl Download {
+    /// What comes next; nothing after the answer.
+    pub(super) fn next(&mut self) -> Caused<Event> {
+        let mut connection = self.connection.take().ok_or(Cause::Answer)?;
+        match connection.next_event() {
+            Ok(event @ (Event::Progress(_) | Event::Content(_))) => {
+                self.connection = Some(connection);
+                Ok(event)
+            }
+            answer => self.calls.settle(answer, connection),
+        }
+    }
+}
+
+/// Who hears what comes before an answer, and has the content that a request brings.
 pub(super) trait Listener {
     /// The request has come so far.
     fn progress(&mut self, progress: &Progress) -> Caused<()>;
 
     /// A piece of content.
     fn content(&mut self, _offset: u64, _data: &[u8]) -> Caused<()> {
+        Err(Cause::Answer)
+    }
+
+    /// Gives the next of the content.
+    fn give(&mut self) -> Caused<Received> {
         Err(Cause::Answer)
     }
 }
@@ -130,21 +162,32 @@ impl<F: FnMut(&Progress) -> Caused<()>> Listener for F {
 struct Asker<'l> {
     listener: &'l mut dyn Listener,
     broken: Option<Cause>,
+    /// Content is still to be given. What breaks until then is said in its place, so that the daemon has tidied up when the
+    /// request ends.
+    giving: bool,
+}
+
+fn interrupted() -> Error {
+    Error::Stream(io::ErrorKind::Interrupted.into())
 }
 
 impl Asker<'_> {
-    fn note(&mut self, heard: Caused<()>) -> Result<(), Error> {
+    fn note<T>(&mut self, heard: Caused<T>) -> Result<T, Error> {
         heard.map_err(|cause| {
             self.broken = Some(cause);
-            Error::Stream(io::ErrorKind::Interrupted.into())
+            interrupted()
         })
     }
 }
 
 impl Peer for Asker<'_> {
     fn progress(&mut self, progress: &Progress) -> Result<(), Error> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
         let heard = self.listener.progress(progress);
-        self.note(heard)
+        let noted = self.note(heard);
+        if self.giving { Ok(()) } else { noted }
     }
 
     fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
@@ -153,6 +196,12 @@ impl Peer for Asker<'_> {
     }
 
     fn receive(&mut self) -> Result<Received, Error> {
-        Err(Failure::new(Kind::Protocol, "there is no content to give").into())
+        if self.broken.is_some() {
+            return Err(interrupted());
+        }
+        let given = self.listener.give();
+        let given = self.note(given)?;
+        self.giving = matches!(given, Received::Chunk(_));
+        Ok(given)
     }
 }

@@ -4,14 +4,18 @@ use std::ops::Range;
 
 use blockdev::lsm_store::id::BLOCK_BYTES;
 use blockdev::net::control::{
-    ChangedRange, Changes, Collected as CollectedAnswer, ScrubDescription, ScrubbedVolume, SnapshotDescription,
-    SpaceStatus, Usage as UsageAnswer, VolumeDescription, VolumeUsage,
+    ChangedRange, Changes, Collected as CollectedAnswer, ObjectDescription, ReceivedDescription, ScrubDescription,
+    ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus, UploadDescription, Usage as UsageAnswer,
+    VolumeDescription, VolumeUsage,
 };
 
 use crate::error::{Cause, Caused};
+use crate::objects::{ObjectInfo, UploadInfo};
+use crate::root_digest::Root;
 use crate::scrub::{Damage, ScrubStatus, Verified};
 use crate::snapshot::SnapshotInfo;
 use crate::space::{Collected, Space, Usage, ViewUsage};
+use crate::streams::{Received, Sent};
 use crate::volume::VolumeInfo;
 
 pub(super) fn volume(volume: VolumeDescription) -> Caused<VolumeInfo> {
@@ -44,6 +48,50 @@ pub(super) fn snapshot(snapshot: SnapshotDescription) -> Caused<SnapshotInfo> {
 fn milliseconds(rfc3339: &str) -> Caused<u64> {
     let time: jiff::Timestamp = rfc3339.parse().map_err(|_| Cause::Answer)?;
     u64::try_from(time.as_millisecond()).map_err(|_| Cause::Answer)
+}
+
+pub(super) fn object(object: ObjectDescription) -> Caused<ObjectInfo> {
+    Ok(ObjectInfo {
+        name: object.name,
+        size_bytes: object.size_bytes,
+        created_ms: milliseconds(&object.created)?,
+        expires_ms: object.expires.as_deref().map(milliseconds).transpose()?,
+        is_fixed: object.chunker == "fixed",
+        codec: object.codec.parse().map_err(|_| Cause::Answer)?,
+        metadata: object.metadata,
+    })
+}
+
+pub(super) fn upload(upload: UploadDescription) -> Caused<UploadInfo> {
+    Ok(UploadInfo {
+        name: upload.name,
+        began_ms: milliseconds(&upload.began)?,
+        expires_ms: upload.expires.as_deref().map(milliseconds).transpose()?,
+    })
+}
+
+pub(super) fn root(text: &str) -> Caused<Root> {
+    text.parse().map(Root).map_err(|_| Cause::Answer)
+}
+
+pub(super) fn sent(sent: &SentDescription) -> Caused<Sent> {
+    Ok(Sent {
+        size_bytes: sent.size_bytes,
+        data_bytes: sent.data_bytes,
+        stream_bytes: sent.stream_bytes,
+        root: root(&sent.root)?,
+    })
+}
+
+pub(super) fn received(received: ReceivedDescription) -> Caused<Received> {
+    Ok(Received {
+        root: root(&received.root)?,
+        name: received.name,
+        id: received.id,
+        base: received.from,
+        size_bytes: received.size_bytes,
+        data_bytes: received.data_bytes,
+    })
 }
 
 pub(super) fn changes(page: &Changes) -> Caused<(Vec<Range<u64>>, Option<u64>)> {

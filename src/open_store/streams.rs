@@ -1,0 +1,55 @@
+//! Snapshots that come from elsewhere.
+
+use std::io::Read;
+
+use super::{Store, parse};
+use crate::error::Result;
+use crate::progress::Watch;
+use crate::streams::{ReceiveOptions, Received};
+
+impl Store {
+    /// Receives what [`Snapshot::send`](crate::Snapshot::send) or `silt send` wrote, into the volume `name`. A stream without a base
+    /// makes it; any other goes on from a snapshot of the volume, and afterwards the volume holds what the new snapshot does.
+    ///
+    /// Every block is compared with its fingerprint and the whole with the sender's root before anybody sees anything of it: it is
+    /// there as a whole or not at all. `watch` hears how far the content has come, and that of proofs before and after. Once a
+    /// daemon has all of the stream it is too late to end that.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("siltstone-receive-{}", std::process::id()));
+    /// # let store = siltstone::Options::new().memory_bytes(128 << 20).create(&dir)?;
+    /// use siltstone::{ReceiveOptions, VolumeOptions, unwatched};
+    ///
+    /// let disk = store.create_volume("disk", &VolumeOptions::new(1 << 20))?;
+    /// disk.write_at(0, b"to be copied")?;
+    /// let mut stream = Vec::new();
+    /// let sent = disk.snapshot("monday")?.send(None, &mut stream, &mut unwatched)?;
+    ///
+    /// let received = store.receive("copy", &ReceiveOptions::new(), &stream[..], &mut unwatched)?;
+    /// assert_eq!((received.name.as_str(), received.root), ("copy@monday", sent.root));
+    /// # drop(disk);
+    /// # store.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), siltstone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the stream is damaged or not whole; [`Unsupported`](crate::ErrorKind::Unsupported) if
+    /// it is newer; [`NotFound`](crate::ErrorKind::NotFound) if what it goes on from is not here: receive that first, or a stream
+    /// without a base. [`Exists`](crate::ErrorKind::Exists) if it has no base and there is a volume of the name, or the volume has a
+    /// snapshot of the new one's name; [`Busy`](crate::ErrorKind::Busy) if it goes on and the volume is open.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it is no stream, if the base holds something else here, or if the volume was changed
+    /// since, unless [`force`](ReceiveOptions::force) lets that be lost. [`Io`](crate::ErrorKind::Io) if `from` fails, with its
+    /// error as the source; [`Cancelled`](crate::ErrorKind::Cancelled), [`OutOfSpace`](crate::ErrorKind::OutOfSpace),
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Stopped`](crate::ErrorKind::Stopped),
+    /// [`Unavailable`](crate::ErrorKind::Unavailable).
+    pub fn receive(
+        &self,
+        name: &str,
+        options: &ReceiveOptions,
+        mut from: impl Read,
+        watch: Watch<'_>,
+    ) -> Result<Received> {
+        Ok(self.backend.receive(&parse(name)?, options, &mut from, watch)?)
+    }
+}
