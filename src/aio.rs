@@ -44,6 +44,7 @@
 //! ```
 
 mod items;
+mod objects;
 mod pool;
 mod store;
 mod view;

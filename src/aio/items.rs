@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::pool::Pool;
 use crate::error::Result;
 
-/// Items that are fetched together.
-const BATCH: usize = 1024;
+/// Items that are fetched together, where they are small.
+pub(super) const BATCH: usize = 1024;
 
 /// The items of an iterator that blocks.
 pub struct Items<T> {
@@ -30,15 +30,17 @@ enum State<T> {
 struct Source<T> {
     state: State<T>,
     ready: VecDeque<Result<T>>,
+    /// Items that are fetched together.
+    batch: usize,
 }
 
 impl<T: Send + 'static> Items<T> {
-    pub(super) fn new<I>(pool: &Pool, maker: impl FnOnce() -> Result<I> + Send + 'static) -> Self
+    pub(super) fn new<I>(pool: &Pool, batch: usize, maker: impl FnOnce() -> Result<I> + Send + 'static) -> Self
     where
         I: Iterator<Item = Result<T>> + Send + 'static,
     {
         let maker: Maker<T> = Box::new(|| Ok(Box::new(maker()?)));
-        let source = Source { state: State::New(maker), ready: VecDeque::new() };
+        let source = Source { state: State::New(maker), ready: VecDeque::new(), batch };
         Self { shared: Arc::new(Mutex::new(source)), pool: pool.clone() }
     }
 
@@ -79,14 +81,14 @@ impl<T> Source<T> {
             State::Open(items) => items,
             State::Ended => return,
         };
-        for item in items.by_ref().take(BATCH) {
+        for item in items.by_ref().take(self.batch) {
             let is_last = item.is_err();
             self.ready.push_back(item);
             if is_last {
                 return;
             }
         }
-        if self.ready.len() == BATCH {
+        if self.ready.len() == self.batch {
             self.state = State::Open(items);
         }
     }

@@ -15,8 +15,8 @@ use crate::{SnapshotInfo, Store as SyncStore};
 /// An open [`Store`](crate::Store). Clones are the same.
 #[derive(Clone)]
 pub struct Store {
-    store: SyncStore,
-    pool: Pool,
+    pub(super) store: SyncStore,
+    pub(super) pool: Pool,
 }
 
 impl From<SyncStore> for Store {

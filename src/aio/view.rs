@@ -1,15 +1,16 @@
 //! Volumes and snapshots for async code.
 
+use std::io::Write;
 use std::ops::{ControlFlow, Deref, Range, RangeBounds};
 use std::sync::Arc;
 
-use super::items::Items;
+use super::items::{BATCH, Items};
 use super::pool::Pool;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::scrub::Verified;
 use crate::view::View;
-use crate::{Extent, FingerprintExtent, Snapshot as SyncSnapshot, Volume as SyncVolume};
+use crate::{Extent, FingerprintExtent, Root, Sent, Snapshot as SyncSnapshot, Volume as SyncVolume};
 
 /// An open [`Volume`](crate::Volume) or [`Snapshot`](crate::Snapshot), closed when the last clone and the last operation is gone.
 ///
@@ -83,13 +84,13 @@ impl<V: Deref<Target = View> + Send + Sync + 'static> Opened<V> {
     /// See [`View::allocation`].
     pub fn allocation(&self, range: impl RangeBounds<u64> + Send + 'static) -> Items<Extent> {
         let view = Arc::clone(&self.view);
-        Items::new(&self.pool, move || view.allocation(range))
+        Items::new(&self.pool, BATCH, move || view.allocation(range))
     }
 
     /// See [`View::fingerprints`].
     pub fn fingerprints(&self, range: impl RangeBounds<u64> + Send + 'static) -> Items<FingerprintExtent> {
         let view = Arc::clone(&self.view);
-        Items::new(&self.pool, move || view.fingerprints(range))
+        Items::new(&self.pool, BATCH, move || view.fingerprints(range))
     }
 
     /// See [`View::changes_since`].
@@ -98,7 +99,7 @@ impl<V: Deref<Target = View> + Send + Sync + 'static> Opened<V> {
         W: Deref<Target = View> + Send + Sync + 'static,
     {
         let (view, earlier) = (Arc::clone(&self.view), Arc::clone(&earlier.view));
-        Items::new(&self.pool, move || view.changes_since(&earlier))
+        Items::new(&self.pool, BATCH, move || view.changes_since(&earlier))
     }
 
     /// See [`View::verify`]. `watch` is called by another thread.
@@ -110,6 +111,34 @@ impl<V: Deref<Target = View> + Send + Sync + 'static> Opened<V> {
         mut watch: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Verified> {
         self.run(move |view| view.verify(&mut watch)).await
+    }
+
+    /// See [`View::root`]. `watch` is called by another thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn root(&self, mut watch: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static) -> Result<Root> {
+        self.run(move |view| view.root(&mut watch)).await
+    }
+}
+
+impl Opened<SyncSnapshot> {
+    /// See [`Snapshot::send`](crate::Snapshot::send); gives `to` back too. It is written to, and `watch` called, by another thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send<W: Write + Send + 'static>(
+        &self,
+        base: Option<&Self>,
+        mut to: W,
+        mut watch: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(Sent, W)> {
+        let base = base.map(|base| Arc::clone(&base.view));
+        let send = move |snapshot: &SyncSnapshot| {
+            let sent = snapshot.send(base.as_deref(), &mut to, &mut watch)?;
+            Ok((sent, to))
+        };
+        self.run(send).await
     }
 }
 

@@ -1,13 +1,14 @@
 //! The async layer: under tokio, and without any runtime.
 
 use std::future::Future;
+use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 
 use siltstone::aio::Store;
-use siltstone::{ErrorKind, Options, VolumeOptions};
+use siltstone::{ErrorKind, ObjectOptions, Options, ReceiveOptions, VolumeOptions, unwatched};
 
 use crate::scratch::Scratch;
 
@@ -66,11 +67,36 @@ async fn use_all_of_it(scratch: Scratch) {
     let cancelled = store.usage(|_| ControlFlow::Break(())).await;
     assert_eq!(cancelled.unwrap_err().kind(), ErrorKind::Cancelled);
     drop((changes, beyond));
+
+    let (sent, stream) = before.send(None, Vec::new(), unwatched).await.unwrap();
+    assert_eq!(sent.root, before.root(unwatched).await.unwrap());
+    let received = store.receive("copy", ReceiveOptions::new(), Cursor::new(stream), unwatched).await.unwrap();
+    assert_eq!((received.name.as_str(), received.root), ("copy@before", sent.root));
+    use_objects(&store).await;
     before.close().await.unwrap();
     store.remove_snapshot("disk@before").await.unwrap();
     disk.close().await.unwrap();
     store.remove_volume("disk").await.unwrap();
     store.close().await.unwrap();
+}
+
+async fn use_objects(store: &Store) {
+    let content: Vec<_> = (0..10 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let put = store.put_object("a", ObjectOptions::new(), Cursor::new(content.clone()), unwatched).await.unwrap();
+    assert_eq!(store.object("a").await.unwrap(), put);
+    let mut pieces = store.get_object("a", 5..);
+    let mut found = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        found.extend(piece.unwrap());
+    }
+    assert!(found == content[5..]);
+    let mut none = store.get_object("none", ..);
+    assert_eq!(none.next().await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+    let mut listed = store.objects("");
+    assert_eq!(listed.next().await.unwrap().unwrap(), put);
+    assert!(listed.next().await.is_none());
+    store.remove_object("a").await.unwrap();
+    assert_eq!(store.object("a").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
