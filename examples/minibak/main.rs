@@ -1,15 +1,17 @@
-//! A small backup tool: volumes of one store, in use or not, into another.
+//! A small backup tool: volumes of one store, in use or not, and directories, into another store.
 //!
 //! ```text
 //! minibak init /backup
 //! minibak backup /backup --from /var/lib/silt db
 //! minibak restore /backup db@1-1764150000000 db.raw
+//! minibak backup-directory /backup /etc etc
 //! ```
 //!
 //! The repository is a store whose volumes have the names of those they are backups of, and a snapshot for each backup, so
-//! it deduplicates over all of them, and any backup can be served or cloned by `silt`.
+//! it deduplicates over all of them, and any backup can be served or cloned by `silt`. Backups of directories are its objects.
 
 mod backup;
+mod directory;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -40,16 +42,18 @@ enum Command {
         from: PathBuf,
         volume: String,
     },
+    /// Backs up a directory; what has not changed since the last time is stored once.
+    BackupDirectory { repository: PathBuf, directory: PathBuf, name: String },
     /// Shows the backups.
     List { repository: PathBuf },
     /// Reads all backups, or one, and compares every block with its fingerprint.
     Verify { repository: PathBuf, backup: Option<String> },
-    /// Writes a backup to a raw image, which must not exist.
-    Restore { repository: PathBuf, backup: String, image: PathBuf },
-    /// Removes all backups of a volume but the newest.
+    /// Writes a backup to a raw image or into a directory, which must not exist.
+    Restore { repository: PathBuf, backup: String, to: PathBuf },
+    /// Removes all backups of a volume or directory but the newest.
     Forget {
         repository: PathBuf,
-        volume: String,
+        name: String,
         /// How many stay.
         #[arg(long)]
         keep: usize,
@@ -72,10 +76,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             repository.close()?;
             say(&format!("{name}: {} read of {} changed", bytes(report.read), bytes(report.changed)));
         }
+        Command::BackupDirectory { repository, directory, name } => {
+            let repository = open(repository)?;
+            let made = directory::backup(&repository, &directory, &name)?;
+            repository.close()?;
+            say(&format!("{}: {}", made.name, bytes(made.size_bytes)));
+        }
         Command::List { repository } => list(&open(repository)?)?,
         Command::Verify { repository, backup } => restore::verify(&open(repository)?, backup.as_deref())?,
-        Command::Restore { repository, backup, image } => restore::restore(&open(repository)?, &backup, &image)?,
-        Command::Forget { repository, volume, keep } => forget(&open(repository)?, &volume, keep)?,
+        Command::Restore { repository, backup, to } => restore::restore(&open(repository)?, &backup, &to)?,
+        Command::Forget { repository, name, keep } => forget(&open(repository)?, &name, keep)?,
         Command::Prune { repository } => {
             let store = open(repository)?;
             let collected = store.collect(true)?;
@@ -106,15 +116,24 @@ fn list(repository: &Store) -> anyhow::Result<()> {
     for backup in repository.all_snapshots()? {
         say(&format!("{}\t{}", backup.name, bytes(backup.size_bytes)));
     }
+    for backup in repository.objects("") {
+        let backup = backup?;
+        say(&format!("{}\t{}", backup.name, bytes(backup.size_bytes)));
+    }
     Ok(())
 }
 
-fn forget(repository: &Store, volume: &str, keep: usize) -> anyhow::Result<()> {
+fn forget(repository: &Store, name: &str, keep: usize) -> anyhow::Result<()> {
     if keep == 0 {
         bail!("at least one backup stays: --keep 1");
     }
-    let backups = repository.snapshots(volume)?;
-    for backup in backups.iter().rev().skip(keep) {
+    let directories = directory::backups(repository, name)?;
+    for backup in directories.iter().rev().skip(keep) {
+        repository.remove_object(&backup.name)?;
+        say(&format!("{} forgotten", backup.name));
+    }
+    let volumes = if directories.is_empty() { repository.snapshots(name)? } else { Vec::new() };
+    for backup in volumes.iter().rev().skip(keep) {
         repository.remove_snapshot(&backup.name)?;
         say(&format!("{} forgotten", backup.name));
     }

@@ -8,13 +8,25 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use siltstone::{Content, Store};
 
-use crate::{bar, bytes, say};
+use crate::{bar, bytes, directory, say};
 
 /// Bytes moved at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Writes a backup to a new, sparse image.
-pub(crate) fn restore(repository: &Store, backup: &str, image: &Path) -> anyhow::Result<()> {
+/// Writes a backup to a new, sparse image, or into a new directory.
+pub(crate) fn restore(repository: &Store, backup: &str, to: &Path) -> anyhow::Result<()> {
+    if is_directory(backup) {
+        directory::restore(repository, backup, to)
+    } else {
+        restore_volume(repository, backup, to)
+    }
+}
+
+fn is_directory(backup: &str) -> bool {
+    backup.contains('/')
+}
+
+fn restore_volume(repository: &Store, backup: &str, image: &Path) -> anyhow::Result<()> {
     let snapshot = repository.snapshot(backup)?;
     let file = OpenOptions::new().write(true).create_new(true).open(image);
     let file = file.with_context(|| format!("making {}", image.display()))?;
@@ -41,10 +53,18 @@ pub(crate) fn restore(repository: &Store, backup: &str, image: &Path) -> anyhow:
 pub(crate) fn verify(repository: &Store, backup: Option<&str>) -> anyhow::Result<()> {
     let names: Vec<String> = match backup {
         Some(name) => vec![name.to_owned()],
-        None => repository.all_snapshots()?.into_iter().map(|snapshot| snapshot.name).collect(),
+        None => {
+            let directories =
+                repository.objects("").map(|object| Ok(object?.name)).collect::<siltstone::Result<Vec<_>>>()?;
+            repository.all_snapshots()?.into_iter().map(|snapshot| snapshot.name).chain(directories).collect()
+        }
     };
     let mut damaged_bytes = 0;
     for name in names {
+        if is_directory(&name) {
+            say(&format!("{name}: {} good", bytes(directory::verify(repository, &name)?)));
+            continue;
+        }
         let snapshot = repository.snapshot(&name)?;
         let bar = bar(snapshot.size_bytes(), &name)?;
         let verified = snapshot.verify(&mut |progress| {

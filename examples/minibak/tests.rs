@@ -187,3 +187,35 @@ fn another_volume_of_the_name_is_not_taken_for_the_one_before() {
     expected[2 << 18..(2 << 18) + (1 << 20)].copy_from_slice(&noise(1 << 20, 2));
     assert!(fs::read(scratch.path("image")).unwrap() == expected);
 }
+
+#[test]
+fn directories_come_back() {
+    let scratch = Scratch::new("directory");
+    let (directory, repository) = (scratch.path("directory"), scratch.path("repository"));
+    minibak(&["init", &repository]).unwrap();
+    fs::create_dir_all(scratch.0.join("directory/below")).unwrap();
+    fs::write(scratch.0.join("directory/below/large"), noise(5 << 20, 1)).unwrap();
+    std::os::unix::fs::symlink("below/large", scratch.0.join("directory/link")).unwrap();
+    minibak(&["backup-directory", &repository, &directory, "home"]).unwrap();
+    fs::write(scratch.0.join("directory/a-new-one"), "before the large one").unwrap();
+    minibak(&["backup-directory", &repository, &directory, "home"]).unwrap();
+    assert!(minibak(&["backup-directory", &repository, &scratch.path("none"), "home"]).is_err());
+    assert!(minibak(&["backup-directory", &repository, &directory, "a/b"]).is_err());
+    minibak(&["list", &repository]).unwrap();
+    minibak(&["verify", &repository]).unwrap();
+
+    let [old, new] = ["home/0000000001", "home/0000000002"];
+    let restored = scratch.path("restored");
+    minibak(&["restore", &repository, new, &restored]).unwrap();
+    let read = |name: &str| fs::read(Path::new(&restored).join(name)).unwrap();
+    assert!(read("below/large") == noise(5 << 20, 1) && read("a-new-one") == b"before the large one");
+    assert_eq!(fs::read_link(Path::new(&restored).join("link")).unwrap(), Path::new("below/large"));
+    assert!(minibak(&["restore", &repository, new, &restored]).is_err(), "a directory is not overwritten");
+    minibak(&["restore", &repository, old, &scratch.path("old")]).unwrap();
+    assert!(!Path::new(&scratch.path("old")).join("a-new-one").exists());
+
+    minibak(&["forget", &repository, "home", "--keep", "1"]).unwrap();
+    let store = options().read_only(true).open(&repository).unwrap();
+    let names: Vec<_> = store.objects("").map(|object| object.unwrap().name).collect();
+    assert_eq!(names, [new], "half an archive is no backup");
+}
