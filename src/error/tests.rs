@@ -38,7 +38,24 @@ fn kinds_say_what_to_do() {
     ];
     for (error, kind) in kinds {
         assert_eq!(Error::from(Cause::from(error.clone())).kind(), kind);
-        assert_eq!(Error::from(Cause::from(NodeError::Store(error))).kind(), kind);
+        assert_eq!(Error::from(Cause::from(NodeError::Store(error.clone()))).kind(), kind);
+        assert_eq!(Error::from(Cause::from(TransferError::from(error))).kind(), kind);
+    }
+}
+
+#[test]
+fn readers_get_errors_with_what_to_do_inside() {
+    for (cause, kind) in [
+        (lsm_store::Error::Closed, io::ErrorKind::NotConnected),
+        (lsm_store::Error::Corrupt { file: "seg".into(), offset: 0, why: "torn" }, io::ErrorKind::InvalidData),
+        (lsm_store::Error::Locked, io::ErrorKind::Other),
+    ] {
+        let error = Error::from(Cause::from(cause));
+        let (text, expected) = (error.to_string(), error.kind());
+        let read = io::Error::from(error);
+        assert_eq!((read.kind(), read.to_string()), (kind, text));
+        let inner = read.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        assert_eq!(inner.map(Error::kind), Some(expected));
     }
 }
 
