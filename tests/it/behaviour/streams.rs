@@ -110,7 +110,7 @@ pub(super) fn damaged_streams_are_refused(store: &Store) {
 fn breaking(mut calls: u32) -> impl FnMut(Progress) -> ControlFlow<()> {
     move |progress| {
         let is_done = progress.total_bytes.is_some_and(|total| progress.done_bytes >= total);
-        calls -= 1;
+        calls = calls.saturating_sub(1);
         if calls == 0 || is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
