@@ -98,7 +98,7 @@ pub enum Event {
     Placement(Vec<NodeId>),
     /// Nothing is acknowledged with fewer members than this, from now on; 0 counts as 1.
     InSyncMin(usize),
-    /// Hand the volume to this member, now.
+    /// Hand the volume to this node as soon as it is a member that can serve it and nothing else is being decided.
     HandOver(NodeId),
     /// A snapshot was pinned for a peer, at this LSN.
     Pinned {

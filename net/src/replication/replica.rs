@@ -164,7 +164,7 @@ impl Replica {
                 self.policy.in_sync_min = count.max(1);
                 self.advance(out);
             }
-            Event::HandOver(to) => self.hand_over(to, out),
+            Event::HandOver(to) => self.wish(to, out),
             Event::Pinned { node, at } => self.pinned(node, at),
             Event::PinLost(node) => _ = self.pins.remove(&node),
             Event::TransferFailed(transfer) => self.transfer_failed(transfer),

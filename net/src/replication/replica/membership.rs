@@ -21,7 +21,7 @@ impl Replica {
             next.into_iter().for_each(|next| self.propose(next, out));
         } else if let Some(next) = self.wanted_configuration() {
             self.propose(next, out);
-        } else if let Some(to) = self.wanted_primary() {
+        } else if let Some(to) = self.wanted_primary().or_else(|| self.wished_primary()) {
             self.hand_over(to, out);
         }
     }
@@ -70,14 +70,31 @@ impl Replica {
         self.placement.iter().copied().find(is_ready)
     }
 
+    /// Who asked for the volume, once it can have it.
+    fn wished_primary(&self) -> Option<NodeId> {
+        let (Acting::Primary(primary), Some(now)) = (&self.acting, &self.configuration) else { return None };
+        let is_wanted = |node: &NodeId| self.placement.is_empty() || self.placement.contains(node);
+        let is_ready = |node: &NodeId| primary.peers.get(node).is_some_and(|peer| self.could_lead(peer));
+        primary.wished.filter(|node| now.contains(*node) && is_wanted(node) && is_ready(node))
+    }
+
     fn could_lead(&self, peer: &Peer) -> bool {
         // Only a sound member grants a lease.
         let is_sound = peer.granted.is_some_and(|at| self.now.since(at) < self.policy.timing.lease_us);
         is_sound && peer.member_held() >= self.committed
     }
 
+    /// Gives the volume to a node that asks for it: at once if nothing else is being decided and it could serve, else
+    /// when that is so, and again if nothing comes of it. The newest wish counts.
+    pub(super) fn wish(&mut self, to: NodeId, out: &mut Vec<Action>) {
+        if let Some(primary) = self.primary() {
+            primary.wished = Some(to);
+        }
+        self.reshape(out);
+    }
+
     /// Gives the volume to a member. Nothing is answered from here until it is known what came of it.
-    pub(super) fn hand_over(&mut self, to: NodeId, out: &mut Vec<Action>) {
+    fn hand_over(&mut self, to: NodeId, out: &mut Vec<Action>) {
         let Some(next) = self.configuration.as_ref().filter(|it| it.contains(to)).map(|it| it.keeping(to, |_| true))
         else {
             return;

@@ -27,6 +27,8 @@ pub(super) struct Primary {
     pub(super) is_open: bool,
     /// It gives the volume away: it serves nothing more in this epoch.
     pub(super) is_leaving: bool,
+    /// Who asked for the volume and has not got it yet.
+    pub(super) wished: Option<NodeId>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
     /// The newest records; the last one is the log's last.
     pub(super) recent: VecDeque<Record>,
@@ -71,6 +73,7 @@ impl Replica {
             open_at,
             is_open: false,
             is_leaving: false,
+            wished: None,
             peers: BTreeMap::new(),
             recent: VecDeque::new(),
             recent_bytes: 0,

@@ -184,6 +184,68 @@ fn a_node_that_shall_not_hold_the_volume_any_more_is_not_added() {
     assert!(cluster.proposals().is_empty());
 }
 
+/// To whom it was proposed to give the volume.
+fn heirs(cluster: &Cluster) -> Vec<NodeId> {
+    cluster.proposals().iter().map(|next| next.primary).filter(|node| *node != A).collect()
+}
+
+#[test]
+fn who_asks_for_the_volume_gets_it_at_once() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::HandOver(B));
+    assert_eq!(heirs(&cluster), [B]);
+    cluster.write(1);
+    assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotReady)), "the other may have it already");
+}
+
+#[test]
+fn a_volume_is_given_away_again_if_nothing_came_of_it() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::HandOver(B));
+    cluster.pass(2 * Timing::DEFAULT.proposal_us);
+    let stays = (*cluster.proposals().last().expect("it makes sure that it has the volume")).clone();
+    assert_eq!((stays.primary, heirs(&cluster)), (A, vec![B]));
+    cluster.configure(&stays);
+    cluster.pass(2 * HEARTBEAT);
+    assert_eq!(heirs(&cluster), [B, B]);
+}
+
+#[test]
+fn who_asks_while_something_else_is_decided_gets_the_volume_afterwards() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::InSyncMin(1));
+    cluster.step(0, Event::Placement(vec![A]));
+    cluster.pass(2 * HEARTBEAT);
+    assert_eq!(cluster.proposals().last().map(|next| next.members.len()), Some(1));
+    cluster.step(0, Event::Placement(vec![A, B]));
+    cluster.step(0, Event::HandOver(B));
+    assert_eq!(heirs(&cluster), []);
+    // Nothing came of the other.
+    cluster.pass(2 * Timing::DEFAULT.proposal_us);
+    assert_eq!(heirs(&cluster), [B]);
+}
+
+#[test]
+fn who_asks_and_cannot_serve_yet_gets_the_volume_when_it_can() {
+    let mut cluster = Cluster::new();
+    cluster.apart = vec![B];
+    cluster.pass(Timing::DEFAULT.lease_us + HEARTBEAT);
+    cluster.step(0, Event::HandOver(B));
+    assert_eq!(heirs(&cluster), []);
+    cluster.apart.clear();
+    cluster.pass(2 * HEARTBEAT);
+    assert_eq!(heirs(&cluster), [B]);
+}
+
+#[test]
+fn who_asks_for_a_volume_that_it_shall_not_hold_does_not_get_it() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::Placement(vec![A]));
+    cluster.step(0, Event::HandOver(B));
+    cluster.pass(2 * HEARTBEAT);
+    assert_eq!(heirs(&cluster), []);
+}
+
 #[test]
 fn a_member_that_is_not_wanted_stays_while_it_must_acknowledge() {
     let proposes = |in_sync_min| {
