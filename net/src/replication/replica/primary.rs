@@ -164,6 +164,10 @@ impl Replica {
         peer.take(now, &answer, self.local.history(), wanted, rewind_us);
         self.pump(from, out);
         self.advance(out);
+        if !self.configuration.as_ref().is_some_and(|it| it.contains(from)) {
+            // Under load it has everything for moments only, which a timer would miss.
+            self.reshape(out);
+        }
     }
 
     /// Sends a peer what it lacks, as far as its window lets through.

@@ -247,6 +247,27 @@ fn who_asks_for_a_volume_that_it_shall_not_hold_does_not_get_it() {
 }
 
 #[test]
+fn a_node_that_has_everything_for_moments_only_is_added() {
+    let mut cluster = Cluster::new();
+    cluster.step(0, Event::InSyncMin(1));
+    let mut alone = Configuration::first(A, &[]);
+    alone.epoch = Epoch(2);
+    cluster.apart = vec![B];
+    cluster.configure(&alone);
+    cluster.step(0, Event::Placement(vec![A, B]));
+    for request in 0..20 {
+        // Whenever a timer looks, there is something that it lacks.
+        cluster.write(request);
+        cluster.pass(HEARTBEAT);
+        cluster.apart.clear();
+        cluster.step(1, Event::Timer);
+        cluster.write(100 + request);
+        cluster.apart = vec![B];
+    }
+    assert!(cluster.proposals().iter().any(|next| next.contains(B)));
+}
+
+#[test]
 fn a_member_that_is_not_wanted_stays_while_it_must_acknowledge() {
     let proposes = |in_sync_min| {
         let mut cluster = Cluster::new();
