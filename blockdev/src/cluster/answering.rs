@@ -100,8 +100,6 @@ impl Core {
                 done(outcome)
             }
             Asked::Flush => done(replica.flush_for(PATIENCE)),
-            // The volume stays where it is used; of two nodes that use it, with the first.
-            Asked::HandOver if self.open.lock().contains_key(&volume) => Err(Refused::NotReady),
             Asked::HandOver => {
                 replica.tell(Event::HandOver(from));
                 Ok(Brought::Nothing)

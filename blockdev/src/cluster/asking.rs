@@ -11,7 +11,7 @@ use lsm_store::request::{BlockState, StatusExtent};
 use net::envelope::Message;
 use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, decode_answer, encode_question};
 use net::id::VolumeId;
-use net::replication::{Epoch, Outcome, Role, Tick};
+use net::replication::{Epoch, Outcome, Role};
 use net::transport::{Link, RequestError, Transport};
 
 use super::core::{Core, Route};
@@ -19,12 +19,6 @@ use crate::replica::LocalReplica;
 
 /// How long a node may take to answer before it is asked again, or another one is.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a client's node asks for the volume to be served by it.
-const WISHES_MAX: u64 = 5;
-
-/// Between two of these.
-const WISH_PAUSE_US: u64 = 1_000_000;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,8 +33,8 @@ pub(super) struct Session {
     epoch: AtomicU64,
     /// What was done for it before may be gone: it must not go on as if nothing had happened.
     is_broken: AtomicBool,
-    wishes: AtomicU64,
-    wished_at: AtomicU64,
+    /// Its node has asked for the volume. Once, so that of two clients that use it at two nodes the newer one has it.
+    has_wished: AtomicBool,
 }
 
 /// Who can be asked for a volume's content, now.
@@ -63,8 +57,7 @@ impl Session {
         // Another connection of the same client may have written in it.
         let epoch = core.volume(volume).map_or(0, |volume| volume.replicas.epoch.0);
         let (attempt, epoch, is_broken) = (AtomicU64::new(1), AtomicU64::new(epoch), AtomicBool::new(false));
-        let (wishes, wished_at) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { core, volume, id, attempt, epoch, is_broken, wishes, wished_at }
+        Self { core, volume, id, attempt, epoch, is_broken, has_wished: AtomicBool::new(false) }
     }
 
     /// Has records ordered and waits until every member holds them.
@@ -162,19 +155,15 @@ impl Session {
         })
     }
 
-    /// Asks for the volume to be served by this node, whose client uses it, if it has a replica that could; a few times, as it
-    /// may not be able to at first.
+    /// Asks for the volume to be served by this node, whose client uses it, once its replica could.
     fn wish_for_primary(&self, link: Link) {
         let can = |replica: &LocalReplica| matches!(replica.role(), Some((Role::Backup, _)));
-        let (now, before) = (self.core.ticks.now(), Tick(self.wished_at.load(Ordering::Relaxed)));
-        if self.wishes.load(Ordering::Relaxed) >= WISHES_MAX
-            || (before != Tick(0) && now.since(before) < WISH_PAUSE_US)
+        if self.has_wished.load(Ordering::Relaxed)
             || !self.core.replica(self.volume).is_some_and(|replica| can(&replica))
         {
             return;
         }
-        self.wishes.fetch_add(1, Ordering::Relaxed);
-        self.wished_at.store(now.0, Ordering::Relaxed);
+        self.has_wished.store(true, Ordering::Relaxed);
         let question = encode_question(&Question { volume: self.volume, asked: Asked::HandOver });
         self.core.transport().request(link, question, PATIENCE, Box::new(|_| {}));
     }
