@@ -131,7 +131,8 @@ class Cluster:
         token.write_text(self.members["n1"].run("cluster", "token")["token"], encoding="ascii")
         member.start("--join", f"@{token}", "--node-name", member.name)
         for other in self.running():
-            self.wait_until(f"{other.name} sees {member.name} as a member", lambda other=other: self.sees(other, member))
+            seen = f"{other.name} sees {member.name} as a member"
+            self.wait_until(seen, lambda other=other: self.sees(other, member))
         return member
 
     @staticmethod

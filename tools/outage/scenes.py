@@ -50,7 +50,8 @@ class Outages:
             shown = member.ask("info", VOLUME)
             assert [volume["name"] for volume in listed] == [VOLUME], listed
             for volume in (*listed, shown):
-                assert volume["size_bytes"] == SIZE_BYTES and volume["replication"]["replicas_wanted"] == REPLICAS, volume
+                assert volume["size_bytes"] == SIZE_BYTES, volume
+                assert volume["replication"]["replicas_wanted"] == REPLICAS, volume
 
     # The client
 
@@ -282,7 +283,7 @@ class Outages:
         self.cluster.links.heal()
 
     def link_cut(self):
-        """The client's node and the primary do not reach each other; the third reaches both. The client may have to wait."""
+        """The client's node and the primary do not reach each other; the third reaches both."""
         primary = self.away()
         self.cluster.move_primary(primary)
         self.cluster.links.part(self.home.name, [primary.name])
