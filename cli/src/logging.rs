@@ -8,7 +8,8 @@ use crate::args::Global;
 
 /// Starts the log. The daemon tells what it does, other commands only what is wrong.
 pub(crate) fn start(global: &Global, is_daemon: bool) {
-    let default = if is_daemon { "info" } else { "warn" };
+    // The library that agreement is made with calls its everyday work news.
+    let default = if is_daemon { "info,openraft=error" } else { "warn" };
     let wish = std::env::var("SILT_LOG").unwrap_or_default();
     let filter = if wish.is_empty() { EnvFilter::new(default) } else { EnvFilter::new(wish) };
     let log = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
