@@ -11,7 +11,7 @@ use lsm_store::request::{BlockState, StatusExtent};
 use net::envelope::Message;
 use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, decode_answer, encode_question};
 use net::id::VolumeId;
-use net::replication::{Epoch, Outcome, Role};
+use net::replication::{Epoch, Outcome};
 use net::transport::{Link, RequestError, Transport};
 
 use super::core::{Core, Route};
@@ -155,15 +155,12 @@ impl Session {
         })
     }
 
-    /// Asks for the volume to be served by this node, whose client uses it, once its replica could.
+    /// Asks for the volume to be served by this node, whose client uses it, if it has a replica. The primary keeps the wish
+    /// until it can be fulfilled.
     fn wish_for_primary(&self, link: Link) {
-        let can = |replica: &LocalReplica| matches!(replica.role(), Some((Role::Backup, _)));
-        if self.has_wished.load(Ordering::Relaxed)
-            || !self.core.replica(self.volume).is_some_and(|replica| can(&replica))
-        {
+        if self.core.replica(self.volume).is_none() || self.has_wished.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.has_wished.store(true, Ordering::Relaxed);
         let question = encode_question(&Question { volume: self.volume, asked: Asked::HandOver });
         self.core.transport().request(link, question, PATIENCE, Box::new(|_| {}));
     }
