@@ -34,7 +34,7 @@ pub(super) struct Session {
     /// What was done for it before may be gone: it must not go on as if nothing had happened.
     is_broken: AtomicBool,
     /// Its node has asked for the volume. Once, so that of two clients that use it at two nodes the newer one has it.
-    has_wished: AtomicBool,
+    has_wished: Arc<AtomicBool>,
 }
 
 /// Who can be asked for a volume's content, now.
@@ -57,7 +57,7 @@ impl Session {
         // Another connection of the same client may have written in it.
         let epoch = core.volume(volume).map_or(0, |volume| volume.replicas.epoch.0);
         let (attempt, epoch, is_broken) = (AtomicU64::new(1), AtomicU64::new(epoch), AtomicBool::new(false));
-        Self { core, volume, id, attempt, epoch, is_broken, has_wished: AtomicBool::new(false) }
+        Self { core, volume, id, attempt, epoch, is_broken, has_wished: Arc::default() }
     }
 
     /// Has records ordered and waits until every member holds them.
@@ -162,7 +162,10 @@ impl Session {
             return;
         }
         let question = encode_question(&Question { volume: self.volume, asked: Asked::HandOver });
-        self.core.transport().request(link, question, PATIENCE, Box::new(|_| {}));
+        let has_wished = Arc::clone(&self.has_wished);
+        // Whoever did not get the wish is asked again.
+        let answered = Box::new(move |answer: Result<_, _>| has_wished.store(answer.is_ok(), Ordering::Relaxed));
+        self.core.transport().request(link, question, PATIENCE, answered);
     }
 
     /// True if somebody serves the volume now.
