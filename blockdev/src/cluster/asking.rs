@@ -180,7 +180,11 @@ impl Session {
     /// Who can be asked now.
     pub(super) fn target(&self) -> Option<Target> {
         match self.core.route(self.volume) {
-            Route::Here(replica) => Some(Target::Here(replica)),
+            Route::Here(replica) => {
+                // It has the volume near; if another client takes it away, that one has it.
+                self.has_wished.store(true, Ordering::Relaxed);
+                Some(Target::Here(replica))
+            }
             Route::There(link) => {
                 self.wish_for_primary(link);
                 Some(Target::There(link))
