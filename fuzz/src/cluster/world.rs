@@ -268,6 +268,9 @@ impl World {
                 }
             }
             What::Tell { slot, generation, event } => {
+                // A node looks at the placement there is: what it is told of never goes back to an older one.
+                let event =
+                    if let Event::Placement(_) = event { Event::Placement(self.placement.clone()) } else { event };
                 if self.is_current(slot, generation) {
                     self.step(slot, event)?;
                 }
