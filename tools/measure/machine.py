@@ -6,11 +6,18 @@ import pathlib
 import platform
 import subprocess
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MIB = 1 << 20
 
 
 def output_of(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def commit():
+    """Of the tree that the tools are in; the build may be another."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def first_value(path, name):
