@@ -10,12 +10,12 @@ mod exports;
 mod manager;
 mod mending;
 mod network;
+mod outside;
 mod reads;
 mod report;
 mod start;
 mod transfers;
 mod volumes;
-mod ways;
 mod workers;
 
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! What Siltstone's nodes and tools say to each other.
 //!
 //! [`control`] is what tools say to a node; byte streams come from the caller. All else is what nodes say to each other, and is
-//! there with the feature `cluster` only: `silt` does not use it yet, and it has two dozen crates below it. There,
+//! there with the feature `cluster` only: it has two dozen crates below it, which an embedded store needs none of. There,
 //! `transport::quic` is the one place that opens a socket, and `config` and `identity` keep files where the caller says.
 
 pub mod control;

@@ -73,23 +73,31 @@ impl Core {
             let result = Err(Refused::Failed("the question is not one".into()));
             return encode_answer(&Answer { served: Default::default(), result });
         };
-        let replica = self.replica(volume);
-        if asked == Asked::HandOver {
-            // Also while it does not serve: it keeps the wish until it can fulfil it.
-            replica.iter().for_each(|replica| replica.tell(Event::HandOver(from)));
-            return encode_answer(&Answer { served: Default::default(), result: Ok(Brought::Nothing) });
-        }
-        let replica = replica.filter(|replica| replica.serves());
-        let Some(replica) = replica else {
-            let primary = self.volume(volume).map(|volume| volume.replicas.primary).filter(|node| *node != self.me);
+        let Some(replica) = self.replica(volume) else {
+            let primary = self.volume(volume).map(|volume| volume.replicas.primary);
             return encode_answer(&Answer { served: Default::default(), result: Err(Refused::NotPrimary(primary)) });
         };
-        let result = self.answer_here(&replica, volume, asked);
+        let result = self.answer_here(&replica, from, volume, asked);
         encode_answer(&Answer { served: replica.shared().serving.epochs(), result })
     }
 
-    fn answer_here(&self, replica: &Arc<LocalReplica>, volume: VolumeId, asked: Asked) -> Result<Brought, Refused> {
+    fn answer_here(
+        &self,
+        replica: &Arc<LocalReplica>,
+        from: NodeId,
+        volume: VolumeId,
+        asked: Asked,
+    ) -> Result<Brought, Refused> {
         match asked {
+            // Also while it does not serve: it keeps the wish until it can fulfil it.
+            Asked::HandOver => {
+                replica.tell(Event::HandOver(from));
+                Ok(Brought::Nothing)
+            }
+            _ if !replica.serves() => {
+                let primary = self.volume(volume).map(|volume| volume.replicas.primary);
+                Err(Refused::NotPrimary(primary.filter(|node| *node != self.me)))
+            }
             Asked::Write(attempt, records) => {
                 check_records(&records)?;
                 replica.wait_room();
@@ -100,7 +108,6 @@ impl Core {
                 done(outcome)
             }
             Asked::Flush => done(replica.flush_for(PATIENCE)),
-            Asked::HandOver => Ok(Brought::Nothing),
             Asked::Read { snapshot, offset, len } => {
                 let found = read_here(self, replica, snapshot.as_deref(), offset, len as usize);
                 found.map_err(|error| refused(&error))?.map(Brought::Bytes).ok_or(Refused::NotReady)

@@ -13,7 +13,7 @@ use super::asking::Session;
 use super::core::Core;
 use super::reads::ClusterReads;
 use crate::export::{Export, Reads, StatusExtent, Write, Zeroing};
-use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, RECORD_BYTES_MAX};
+use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, RECORD_BYTES_MAX, WriteRecord};
 
 /// A replicated volume that a client of this node has open; dropping it says that the client is gone.
 pub(super) struct ClusterExport {
@@ -56,19 +56,18 @@ fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
         let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
         offsets.zip(write.data.chunks(DATA_BYTES_MAX))
     });
-    let (mut records, mut operations, mut bytes) = (Vec::new(), Vec::new(), 1);
+    let mut left: usize = pieces.clone().map(|(_, data)| WriteRecord::bytes_of(data.len())).sum();
+    let (mut records, mut record) = (Vec::new(), WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX)));
     for (offset, data) in pieces {
-        let operation = Operation::Write { offset, data: Bytes::copy_from_slice(data) };
-        if bytes + operation.encoded_bytes() > RECORD_BYTES_MAX {
-            records.push(operation::encode(&operations));
-            operations.clear();
-            bytes = 1;
+        if !record.has_room(data.len()) {
+            let next = WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX));
+            records.push(std::mem::replace(&mut record, next).finish());
         }
-        bytes += operation.encoded_bytes();
-        operations.push(operation);
+        record.push(offset, data);
+        left -= WriteRecord::bytes_of(data.len());
     }
-    if !operations.is_empty() {
-        records.push(operation::encode(&operations));
+    if !writes.iter().all(|write| write.data.is_empty()) {
+        records.push(record.finish());
     }
     records
 }

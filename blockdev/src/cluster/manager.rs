@@ -84,7 +84,7 @@ impl Core {
         if let Some(replica) = replica {
             replica.stop();
         }
-        self.transfers.forget(id);
+        self.forget_transfers(id);
         tracing::info!(volume = %id, "removing a replica that is not wanted here");
         self.reported(id, LocalReplica::remove(&*self.device, &self.node, id)).is_some()
     }
@@ -101,7 +101,7 @@ impl Core {
         if let Some(failed) = known {
             tracing::warn!(volume = %volume.id, "starting a replica again");
             failed.stop();
-            self.transfers.forget(volume.id);
+            self.forget_transfers(volume.id);
         }
         let Some(replica) = self.reported(volume.id, self.started(volume, outside)) else { return false };
         replica.tell(Event::Placement(volume.replicas.placement.clone()));

@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::core::Core;
 use super::network::{AgreementCaller, Network};
-use super::ways::Ways;
+use super::outside::NodeAround;
 use super::workers::Workers;
 use super::{ClusterError, Place, Result};
 use crate::node::Node;
@@ -233,7 +233,7 @@ fn run(
     }
     runtime.spawn(follow(Arc::downgrade(&core)));
     runtime.spawn(introduce(Arc::downgrade(&core), me));
-    let outside: Arc<dyn Outside> = Arc::new(Ways { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
+    let outside: Arc<dyn Outside> = Arc::new(NodeAround { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
     let managed = Arc::clone(&core);
     let manager = thread::Builder::new().name("silt-cluster".into()).spawn(move || managed.manage(&outside));
     let manager = manager.map_err(|source| io("starting a thread", source))?;

@@ -97,12 +97,12 @@ impl Transfers {
         state.sending.iter().filter(|((of, _), _)| *of == volume).map(|((_, to), sent)| (*to, *sent)).collect()
     }
 
-    /// Forgets everything of a volume.
-    pub(super) fn forget(&self, volume: VolumeId) {
+    /// Forgets everything of a volume; what was frozen for it is of no use from then on.
+    fn forget(&self, volume: VolumeId) -> Vec<StoreVolumeId> {
         let mut state = self.0.lock();
-        state.pins.retain(|(of, _), _| *of != volume);
         state.expected.retain(|_, (of, _)| *of != volume);
         state.receiving.remove(&volume);
+        state.pins.extract_if(|(of, _), _| *of == volume).map(|(_, (snapshot, _))| snapshot).collect()
     }
 }
 
@@ -228,6 +228,11 @@ impl Core {
         let before = self.transfers.0.lock().pins.insert((volume, node), (snapshot, at));
         before.into_iter().for_each(|(snapshot, _)| self.unpin_snapshot(snapshot));
         replica.tell(Event::Pinned { node, at });
+    }
+
+    /// Forgets the transfers of a volume's replica that ends here, and what it froze.
+    pub(super) fn forget_transfers(&self, volume: VolumeId) {
+        self.transfers.forget(volume).into_iter().for_each(|snapshot| self.unpin_snapshot(snapshot));
     }
 
     /// Gives up what was frozen for a node.

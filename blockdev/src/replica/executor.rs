@@ -206,18 +206,7 @@ impl Executor {
             }
             Action::ReadJournal { to, after, count_max, bytes_max } => {
                 self.write_batch(further);
-                match self.log.reader().read(after, count_max, bytes_max) {
-                    // What is damaged is in the store: whoever lacks it gets content.
-                    Err(error @ LogError::Corrupt { .. }) if after < self.floor => {
-                        tracing::error!(%volume, error = &error as &dyn std::error::Error, "an old part of a log is of no use");
-                        self.step(Event::JournalStarts(self.floor.next()), further);
-                    }
-                    read => {
-                        if let Some(records) = self.or_fail(read, further).filter(|records| !records.is_empty()) {
-                            self.step(Event::JournalRead { to, after, records }, further);
-                        }
-                    }
-                }
+                self.read_back(to, after, (count_max, bytes_max), further);
             }
             Action::Visible(lsn) => {
                 self.write_batch(further);
@@ -247,6 +236,22 @@ impl Executor {
             Action::CancelTransfer(transfer) => self.outside.cancel_transfer(volume, transfer),
             Action::Diverged(peer) => {
                 tracing::error!(%volume, %peer, "two replicas have diverged: one of them must be removed");
+            }
+        }
+    }
+
+    fn read_back(&mut self, to: NodeId, after: Lsn, (count_max, bytes_max): (usize, u64), further: &mut Vec<Action>) {
+        let volume = self.shared.id;
+        match self.log.reader().read(after, count_max, bytes_max) {
+            // What is damaged is in the store: whoever lacks it gets content.
+            Err(error @ LogError::Corrupt { .. }) if after < self.floor => {
+                tracing::error!(%volume, error = &error as &dyn std::error::Error, "an old part of a log is of no use");
+                self.step(Event::JournalStarts(self.floor.next()), further);
+            }
+            read => {
+                if let Some(records) = self.or_fail(read, further).filter(|records| !records.is_empty()) {
+                    self.step(Event::JournalRead { to, after, records }, further);
+                }
             }
         }
     }

@@ -47,6 +47,9 @@ pub enum StartError {
     /// Its log cannot be used.
     #[error("the log of a replica")]
     Log(#[from] LogError),
+    /// Records that the store does not have are not in its log either.
+    #[error("the log of a replica lacks record {0}, which its content lacks too")]
+    Gap(Lsn),
     /// A record in its log is not one, or of a newer program.
     #[error(transparent)]
     Operations(#[from] operation::InvalidOperations),
@@ -437,7 +440,7 @@ fn fill_pending(log: &ReplicaLog, pending: &Pending, floor: Lsn) -> Result<(), S
     while after < log.end() {
         let records = reader.read(after, RECORDS_AT_START, BYTES_AT_START)?;
         if records.is_empty() {
-            break;
+            return Err(StartError::Gap(after.next()));
         }
         let operations = records.iter().map(operation::of_record).collect::<Result<Vec<_>, _>>()?;
         pending.append(after.next(), operations);

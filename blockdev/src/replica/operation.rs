@@ -19,6 +19,9 @@ pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - 64;
 
 const VERSION: u8 = 1;
 
+/// Kind, offset and length of a write.
+const WRITE_HEAD_BYTES: usize = 13;
+
 const WRITE: u8 = 1;
 const HOLE: u8 = 2;
 const ZERO: u8 = 3;
@@ -101,7 +104,7 @@ impl Operation {
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
         match self {
-            Self::Write { data, .. } => 13 + data.len(),
+            Self::Write { data, .. } => WriteRecord::bytes_of(data.len()),
             Self::Zero { .. } => 17,
             Self::Resize { .. } => 9,
             Self::Snapshot { name } | Self::RemoveSnapshot { name } | Self::RollBack { to: name } => {
@@ -120,12 +123,7 @@ impl Operation {
             Self::Snapshot { name } => named(SNAPSHOT, name),
             Self::RemoveSnapshot { name } => named(REMOVE_SNAPSHOT, name),
             Self::RollBack { to } => named(ROLL_BACK, to),
-            Self::Write { offset, data } => {
-                out.put_u8(WRITE);
-                out.put_u64_le(*offset);
-                out.put_u32_le(data.len() as u32);
-                out.put_slice(data);
-            }
+            Self::Write { offset, data } => put_write(out, *offset, data),
             Self::Zero { offset, len, zeroing } => {
                 out.put_u8(if *zeroing == Zeroing::Hole { HOLE } else { ZERO });
                 out.put_u64_le(*offset);
@@ -137,6 +135,50 @@ impl Operation {
             }
         }
     }
+}
+
+/// A record of writes in the making, to which a client's bytes are copied once.
+#[derive(Debug)]
+pub struct WriteRecord(BytesMut);
+
+impl WriteRecord {
+    /// A record without operations, with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut out = BytesMut::with_capacity(1 + bytes);
+        out.put_u8(VERSION);
+        Self(out)
+    }
+
+    /// Bytes that a write of `len` takes.
+    #[must_use]
+    pub fn bytes_of(len: usize) -> usize {
+        WRITE_HEAD_BYTES + len
+    }
+
+    /// Whether a write of `len` still fits.
+    #[must_use]
+    pub fn has_room(&self, len: usize) -> bool {
+        self.0.len() + Self::bytes_of(len) <= RECORD_BYTES_MAX
+    }
+
+    /// Adds a write of at most [`DATA_BYTES_MAX`], for which there is room.
+    pub fn push(&mut self, offset: u64, data: &[u8]) {
+        put_write(&mut self.0, offset, data);
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn finish(self) -> Bytes {
+        self.0.freeze()
+    }
+}
+
+fn put_write(out: &mut BytesMut, offset: u64, data: &[u8]) {
+    out.put_u8(WRITE);
+    out.put_u64_le(offset);
+    out.put_u32_le(data.len() as u32);
+    out.put_slice(data);
 }
 
 /// The record of these operations.

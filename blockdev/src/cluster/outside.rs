@@ -13,12 +13,12 @@ use super::workers::Workers;
 use crate::replica::{Outside, Sending};
 
 /// The node, as its replicas see it. They end before it does.
-pub(super) struct Ways {
+pub(super) struct NodeAround {
     pub(super) core: Weak<Core>,
     pub(super) workers: Arc<Workers>,
 }
 
-impl Ways {
+impl NodeAround {
     fn work(&self, work: impl FnOnce(&Core) + Send + 'static) {
         if let Some(core) = self.core.upgrade() {
             self.workers.run(move || work(&core));
@@ -26,7 +26,7 @@ impl Ways {
     }
 }
 
-impl Outside for Ways {
+impl Outside for NodeAround {
     fn send(&self, volume: VolumeId, to: NodeId, message: &Message) {
         let Some(core) = self.core.upgrade() else { return };
         let Some(link) = core.transport().link(to) else { return };
