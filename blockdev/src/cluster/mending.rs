@@ -20,6 +20,12 @@ use crate::replica::content::{Asking, repair};
 /// How long a node may take to look for blocks.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often all nodes are asked: those that have a block only in memory can lend it the next time.
+const ATTEMPTS: u32 = 5;
+
+/// Between two of these.
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// Before damage that nobody could repair is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -62,6 +68,21 @@ impl Core {
 
     /// Repairs blocks of a replica; true if all of them have content again that can be read.
     pub(super) fn mend(&self, replica: &LocalReplica, blocks: Range<BlockIndex>) -> bool {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                self.wait_change(PAUSE);
+            }
+            if self.is_stopping() {
+                return false;
+            }
+            if self.try_mend(replica, &blocks) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn try_mend(&self, replica: &LocalReplica, blocks: &Range<BlockIndex>) -> bool {
         let (volume, id) = (&replica.shared().volume, replica.shared().id);
         for node in self.lenders(id) {
             let Some(link) = self.transport().link(node) else { continue };

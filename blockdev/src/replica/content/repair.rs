@@ -45,7 +45,8 @@ pub enum RepairError {
     Senseless,
 }
 
-/// Answers a [`Lend`] with what `store` has of it.
+/// Answers a [`Lend`] with what `store` has of it. Blocks that are only in memory cannot be found by what they hold: if any is
+/// lacking, the store begins to write them to where they can, and whoever asks again may get them.
 #[must_use]
 pub fn lend(store: &Store, question: &Message) -> Message {
     let Ok(Lend { fingerprints }) = Lend::decode(question) else {
@@ -53,6 +54,11 @@ pub fn lend(store: &Store, question: &Message) -> Message {
     };
     let fingerprints: Vec<_> = fingerprints.into_iter().map(Fingerprint).collect();
     let found = store.stored_by_fingerprint(&fingerprints);
+    if found.iter().any(Option::is_none)
+        && let Err(error) = store.freeze()
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "what is in memory cannot be lent");
+    }
     Lent { blocks: found.into_iter().flatten().map(form_of).collect() }.encode()
 }
 
