@@ -2,17 +2,19 @@
 
 mod answering;
 mod asking;
+mod changes;
 mod core;
 mod describe;
 mod error;
 mod export;
 mod exports;
+mod mail;
 mod manager;
 mod mending;
 mod network;
 mod outside;
-mod reads;
 mod report;
+mod requests;
 mod start;
 mod transfers;
 mod volumes;

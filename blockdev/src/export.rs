@@ -42,23 +42,52 @@ pub trait Export: Send + Sync + 'static {
     /// never late, and holds at least one extent. Adjacent extents differ in state.
     fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>>;
 
-    /// A place for one thread's reads.
-    fn reads(&self) -> Result<Box<dyn Reads>>;
+    /// True if a frontend should start changes ([`Requests::start_change`]) and not make them one after the other: each takes
+    /// a while, as other nodes take part.
+    fn starts_changes(&self) -> bool {
+        false
+    }
+
+    /// A place for what one thread has under way.
+    fn requests(&self) -> Result<Box<dyn Requests>>;
 }
 
-/// Reads of one export in flight on behalf of one thread.
-pub trait Reads: Send {
-    /// Starts a read. It may finish at once (a hit) or later; either way it comes out of [`Reads::next_finished`].
+/// A change of an export.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// As [`Export::write`].
+    Write(&'a [Write<'a>]),
+    /// As [`Export::zero`]: first byte, how many, and what they become.
+    Zero(u64, u64, Zeroing),
+    /// As [`Export::flush`].
+    Flush,
+}
+
+/// Requests of one export in flight on behalf of one thread. Reads and changes have tokens of their own.
+pub trait Requests: Send {
+    /// Starts a read. It may finish at once (a hit) or later; either way it comes out of [`Requests::next_read`].
     /// An implementation bounds the device reads in flight itself, by queueing.
-    fn start(&mut self, token: u64, offset: u64, len: usize);
+    fn start_read(&mut self, token: u64, offset: u64, len: usize);
 
     /// The next finished read, if any, as (token, answer), in any order; never blocks.
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)>;
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData>)>;
 
-    /// Reads started and not yet handed out by [`Reads::next_finished`].
+    /// Starts a change without waiting for it; what it came to comes out of [`Requests::next_change`]. Those under way at
+    /// the same time may take effect in any order. `false`, which is the default, if nothing was started as changes are made
+    /// by [`Export`]'s own calls only.
+    fn start_change(&mut self, _token: u64, _change: Change<'_>) -> bool {
+        false
+    }
+
+    /// The next finished change, if any, as (token, result), in any order; never blocks.
+    fn next_change(&mut self) -> Option<(u64, Result<()>)> {
+        None
+    }
+
+    /// Requests started and not yet handed out.
     fn in_flight(&self) -> usize;
 
-    /// Blocks until a read has finished, `socket` is readable (or hung up), or `timeout` has passed.
+    /// Blocks until a request has finished, `socket` is readable (or hung up), or `timeout` has passed.
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake>;
 }
 

@@ -20,6 +20,6 @@ mod syncing;
 pub mod ticks;
 
 pub use applier::Pinned;
-pub use calls::Call;
+pub use calls::{Call, Ended};
 pub use local::{LocalReplica, Setting, Shared, StartError};
 pub use outside::{Outside, Sending};

@@ -101,7 +101,7 @@ impl Core {
             Asked::Write(attempt, records) => {
                 check_records(&records)?;
                 replica.wait_room();
-                let begun = self.sessions.enter(attempt, || replica.begin_write(&records));
+                let begun = self.sessions.enter(attempt, || replica.begin_write(&records, None));
                 let outcome = begun
                     .ok_or(Refused::Overtaken)?
                     .map_or(Outcome::Refused(Refusal::NotReady), |it| it.wait_for(PATIENCE));

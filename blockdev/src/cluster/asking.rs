@@ -18,7 +18,7 @@ use super::core::{Core, Route};
 use crate::replica::LocalReplica;
 
 /// How long a node may take to answer before it is asked again, or another one is.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -46,7 +46,7 @@ pub(super) enum Target {
 }
 
 /// What an attempt came to.
-enum Tried<T> {
+pub(super) enum Tried<T> {
     Done(T),
     Again,
 }
@@ -69,7 +69,7 @@ impl Session {
     }
 
     fn write_there(&self, link: Link, records: &[Bytes]) -> Result<Tried<()>, Error> {
-        let attempt = Attempt { session: self.id, number: self.attempt.load(Ordering::Acquire) };
+        let attempt = self.attempt();
         let questions = records.iter().map(|record| Asked::Write(attempt, vec![record.clone()]));
         let answers = self.ask_all(link, questions.collect());
         let mut tried = Tried::Done(());
@@ -81,9 +81,28 @@ impl Session {
         }
         if matches!(tried, Tried::Again) {
             // Whatever of this attempt is still on its way comes too late.
-            self.attempt.fetch_add(1, Ordering::AcqRel);
+            self.give_up();
         }
         Ok(tried)
+    }
+
+    /// What a write that is asked for now says of itself.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt { session: self.id, number: self.attempt.load(Ordering::Acquire) }
+    }
+
+    /// Has writes that were asked for before come too late wherever one is asked for from now on.
+    pub(super) fn give_up(&self) {
+        self.attempt.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Why nothing can be done any more, if that is so.
+    pub(super) fn end(&self) -> Option<Error> {
+        if self.core.is_stopping() {
+            return Some(Error::Closed);
+        }
+        let is_gone = self.core.volume(self.volume).is_none();
+        is_gone.then_some(Error::NoSuchVolume(lsm_store::id::VolumeId(self.volume.0)))
     }
 
     /// Waits until everything that was answered is durable on every member.
@@ -203,8 +222,8 @@ impl Session {
             {
                 return Ok(done);
             }
-            if self.core.volume(self.volume).is_none() {
-                return Err(Error::NoSuchVolume(lsm_store::id::VolumeId(self.volume.0)));
+            if let Some(error) = self.end() {
+                return Err(error);
             }
             self.core.wait_change(PAUSE);
         }
@@ -252,7 +271,7 @@ impl Session {
         receiver.into_iter().collect()
     }
 
-    fn judge(&self, answer: Result<Message, RequestError>) -> Result<Tried<Brought>, Error> {
+    pub(super) fn judge(&self, answer: Result<Message, RequestError>) -> Result<Tried<Brought>, Error> {
         let Ok(message) = answer else { return Ok(Tried::Again) };
         let Ok(Answer { served, result }) = decode_answer(&message) else { return Ok(Tried::Again) };
         match result {

@@ -11,8 +11,8 @@ use lsm_store::{Error, Result};
 
 use super::asking::Session;
 use super::core::Core;
-use super::reads::ClusterReads;
-use crate::export::{Export, Reads, StatusExtent, Write, Zeroing};
+use super::requests::ClusterRequests;
+use crate::export::{Export, Requests, StatusExtent, Write, Zeroing};
 use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, RECORD_BYTES_MAX, WriteRecord};
 
 /// A replicated volume that a client of this node has open; dropping it says that the client is gone.
@@ -28,13 +28,14 @@ impl ClusterExport {
         session.target();
         Self { session }
     }
+}
 
-    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
-        let size = self.size_bytes();
-        match offset.checked_add(len) {
-            Some(end) if end <= size => Ok(()),
-            _ => Err(Error::BeyondEnd { offset, len, size }),
-        }
+/// That a volume has this range.
+pub(super) fn check_range(session: &Session, offset: u64, len: u64) -> Result<()> {
+    let size = session.core.size_bytes(session.volume);
+    match offset.checked_add(len) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(Error::BeyondEnd { offset, len, size }),
     }
 }
 
@@ -51,7 +52,7 @@ impl Drop for ClusterExport {
 }
 
 /// The records that writes come to: in order, each of as many as it has room for.
-fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
+pub(super) fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
     let pieces = writes.iter().flat_map(|write| {
         let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
         offsets.zip(write.data.chunks(DATA_BYTES_MAX))
@@ -83,14 +84,14 @@ impl Export for ClusterExport {
 
     fn write(&self, writes: &[Write<'_>]) -> Result<()> {
         for write in writes {
-            self.check_range(write.offset, write.data.len() as u64)?;
+            check_range(&self.session, write.offset, write.data.len() as u64)?;
         }
         let records = records(writes);
         if records.is_empty() { Ok(()) } else { self.session.write(&records) }
     }
 
     fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Result<()> {
-        self.check_range(offset, len)?;
+        check_range(&self.session, offset, len)?;
         if len == 0 {
             return Ok(());
         }
@@ -102,16 +103,20 @@ impl Export for ClusterExport {
     }
 
     fn prefetch(&self, offset: u64, len: u64) -> Result<()> {
-        self.check_range(offset, len)
+        check_range(&self.session, offset, len)
     }
 
     fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
-        self.check_range(offset, len)?;
+        check_range(&self.session, offset, len)?;
         self.session.status(None, (offset, len), extents_max)
     }
 
-    fn reads(&self) -> Result<Box<dyn Reads>> {
-        Ok(Box::new(ClusterReads::new(Arc::clone(&self.session))?))
+    fn starts_changes(&self) -> bool {
+        true
+    }
+
+    fn requests(&self) -> Result<Box<dyn Requests>> {
+        Ok(Box::new(ClusterRequests::new(Arc::clone(&self.session))?))
     }
 }
 
@@ -160,7 +165,7 @@ impl Export for RemoteSnapshot {
         self.session.status(Some(&self.name), (offset, len), extents_max)
     }
 
-    fn reads(&self) -> Result<Box<dyn Reads>> {
+    fn requests(&self) -> Result<Box<dyn Requests>> {
         let (session, name, finished) = (Arc::clone(&self.session), self.name.clone(), Vec::new());
         Ok(Box::new(SnapshotReads { session, name, size_bytes: self.size_bytes, finished }))
     }
@@ -188,13 +193,13 @@ impl SnapshotReads {
     }
 }
 
-impl Reads for SnapshotReads {
-    fn start(&mut self, token: u64, offset: u64, len: usize) {
+impl Requests for SnapshotReads {
+    fn start_read(&mut self, token: u64, offset: u64, len: usize) {
         let data = self.read(offset, len);
         self.finished.push((token, data));
     }
 
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData>)> {
         self.finished.pop()
     }
 
@@ -204,7 +209,7 @@ impl Reads for SnapshotReads {
 
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
         let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let is_readable = super::reads::wait_readable(socket, timeout)?;
+        let is_readable = super::requests::wait_readable(socket, timeout)?;
         Ok(Wake { socket_readable: is_readable, completions: !self.finished.is_empty() })
     }
 }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::access::Principal;
-use crate::export::{BlockState, Export, Exports, Reads, StatusExtent, Write, Zeroing};
+use crate::export::{BlockState, Export, Exports, Requests, StatusExtent, Write, Zeroing};
 
 #[cfg(test)]
 mod tests;
@@ -208,7 +208,7 @@ impl Export for MemoryExport {
         Ok(extents)
     }
 
-    fn reads(&self) -> Result<Box<dyn Reads>> {
+    fn requests(&self) -> Result<Box<dyn Requests>> {
         Ok(Box::new(MemoryReads { export: self.clone(), finished: VecDeque::new() }))
     }
 }
@@ -219,12 +219,12 @@ struct MemoryReads {
     finished: VecDeque<(u64, Result<ReadData>)>,
 }
 
-impl Reads for MemoryReads {
-    fn start(&mut self, token: u64, offset: u64, len: usize) {
+impl Requests for MemoryReads {
+    fn start_read(&mut self, token: u64, offset: u64, len: usize) {
         self.finished.push_back((token, self.export.read(offset, len)));
     }
 
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData>)> {
         self.finished.pop_front()
     }
 

@@ -274,10 +274,10 @@ fn fill(node: &Node, volume: &str, byte: u8) {
 
 /// The first byte of a volume or snapshot.
 fn first_byte(node: &Node, text: &str) -> u8 {
-    let mut reads = node.export(&export_name(text)).unwrap().reads().unwrap();
-    reads.start(0, 0, 1);
+    let mut reads = node.export(&export_name(text)).unwrap().requests().unwrap();
+    reads.start_read(0, 0, 1);
     loop {
-        if let Some((_, data)) = reads.next_finished() {
+        if let Some((_, data)) = reads.next_read() {
             let mut byte = [0];
             data.unwrap().copy_to(&mut byte);
             return byte[0];

@@ -10,7 +10,7 @@ use lsm_store::device::Wake;
 use lsm_store::read::ReadData;
 use lsm_store::store::{Volume, VolumeReads};
 
-use crate::export::{Export, Reads, StatusExtent, Write, Zeroing};
+use crate::export::{Export, Requests, StatusExtent, Write, Zeroing};
 
 /// How many clients have a volume open.
 #[derive(Debug, Default)]
@@ -76,17 +76,17 @@ impl Export for VolumeExport {
         self.volume.block_status(offset, len, extents_max)
     }
 
-    fn reads(&self) -> Result<Box<dyn Reads>> {
+    fn requests(&self) -> Result<Box<dyn Requests>> {
         Ok(Box::new(self.volume.reads()?))
     }
 }
 
-impl Reads for VolumeReads {
-    fn start(&mut self, token: u64, offset: u64, len: usize) {
+impl Requests for VolumeReads {
+    fn start_read(&mut self, token: u64, offset: u64, len: usize) {
         Self::start(self, token, offset, len);
     }
 
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData>)> {
         Self::next_finished(self)
     }
 

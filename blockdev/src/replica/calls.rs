@@ -17,26 +17,28 @@ pub struct Calls {
     admitting: Condvar,
 }
 
-#[derive(Debug)]
 struct Progress {
     left: usize,
     /// The worst that any of the requests came to.
     outcome: Outcome,
+    tell: Option<Ended>,
 }
 
+/// Told that all requests of a call have ended. It is called by the replica's thread and must not block.
+pub type Ended = Box<dyn FnOnce() + Send>;
+
 /// Some requests that one client waits for.
-#[derive(Debug)]
 pub struct Call {
     progress: Mutex<Progress>,
     ended: Condvar,
 }
 
 impl Calls {
-    /// Notes requests that are about to be made.
-    pub fn begin(&self, count: usize) -> (Vec<RequestId>, Arc<Call>) {
+    /// Notes requests that are about to be made, and whom to tell when they have ended.
+    pub fn begin(&self, count: usize, tell: Option<Ended>) -> (Vec<RequestId>, Arc<Call>) {
         let first = self.next.fetch_add(count as u64, Ordering::Relaxed);
         let requests: Vec<_> = (first..first + count as u64).map(RequestId).collect();
-        let progress = Mutex::new(Progress { left: count, outcome: Outcome::Done });
+        let progress = Mutex::new(Progress { left: count, outcome: Outcome::Done, tell });
         let call = Arc::new(Call { progress, ended: Condvar::new() });
         let mut waiting = self.waiting.lock();
         waiting.extend(requests.iter().map(|request| (*request, Arc::clone(&call))));
@@ -78,9 +80,21 @@ impl Call {
         let mut progress = self.progress.lock();
         progress.left -= 1;
         progress.outcome = worse(progress.outcome, outcome);
-        if progress.left == 0 {
-            self.ended.notify_all();
+        if progress.left > 0 {
+            return;
         }
+        self.ended.notify_all();
+        let tell = progress.tell.take();
+        drop(progress);
+        if let Some(tell) = tell {
+            tell();
+        }
+    }
+
+    /// What the worst of the requests came to; `None` while there are some that have not ended.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let progress = self.progress.lock();
+        (progress.left == 0).then_some(progress.outcome)
     }
 
     /// As [`Self::wait`], but for so long at most: then the outcome is unknown.

@@ -18,7 +18,7 @@ use net::transport::Received;
 use parking_lot::Mutex;
 
 use super::applier::{Applier, Applying};
-use super::calls::{Call, Calls};
+use super::calls::{Call, Calls, Ended};
 use super::executor::Executor;
 use super::inbox::{Inbox, Input};
 use super::log::{BootId, LogError, Recovered, ReplicaLog};
@@ -282,10 +282,10 @@ impl LocalReplica {
         Ok(holds.then_some(extents))
     }
 
-    /// Begins to have these records ordered, without waiting; `None` if the replica has ended.
+    /// Begins to have these records ordered, without waiting; `None` if the replica has ended, and then nobody is told.
     #[must_use]
-    pub fn begin_write(&self, records: &[Bytes]) -> Option<Arc<Call>> {
-        let (requests, call) = self.shared.calls.begin(records.len());
+    pub fn begin_write(&self, records: &[Bytes], tell: Option<Ended>) -> Option<Arc<Call>> {
+        let (requests, call) = self.shared.calls.begin(records.len(), tell);
         let event =
             |(request, payload): (&RequestId, &Bytes)| Event::Write { request: *request, payload: payload.clone() };
         if self.shared.inbox.extend(requests.iter().zip(records).map(event).map(Input::Event)) {
@@ -295,9 +295,15 @@ impl LocalReplica {
         None
     }
 
-    /// Waits while what was ordered is far ahead of what the store has.
+    /// False while what was ordered is far ahead of what the store has: clients wait then.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.pending.bytes() <= CLIENTS_WAIT_BYTES
+    }
+
+    /// Waits for room.
     pub fn wait_room(&self) {
-        while self.shared.pending.bytes() > CLIENTS_WAIT_BYTES && self.serves() {
+        while !self.has_room() && self.serves() {
             let applied = self.shared.pending.applied();
             self.shared.pending.wait_applied(applied.next(), BUSY_WAIT);
         }
@@ -306,22 +312,24 @@ impl LocalReplica {
     /// Has these records ordered, each made by [`operation::encode`], and waits until every member holds them.
     pub fn write(&self, records: Vec<Bytes>) -> Outcome {
         self.wait_room();
-        self.until_admitted(|| self.begin_write(&records))
+        self.until_admitted(|| self.begin_write(&records, None))
     }
 
     /// Waits until everything that was answered is durable on every member.
     pub fn flush(&self) -> Outcome {
-        self.until_admitted(|| self.begin_flush())
+        self.until_admitted(|| self.begin_flush(None))
     }
 
     /// As [`Self::flush`], but for so long at most: then the outcome is unknown.
     pub fn flush_for(&self, timeout: Duration) -> Outcome {
-        let begun = self.begin_flush();
+        let begun = self.begin_flush(None);
         begun.map_or(Outcome::Refused(Refusal::NotPrimary(None)), |call| call.wait_for(timeout))
     }
 
-    fn begin_flush(&self) -> Option<Arc<Call>> {
-        let (requests, call) = self.shared.calls.begin(1);
+    /// Begins to make durable on every member what was answered, without waiting; as [`Self::begin_write`].
+    #[must_use]
+    pub fn begin_flush(&self, tell: Option<Ended>) -> Option<Arc<Call>> {
+        let (requests, call) = self.shared.calls.begin(1, tell);
         let event = |request: &RequestId| Input::Event(Event::Flush { request: *request });
         if self.shared.inbox.extend(requests.iter().map(event)) {
             return Some(call);

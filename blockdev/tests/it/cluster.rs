@@ -1,5 +1,6 @@
 //! Clusters of nodes in one process, over QUIC on loopback.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use blockdev::cluster::{
     AllExports, Cluster, ClusterSlot, NewVolume, NodeReport, NodeStanding, Place, ReplicaRole, VolumeHealth,
     VolumeReport,
 };
-use blockdev::export::{Export, Exports, Write, Zeroing};
+use blockdev::export::{Change, Export, Exports, Requests, Write, Zeroing};
 use blockdev::lsm_store::clock::{Clock, SystemClock};
 use blockdev::lsm_store::codec::Codec;
 use blockdev::lsm_store::device::AccessMode;
@@ -157,11 +158,11 @@ fn write(export: &Arc<dyn Export>, offset: u64, byte: u8, len: usize) {
 }
 
 fn read(export: &Arc<dyn Export>, offset: u64, len: usize) -> Vec<u8> {
-    let mut reads = export.reads().unwrap();
-    reads.start(7, offset, len);
+    let mut reads = export.requests().unwrap();
+    reads.start_read(7, offset, len);
     let clock = SystemClock::new();
     loop {
-        if let Some((7, data)) = reads.next_finished() {
+        if let Some((7, data)) = reads.next_read() {
             let mut bytes = vec![0; len];
             data.unwrap().copy_to(&mut bytes);
             return bytes;
@@ -246,6 +247,57 @@ fn a_client_goes_on_when_the_primary_stops_and_the_node_catches_up() {
     drop(export);
     back.stop();
     members.into_iter().for_each(|member| drop(member.stop()));
+}
+
+/// Waits for changes that were started, each once.
+fn await_changes(requests: &mut dyn Requests, count: usize) {
+    let (clock, mut tokens) = (SystemClock::new(), BTreeSet::new());
+    while tokens.len() < count {
+        while let Some((token, result)) = requests.next_change() {
+            result.unwrap();
+            assert!(tokens.insert(token), "change {token} ends once");
+        }
+        assert!(clock.monotonic() < Duration::from_secs(60), "the changes end");
+        requests.wait(None, Some(Duration::from_millis(100))).unwrap();
+    }
+    assert_eq!(requests.in_flight(), 0);
+}
+
+#[test]
+fn changes_under_way_are_done_whoever_is_primary() {
+    let scratch = Scratch::new("changes");
+    let mut members: BTreeMap<u64, Member> = (1..).zip(cluster_of(&scratch, 4)).collect();
+    members[&1].create("db", 3);
+    members[&1].wait_healthy("db");
+    let report = members[&1].cluster.volume(&name("db")).unwrap();
+    let apart = (1..=4).find(|node| report.replicas.iter().all(|replica| replica.node != *node)).unwrap();
+    let export = members[&apart].open_volume("db");
+    write(&export, 80 * 4096, 99, 4096);
+    let mut requests = export.requests().unwrap();
+    let change = |requests: &mut dyn Requests, block: u64| {
+        let write = Write { offset: block * 4096, data: &[block as u8 + 1; 4096] };
+        assert!(requests.start_change(block, Change::Write(&[write])));
+    };
+    (0..40).for_each(|block| change(&mut *requests, block));
+    members.remove(&members[&apart].primary("db")).unwrap().stop();
+    (40..80).for_each(|block| change(&mut *requests, block));
+    assert!(requests.start_change(80, Change::Flush));
+    assert!(requests.start_change(81, Change::Zero(80 * 4096, 4096, Zeroing::Hole)));
+    await_changes(&mut *requests, 82);
+    let content = (1..=81).flat_map(|byte| [if byte == 81 { 0 } else { byte }; 4096]).collect::<Vec<u8>>();
+    assert!(read(&export, 0, content.len()) == content);
+    assert!(requests.start_change(0, Change::Zero(SIZE, 1, Zeroing::Hole)));
+    assert!(requests.next_change().unwrap().1.is_err(), "beyond the end");
+    drop((requests, export));
+    // The same where the replica is.
+    let export = members[&members[&apart].primary("db")].open_volume("db");
+    let mut requests = export.requests().unwrap();
+    (0..100).for_each(|block| change(&mut *requests, block));
+    await_changes(&mut *requests, 100);
+    let content = (1..=100).flat_map(|byte| [byte; 4096]).collect::<Vec<u8>>();
+    assert!(read(&export, 0, content.len()) == content);
+    drop((requests, export));
+    members.into_values().for_each(|member| drop(member.stop()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use siltstone::access::Principal;
 use siltstone::control::{DATA_BYTES_MAX, Error, Failure, Peer, Response, Transferred};
-use siltstone::export::{BlockState, Export, Exports, Reads};
+use siltstone::export::{BlockState, Export, Exports, Requests};
 use siltstone::name::ExportName;
 use siltstone::store::read::{Piece, ReadData};
 
@@ -47,7 +47,7 @@ impl NodeHandler {
 /// Reads ahead, sends in order, and returns how many bytes were sent.
 fn send_all(export: &dyn Export, size_bytes: u64, peer: &mut dyn Peer) -> Result<u64, Failure> {
     let store_failure = |error: siltstone::store::Error| failure(error.into());
-    let mut reads = export.reads().map_err(store_failure)?;
+    let mut reads = export.requests().map_err(store_failure)?;
     let mut plan = Plan { export, position: 0, size_bytes, ready: VecDeque::new() };
     let mut offsets = VecDeque::new();
     let mut finished = BTreeMap::new();
@@ -56,7 +56,7 @@ fn send_all(export: &dyn Export, size_bytes: u64, peer: &mut dyn Peer) -> Result
         while offsets.len() < READS_MAX
             && let Some(stretch) = plan.next().map_err(store_failure)?
         {
-            reads.start(stretch.offset, stretch.offset, stretch.len);
+            reads.start_read(stretch.offset, stretch.offset, stretch.len);
             offsets.push_back(stretch.offset);
         }
         let Some(&offset) = offsets.front() else { return Ok(sent) };
@@ -68,12 +68,12 @@ fn send_all(export: &dyn Export, size_bytes: u64, peer: &mut dyn Peer) -> Result
 
 /// Waits for the read of `offset`; others that finish earlier are kept in `finished`.
 fn await_read(
-    reads: &mut dyn Reads,
+    reads: &mut dyn Requests,
     finished: &mut BTreeMap<u64, siltstone::store::Result<ReadData>>,
     offset: u64,
 ) -> siltstone::store::Result<ReadData> {
     loop {
-        while let Some((token, result)) = reads.next_finished() {
+        while let Some((token, result)) = reads.next_read() {
             finished.insert(token, result);
         }
         if let Some(result) = finished.remove(&offset) {

@@ -24,9 +24,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn read(export: &MemoryExport, offset: usize, len: usize) -> Vec<u8> {
-    let mut reads = export.reads().unwrap();
-    reads.start(9, offset as u64, len);
-    let (token, data) = reads.next_finished().unwrap();
+    let mut reads = export.requests().unwrap();
+    reads.start_read(9, offset as u64, len);
+    let (token, data) = reads.next_read().unwrap();
     assert_eq!(token, 9);
     let mut out = vec![0; len];
     data.unwrap().copy_to(&mut out);

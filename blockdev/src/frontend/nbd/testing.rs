@@ -14,6 +14,7 @@ use lsm_store::Result;
 use lsm_store::clock::SystemClock;
 use lsm_store::device::Wake;
 use lsm_store::read::ReadData;
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, poll};
 
 pub(super) use certificates::{Authority, Secured};
@@ -23,7 +24,9 @@ use super::wire::transmission::{ChunkHeader, Reply, Request};
 use super::wire::{ChunkFlags, Command, CommandFlags, Cookie, OptionCode, OptionReply};
 use super::{Limits, Server, socket};
 use crate::access::{AllowList, Principal};
-use crate::export::{ChangedExtent, Changes, Export, Exports, Reads, StatusExtent, Write as ExportWrite, Zeroing};
+use crate::export::{
+    Change, ChangedExtent, Changes, Export, Exports, Requests, StatusExtent, Write as ExportWrite, Zeroing,
+};
 use crate::frontend::memory::{MemoryExport, MemoryExports};
 
 type WriteHook = dyn Fn(&[ExportWrite<'_>]) -> Result<()> + Send + Sync;
@@ -43,13 +46,31 @@ pub(super) struct Bent {
     pub(super) write_calls: Arc<AtomicUsize>,
     /// Who may open it.
     pub(super) allow: AllowList,
+    /// Its changes are started, and end when they are waited for, the last one first.
+    pub(super) is_distant: bool,
+    /// Which of the changes that were started have ended, by kind.
+    pub(super) ended: Arc<Mutex<Vec<&'static str>>>,
+    /// Most bytes of writes that were under way at once.
+    pub(super) started_bytes_max: Arc<AtomicUsize>,
 }
 
 impl Bent {
     pub(super) fn new(size_bytes: u64) -> Self {
         let (size, before_write, status, gate, reads_started, write_calls, allow) = Default::default();
-        let memory = MemoryExport::new(size_bytes);
-        Self { memory, size_bytes: size, before_write, status, gate, reads_started, write_calls, allow }
+        let (memory, is_distant) = (MemoryExport::new(size_bytes), false);
+        Self {
+            memory,
+            size_bytes: size,
+            before_write,
+            status,
+            gate,
+            reads_started,
+            write_calls,
+            allow,
+            is_distant,
+            ended: Arc::default(),
+            started_bytes_max: Arc::default(),
+        }
     }
 }
 
@@ -127,11 +148,18 @@ impl Export for Bent {
         }
     }
 
-    fn reads(&self) -> Result<Box<dyn Reads>> {
-        Ok(Box::new(GatedReads {
-            inner: self.memory.reads()?,
+    fn starts_changes(&self) -> bool {
+        self.is_distant
+    }
+
+    fn requests(&self) -> Result<Box<dyn Requests>> {
+        Ok(Box::new(GatedRequests {
+            export: self.clone(),
+            started: Vec::new(),
+            ended: Vec::new(),
+            inner: self.memory.requests()?,
             gate: self.gate.clone(),
-            started: Arc::clone(&self.reads_started),
+            reads_started: Arc::clone(&self.reads_started),
             held: VecDeque::new(),
         }))
     }
@@ -157,44 +185,107 @@ impl Gate {
     }
 }
 
-struct GatedReads {
-    inner: Box<dyn Reads>,
+/// A change that was started.
+enum Begun {
+    Write(Vec<(u64, Vec<u8>)>),
+    Zero(u64, u64, Zeroing),
+    Flush,
+}
+
+impl Begun {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Write(writes) => writes.iter().map(|(_, data)| data.len()).sum(),
+            Self::Zero(..) | Self::Flush => 0,
+        }
+    }
+}
+
+struct GatedRequests {
+    export: Bent,
+    started: Vec<(u64, Begun)>,
+    ended: Vec<(u64, Result<()>)>,
+    inner: Box<dyn Requests>,
     gate: Option<Arc<Gate>>,
-    started: Arc<AtomicUsize>,
+    reads_started: Arc<AtomicUsize>,
     held: VecDeque<(u64, u64, usize)>,
 }
 
-impl GatedReads {
+impl GatedRequests {
     fn release(&mut self) {
         if self.gate.as_ref().is_none_or(|gate| gate.is_open()) {
             for (token, offset, len) in self.held.drain(..) {
-                self.inner.start(token, offset, len);
+                self.inner.start_read(token, offset, len);
             }
         }
     }
+
+    fn end(&mut self, begun: &Begun) -> Result<()> {
+        let (kind, result) = match begun {
+            Begun::Write(writes) => {
+                let writes: Vec<_> =
+                    writes.iter().map(|(offset, data)| ExportWrite { offset: *offset, data }).collect();
+                ("write", self.export.write(&writes))
+            }
+            Begun::Zero(offset, len, zeroing) => ("zero", self.export.zero(*offset, *len, *zeroing)),
+            Begun::Flush => ("flush", self.export.flush()),
+        };
+        self.export.ended.lock().push(kind);
+        result
+    }
 }
 
-impl Reads for GatedReads {
-    fn start(&mut self, token: u64, offset: u64, len: usize) {
-        self.started.fetch_add(1, Ordering::SeqCst);
+impl Requests for GatedRequests {
+    fn start_read(&mut self, token: u64, offset: u64, len: usize) {
+        self.reads_started.fetch_add(1, Ordering::SeqCst);
         if offset < 4096 {
             self.held.push_back((token, offset, len));
         } else {
-            self.inner.start(token, offset, len);
+            self.inner.start_read(token, offset, len);
         }
     }
 
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData>)> {
         self.release();
-        self.inner.next_finished()
+        self.inner.next_read()
+    }
+
+    fn start_change(&mut self, token: u64, change: Change<'_>) -> bool {
+        let begun = match change {
+            Change::Write(writes) => {
+                Begun::Write(writes.iter().map(|write| (write.offset, write.data.to_vec())).collect())
+            }
+            Change::Zero(offset, len, zeroing) => Begun::Zero(offset, len, zeroing),
+            Change::Flush => Begun::Flush,
+        };
+        self.started.push((token, begun));
+        let bytes = self.started.iter().map(|(_, begun)| begun.bytes()).sum();
+        self.export.started_bytes_max.fetch_max(bytes, Ordering::SeqCst);
+        true
+    }
+
+    fn next_change(&mut self) -> Option<(u64, Result<()>)> {
+        self.ended.pop()
     }
 
     fn in_flight(&self) -> usize {
-        self.inner.in_flight() + self.held.len()
+        self.inner.in_flight() + self.held.len() + self.started.len() + self.ended.len()
     }
 
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
         self.release();
+        // Changes end when there is nothing else to do.
+        let mut fds: Vec<_> = socket.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        if !self.started.is_empty() && poll(&mut fds, Some(&socket::timespec(Duration::ZERO))).unwrap() > 0 {
+            return Ok(Wake { socket_readable: true, completions: false });
+        }
+        while let Some((token, begun)) = self.started.pop() {
+            let result = self.end(&begun);
+            self.ended.insert(0, (token, result));
+        }
+        if !self.ended.is_empty() {
+            return self.inner.wait(socket, Some(Duration::ZERO));
+        }
         let gate = self.gate.as_ref().filter(|_| !self.held.is_empty());
         let Some(gate) = gate.filter(|_| self.inner.in_flight() == 0) else {
             return self.inner.wait(socket, timeout);

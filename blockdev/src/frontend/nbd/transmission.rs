@@ -1,14 +1,15 @@
 //! The transmission phase of one connection, on one thread.
 //!
-//! The thread goes round: receive what has come, take requests off it, apply all writes at once, sync once for all that
-//! asked for it, collect finished reads, send all replies. It sleeps in one place a round: in the receive if nothing is
+//! The thread goes round: receive what has come, take requests off it, apply or start all writes at once, sync once for all
+//! that asked for it, collect finished reads, send all replies. It sleeps in one place a round: in the receive if nothing is
 //! in flight, else where the reads or the peer wake it.
 //!
 //! Invariants: replies in flight and unsent are bounded by [`Limits`], so a peer that does not read is not read from
 //! either; a FLUSH is answered after every write received before it was applied; a write's reply leaves after
-//! [`Export::write`] returned; the payload of a refused write is thrown away and the connection goes on.
+//! [`Export::write`] returned, or what was started has ended; the payload of a refused write is thrown away and the connection goes on.
 
-mod reads;
+mod changes;
+mod in_flight;
 mod request;
 mod status;
 mod writes;
@@ -30,8 +31,9 @@ use super::outbox::{Outbox, ReadStyle};
 use super::socket::{Patience, Received, Socket};
 use super::wire::transmission::Request;
 use super::wire::{Command, CommandFlags, Cookie, Errno};
-use crate::export::Export;
-use reads::ReadTable;
+use crate::export::{Change, Export, Write};
+use changes::{CHANGE_BYTES_MAX, Changes, Started};
+use in_flight::InFlight;
 use request::{Operation, Terms, check, errno};
 pub(super) use status::Reporter;
 use writes::{Upload, WriteQueue};
@@ -55,6 +57,14 @@ struct Answer {
     /// The change has to be durable first.
     fua: bool,
     received_at: Duration,
+}
+
+/// A request that waits for a sync.
+#[derive(Clone, Copy, Debug)]
+struct Unsynced {
+    answer: Answer,
+    /// The sync begins when all changes with lower tokens are done.
+    before: u64,
 }
 
 /// Why a request failed, and where if that is known better than its offset.
@@ -91,11 +101,12 @@ pub(super) struct Transmission<'a> {
     terms: Terms,
     inbox: Inbox,
     outbox: Outbox,
-    reads: ReadTable,
+    in_flight: InFlight,
     writes: WriteQueue,
+    changes: Changes,
     /// A large write, or the payload of a refused one, that is still coming.
     upload: Option<Upload>,
-    awaiting_sync: Vec<Answer>,
+    awaiting_sync: Vec<Unsynced>,
     finished: Vec<Finished>,
     /// Pending bytes without which nothing more can be taken.
     wanted_bytes: usize,
@@ -132,8 +143,9 @@ impl<'a> Transmission<'a> {
             terms,
             inbox,
             outbox: Outbox::default(),
-            reads: ReadTable::default(),
+            in_flight: InFlight::default(),
             writes: WriteQueue::default(),
+            changes: Changes::default(),
             upload: None,
             awaiting_sync: Vec::new(),
             finished: Vec::new(),
@@ -150,7 +162,8 @@ impl<'a> Transmission<'a> {
     pub(super) fn run(&mut self) -> Result<(), Ended> {
         loop {
             self.take_requests()?;
-            self.apply_writes();
+            self.apply_writes()?;
+            self.finish_changes();
             self.sync()?;
             self.finish_reads();
             self.send(Patience::Wait)?;
@@ -164,12 +177,16 @@ impl<'a> Transmission<'a> {
 
     /// Requests taken and not yet answered, or answered and perhaps not yet sent.
     fn load(&self) -> usize {
-        self.reads.in_flight() + self.writes.len() + self.awaiting_sync.len() + self.outbox.replies()
+        let changes = self.writes.len() + self.changes.requests();
+        self.in_flight.reads() + changes + self.awaiting_sync.len() + self.outbox.replies()
     }
 
     /// True if a request with so many bytes of reply may be taken. One may always be, so that limits never stop a connection.
     fn has_room(&self, reply_bytes: usize) -> bool {
-        let queued_bytes = self.reads.bytes_in_flight() + self.outbox.unsent_bytes();
+        if self.changes.bytes() >= CHANGE_BYTES_MAX {
+            return false;
+        }
+        let queued_bytes = self.in_flight.read_bytes() + self.outbox.unsent_bytes();
         let load = self.load();
         let limits = self.around.limits;
         load == 0 || (load < limits.requests_max && queued_bytes + reply_bytes <= limits.queued_bytes_max)
@@ -185,8 +202,8 @@ impl<'a> Transmission<'a> {
             if self.wait_for_peer(wants_input)? {
                 self.receive_input(Patience::None)?;
             }
-        } else if self.reads.in_flight() > 0 {
-            if self.wait_for_reads(wants_input)? {
+        } else if !self.in_flight.is_empty() {
+            if self.wait_for_export(wants_input)? {
                 self.receive_input(Patience::None)?;
             }
         } else if wants_input {
@@ -214,23 +231,23 @@ impl<'a> Transmission<'a> {
     fn sleep_idle(&mut self) -> Result<(), Ended> {
         self.inbox.shrink();
         self.outbox.shrink();
-        self.reads.shrink();
+        self.in_flight.shrink();
         self.channel.shrink();
         self.channel.wait(true, false, None)?;
         Ok(())
     }
 
-    /// Waits until a read is done; true if there is input by then.
-    fn wait_for_reads(&mut self, wants_input: bool) -> Result<bool, Ended> {
+    /// Waits until the export is done with something; true if there is input by then.
+    fn wait_for_export(&mut self, wants_input: bool) -> Result<bool, Ended> {
         let holds_input = wants_input && self.channel.holds_input();
         let timeout = holds_input.then_some(Duration::ZERO);
         let socket = wants_input.then_some(self.channel.socket());
-        Ok(self.reads.wait(socket, timeout)? || holds_input)
+        Ok(self.in_flight.wait(socket, timeout)? || holds_input)
     }
 
     /// Waits until the peer takes replies again; true if there is input meanwhile.
     fn wait_for_peer(&mut self, wants_input: bool) -> Result<bool, Ended> {
-        self.reads.push_on()?;
+        self.in_flight.push_on()?;
         let now = self.around.clock.monotonic();
         let blocked = now.saturating_sub(self.blocked_since.unwrap_or(now));
         let left = self.around.limits.slow_reader_timeout.checked_sub(blocked).filter(|left| !left.is_zero());
@@ -241,6 +258,10 @@ impl<'a> Transmission<'a> {
     fn take_requests(&mut self) -> Result<(), Ended> {
         self.held_back = None;
         loop {
+            if self.changes.bytes() >= CHANGE_BYTES_MAX {
+                self.held_back = Some(0);
+                return Ok(());
+            }
             if self.upload.is_some() {
                 if self.take_upload() {
                     continue;
@@ -251,14 +272,14 @@ impl<'a> Transmission<'a> {
                 self.wanted_bytes = Request::BYTES;
                 return Ok(());
             };
-            if !self.take_request(&request) {
+            if !self.take_request(&request)? {
                 return Ok(());
             }
         }
     }
 
     /// Takes the request at the front of the inbox; false if it has to wait for room or for its payload.
-    fn take_request(&mut self, request: &Request) -> bool {
+    fn take_request(&mut self, request: &Request) -> Result<bool, Ended> {
         let operation = check(request, &self.terms);
         let reply_bytes = match operation {
             Ok(Operation::Read { .. }) => request.len as usize,
@@ -266,17 +287,17 @@ impl<'a> Transmission<'a> {
         };
         if !self.has_room(reply_bytes) {
             self.held_back = Some(reply_bytes);
-            return false;
+            return Ok(false);
         }
         match operation {
-            Ok(Operation::Write) => return self.take_write(request),
+            Ok(Operation::Write) => return Ok(self.take_write(request)),
             Ok(operation) => {
                 self.inbox.consume(Request::BYTES);
-                self.carry_out(operation, request);
+                self.carry_out(operation, request)?;
             }
             Err(error) => self.refuse(request, error),
         }
-        true
+        Ok(true)
     }
 
     fn answer_for(&self, request: &Request, kind: Kind) -> Answer {
@@ -285,12 +306,16 @@ impl<'a> Transmission<'a> {
         Answer { cookie, kind, offset, len, fua, received_at: self.received_at }
     }
 
-    fn carry_out(&mut self, operation: Operation, request: &Request) {
+    fn carry_out(&mut self, operation: Operation, request: &Request) -> Result<(), Ended> {
         match operation {
             Operation::Read { one_chunk } => self.start_read(request, one_chunk),
             Operation::Write => unreachable!("writes have a payload and are taken elsewhere"),
-            Operation::Flush => self.awaiting_sync.push(self.answer_for(request, Kind::Flush)),
-            Operation::Zero(zeroing, kind) => self.zero(request, zeroing, kind),
+            Operation::Flush => {
+                // After all that has been received, of which some is still to be started.
+                let (answer, before) = (self.answer_for(request, Kind::Flush), u64::MAX);
+                self.awaiting_sync.push(Unsynced { answer, before });
+            }
+            Operation::Zero(zeroing, kind) => self.zero(request, zeroing, kind)?,
             Operation::Prefetch => {
                 let result = match request.len {
                     0 => Ok(()),
@@ -304,6 +329,7 @@ impl<'a> Transmission<'a> {
                 self.input_over = true;
             }
         }
+        Ok(())
     }
 
     fn refuse(&mut self, request: &Request, error: Errno) {
@@ -339,52 +365,104 @@ impl<'a> Transmission<'a> {
     fn take_upload(&mut self) -> bool {
         let upload = self.upload.as_mut().expect("there is an upload to go on with");
         let pending = self.inbox.pending().len();
-        if let Some(failure) = upload.refusal.or(self.writes.part_failure()) {
+        let failure = upload.request.and_then(|request| self.writes.failure(request));
+        if upload.refusal.is_some() || failure.is_some() {
             self.inbox.consume(upload.discard(pending));
             self.wanted_bytes = 1;
-            if upload.is_complete() {
-                let answer = upload.answer;
-                self.upload = None;
-                self.writes.forget_part_failure();
-                self.reply(answer, Err(failure));
-                return true;
+            if !upload.is_complete() {
+                return false;
             }
-            return false;
+            let Upload { answer, request, refusal, .. } = *upload;
+            self.upload = None;
+            match request {
+                Some(request) => self.writes.complete(request, answer),
+                None => self.reply(answer, refusal.map_or(Ok(()), Err)),
+            }
+            return true;
         }
         let Some((len, offset)) = upload.take_piece(pending) else {
             self.wanted_bytes = upload.wanted_bytes();
             return false;
         };
-        let answer = upload.is_complete().then_some(upload.answer);
-        self.writes.push_part(self.inbox.consume(len), offset, answer);
-        if answer.is_some() {
+        let request = *upload.request.get_or_insert_with(|| self.writes.begin());
+        let (answer, is_complete) = (upload.answer, upload.is_complete());
+        self.writes.push_piece(self.inbox.consume(len), offset, request);
+        if is_complete {
             self.upload = None;
+            self.writes.complete(request, answer);
         }
         true
     }
 
-    fn apply_writes(&mut self) {
-        let mut settled = self.writes.apply(&*self.export, &self.inbox);
+    /// Applies everything that was received together, or starts it.
+    fn apply_writes(&mut self) -> Result<(), Ended> {
+        if self.export.starts_changes() {
+            let (in_flight, export, token) = (&mut self.in_flight, &*self.export, self.changes.next_token());
+            let start = |writes: &[Write<'_>]| in_flight.start_change(export, token, Change::Write(writes));
+            if let Some((parts, bytes)) = self.writes.start(&self.inbox, start)? {
+                self.changes.start(Started::Writes { parts, bytes });
+            }
+        }
+        self.writes.apply(&*self.export, &self.inbox);
+        self.settle_writes();
+        Ok(())
+    }
+
+    fn settle_writes(&mut self) {
+        let mut settled = self.writes.take_settled();
         for (answer, result) in settled.drain(..) {
             self.settle_change(answer, result);
         }
         self.writes.recycle(settled);
     }
 
-    fn zero(&mut self, request: &Request, zeroing: Zeroing, kind: Kind) {
+    fn zero(&mut self, request: &Request, zeroing: Zeroing, kind: Kind) -> Result<(), Ended> {
         // Writes that came before it are applied before it, as a reader of the stream would expect.
-        self.apply_writes();
-        let result = match request.len {
-            0 => Ok(()),
-            len => self.export.zero(request.offset, u64::from(len), zeroing),
-        };
-        self.settle_change(self.answer_for(request, kind), result.map_err(|error| Failure::of(&error, kind)));
+        self.apply_writes()?;
+        let (answer, len) = (self.answer_for(request, kind), u64::from(request.len));
+        if len == 0 {
+            self.settle_change(answer, Ok(()));
+            return Ok(());
+        }
+        if self.start(Change::Zero(request.offset, len, zeroing))? {
+            self.changes.start(Started::Zero(answer));
+            return Ok(());
+        }
+        let result = self.export.zero(request.offset, len, zeroing);
+        self.settle_change(answer, result.map_err(|error| Failure::of(&error, kind)));
+        Ok(())
+    }
+
+    /// Starts a change with the next token, if the export does so.
+    fn start(&mut self, change: Change<'_>) -> Result<bool, Ended> {
+        if !self.export.starts_changes() {
+            return Ok(false);
+        }
+        Ok(self.in_flight.start_change(&*self.export, self.changes.next_token(), change)?)
+    }
+
+    /// Takes what the export has done of what it had begun.
+    fn finish_changes(&mut self) {
+        while let Some((token, result)) = self.in_flight.next_change() {
+            match self.changes.finish(token) {
+                Started::Writes { parts, .. } => {
+                    parts.into_iter().for_each(|part| self.writes.finish(part, &result));
+                }
+                Started::Zero(answer) => {
+                    self.settle_change(answer, result.map_err(|error| Failure::of(&error, answer.kind)));
+                }
+                Started::Sync(answers) => {
+                    answers.into_iter().for_each(|answer| self.settle(answer, result.clone()));
+                }
+            }
+        }
+        self.settle_writes();
     }
 
     /// Answers a change, or has it wait for the sync that it asked for.
     fn settle_change(&mut self, answer: Answer, result: Result<(), Failure>) {
         if result.is_ok() && answer.fua {
-            self.awaiting_sync.push(answer);
+            self.awaiting_sync.push(Unsynced { answer, before: 0 });
         } else {
             self.reply(answer, result);
         }
@@ -399,15 +477,36 @@ impl<'a> Transmission<'a> {
         if self.awaiting_sync.is_empty() {
             return Ok(());
         }
+        if self.export.starts_changes() {
+            return self.start_sync();
+        }
         // Nobody else's reply or device read waits for the disk.
-        self.reads.push_on()?;
+        self.in_flight.push_on()?;
         self.send(Patience::None)?;
         let result = self.export.flush();
         let mut waiting = std::mem::take(&mut self.awaiting_sync);
-        for answer in waiting.drain(..) {
-            self.settle(answer, result.clone());
+        for unsynced in waiting.drain(..) {
+            self.settle(unsynced.answer, result.clone());
         }
         self.awaiting_sync = waiting;
+        Ok(())
+    }
+
+    /// Starts a sync for those whose changes are done.
+    fn start_sync(&mut self) -> Result<(), Ended> {
+        let next = self.changes.next_token();
+        self.awaiting_sync.iter_mut().for_each(|unsynced| unsynced.before = unsynced.before.min(next));
+        let is_due = |unsynced: &mut Unsynced| self.changes.is_done_before(unsynced.before);
+        let due: Vec<_> = self.awaiting_sync.extract_if(.., is_due).map(|unsynced| unsynced.answer).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        if self.start(Change::Flush)? {
+            self.changes.start(Started::Sync(due));
+        } else {
+            let result = self.export.flush();
+            due.into_iter().for_each(|answer| self.settle(answer, result.clone()));
+        }
         Ok(())
     }
 
@@ -415,7 +514,7 @@ impl<'a> Transmission<'a> {
         let answer = self.answer_for(request, Kind::Read);
         if request.len == 0 {
             self.reply_read(answer, one_chunk, &ReadData::default());
-        } else if let Err(error) = self.reads.start(&*self.export, answer, one_chunk) {
+        } else if let Err(error) = self.in_flight.start_read(&*self.export, answer, one_chunk) {
             self.settle(answer, Err(error));
         }
     }
@@ -423,7 +522,7 @@ impl<'a> Transmission<'a> {
     /// Long answers leave at once: while the peer takes one and asks for more, the device works on the others.
     fn finish_reads(&mut self) {
         while self.outbox.unsent_bytes() < SEND_BYTES_MIN
-            && let Some((answer, one_chunk, result)) = self.reads.next_finished()
+            && let Some((answer, one_chunk, result)) = self.in_flight.next_read()
         {
             match result {
                 Ok(data) => self.reply_read(answer, one_chunk, &data),

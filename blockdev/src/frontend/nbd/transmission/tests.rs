@@ -106,9 +106,10 @@ proptest! {
 
     #[test]
     fn random_requests_stay_within_the_budget(
-        requests in prop::collection::vec(any_request(), 0..30), structured: bool,
+        requests in prop::collection::vec(any_request(), 0..30), structured: bool, is_distant: bool,
     ) {
-        let after = run(&Bent::new(1 << 20), structured, &requests.concat());
+        let export = Bent { is_distant, ..Bent::new(1 << 20) };
+        let after = run(&export, structured, &requests.concat());
         prop_assert!(after.inbox_bytes <= Limits::default().receive_buffer_bytes);
         prop_assert!(matches!(after.result, Ok(()) | Err(Ended::Magic(_) | Ended::Socket(_))));
     }
@@ -149,9 +150,13 @@ fn a_write_without_room_does_not_fail_its_neighbours() {
 
 #[test]
 fn a_large_write_fails_where_its_piece_failed_and_the_rest_is_drained() {
-    let mut export = Bent::new(8 << 20);
+    [false, true].into_iter().for_each(a_large_write_fails);
+}
+
+fn a_large_write_fails(is_distant: bool) {
+    let mut export = Bent { is_distant, ..Bent::new(8 << 20) };
     export.before_write = Some(Arc::new(|writes| {
-        let reaches = |write: &crate::export::Write<'_>| write.offset + write.data.len() as u64 > 1 << 20;
+        let reaches = |write: &Write<'_>| write.offset + write.data.len() as u64 > 1 << 20;
         if writes.iter().any(reaches) { Err(Error::OutOfSpace) } else { Ok(()) }
     }));
     let large = write(1, CommandFlags::NONE, 0, &vec![1; 4 << 20]);
@@ -165,6 +170,39 @@ fn a_large_write_fails_where_its_piece_failed_and_the_rest_is_drained() {
     let small = after.peer.receive();
     assert_eq!((small.cookie, small.error), (2, 0));
     assert!(after.inbox_bytes <= 256 << 10, "4 MiB went through a buffer of 256 KiB");
+}
+
+#[test]
+fn a_flush_waits_for_changes_that_were_started_before_it() {
+    let export = Bent { is_distant: true, ..Bent::new(8 << 20) };
+    let none = CommandFlags::NONE;
+    let bytes = [
+        write(1, none, 0, &vec![1; 1 << 20]),
+        write(2, CommandFlags::FUA, 2 << 20, &[2; 100]),
+        request(Command::WRITE_ZEROES, none, 3, 4096, 4096),
+        request(Command::FLUSH, none, 4, 0, 0),
+    ]
+    .concat();
+    let mut after = run(&export, false, &bytes);
+    let mut replies = [(); 4].map(|()| after.peer.receive()).map(|reply| (reply.cookie, reply.error));
+    replies.sort_unstable();
+    assert_eq!(replies, [1, 2, 3, 4].map(|cookie| (cookie, 0)));
+    assert!(matches!(after.result, Ok(())));
+    let ended = export.ended.lock().clone();
+    assert!(ended.iter().filter(|kind| **kind == "write").count() > 1, "the large one came in pieces: {ended:?}");
+    assert_eq!(ended.last(), Some(&"flush"), "{ended:?}");
+}
+
+#[test]
+fn no_more_is_taken_than_may_be_under_way() {
+    let export = Bent { is_distant: true, ..Bent::new(64 << 20) };
+    let bytes: Vec<u8> = (0..3).flat_map(|cookie| write(cookie, CommandFlags::NONE, 0, &vec![1; 20 << 20])).collect();
+    let mut after = run(&export, true, &bytes);
+    let replies = [(); 3].map(|()| after.peer.receive().error);
+    assert_eq!(replies, [0; 3]);
+    let most = export.started_bytes_max.load(Ordering::SeqCst);
+    assert!(most > 1 << 20, "writes are under way together: {most}");
+    assert!(most <= CHANGE_BYTES_MAX + Limits::default().receive_buffer_bytes, "{most}");
 }
 
 #[test]
@@ -193,6 +231,10 @@ fn refused_requests_leave_the_connection_alive() {
 
 #[test]
 fn disconnect_finishes_what_was_asked_before_it() {
+    [false, true].into_iter().for_each(disconnect_finishes);
+}
+
+fn disconnect_finishes(is_distant: bool) {
     let bytes = [
         write(1, CommandFlags::NONE, 0, b"hello"),
         request(Command::READ, CommandFlags::NONE, 2, 8192, 5),
@@ -200,8 +242,8 @@ fn disconnect_finishes_what_was_asked_before_it() {
         request(Command::FLUSH, CommandFlags::NONE, 4, 0, 0),
     ]
     .concat();
-    let export = Bent::new(1 << 20);
-    let mut after = run(&export, false, &bytes);
+    let export = Bent { is_distant, ..Bent::new(1 << 20) };
+    let mut after = run(&export, true, &bytes);
     let mut cookies = [after.peer.receive().cookie, after.peer.receive().cookie];
     cookies.sort_unstable();
     assert_eq!(cookies, [1, 2]);

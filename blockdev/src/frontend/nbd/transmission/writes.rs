@@ -1,4 +1,4 @@
-//! Writes received and not yet applied, and the large write that is still coming.
+//! Writes received and not yet finished, and the large write that is still coming.
 
 use std::ops::Range;
 
@@ -19,6 +19,8 @@ const PIECE_BYTES_MIN: usize = 128 << 10;
 #[derive(Debug)]
 pub(super) struct Upload {
     pub(super) answer: Answer,
+    /// What its pieces are of; `None` before the first.
+    pub(super) request: Option<usize>,
     /// Set if the payload is only to be thrown away.
     pub(super) refusal: Option<Failure>,
     offset: u64,
@@ -27,7 +29,7 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(answer: Answer) -> Self {
-        Self { answer, refusal: None, offset: answer.offset, remaining: answer.len as usize }
+        Self { answer, request: None, refusal: None, offset: answer.offset, remaining: answer.len as usize }
     }
 
     pub(super) fn refused(answer: Answer, failure: Failure) -> Self {
@@ -67,76 +69,160 @@ impl Upload {
     }
 }
 
+/// What of which request a write is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    request: usize,
+    offset: u64,
+    /// It is a piece of a large write.
+    is_piece: bool,
+}
+
 #[derive(Debug)]
 struct Queued {
     payload: Range<usize>,
-    offset: u64,
-    /// `None` for a piece of a large write that is not its last.
+    part: Part,
+}
+
+/// A request that has writes which are not finished, or that may get more.
+#[derive(Debug)]
+struct Owed {
+    /// `None` while pieces are still to come.
     answer: Option<Answer>,
-    is_part: bool,
+    /// Writes that are not finished.
+    left: usize,
+    /// How the first of them that failed did.
+    failure: Option<Failure>,
 }
 
 /// What writes came to.
 pub(super) type Settled = Vec<(Answer, Result<(), Failure>)>;
 
+/// Writes by the request they are of.
 #[derive(Debug, Default)]
 pub(super) struct WriteQueue {
     queued: Vec<Queued>,
-    /// How an earlier piece of the large write in progress failed.
-    part_failure: Option<Failure>,
-    /// Kept for its memory.
+    requests: Vec<Option<Owed>>,
+    free: Vec<usize>,
     settled: Settled,
 }
 
 impl WriteQueue {
+    /// Requests with writes that are not finished.
     pub(super) fn len(&self) -> usize {
-        self.queued.len()
+        self.requests.iter().flatten().filter(|owed| owed.left > 0).count()
     }
 
-    pub(super) fn part_failure(&self) -> Option<Failure> {
-        self.part_failure
+    /// A request, which is answered once all its writes are finished and the answer is known.
+    pub(super) fn begin(&mut self) -> usize {
+        let owed = Some(Owed { answer: None, left: 0, failure: None });
+        match self.free.pop() {
+            Some(request) => {
+                self.requests[request] = owed;
+                request
+            }
+            None => {
+                self.requests.push(owed);
+                self.requests.len() - 1
+            }
+        }
     }
 
-    pub(super) fn forget_part_failure(&mut self) {
-        self.part_failure = None;
+    fn owed(&mut self, request: usize) -> &mut Owed {
+        self.requests[request].as_mut().expect("a request is there until it is settled")
+    }
+
+    pub(super) fn failure(&self, request: usize) -> Option<Failure> {
+        self.requests[request].as_ref().and_then(|owed| owed.failure)
+    }
+
+    /// Nothing more comes for a request.
+    pub(super) fn complete(&mut self, request: usize, answer: Answer) {
+        self.owed(request).answer = Some(answer);
+        self.settle(request);
     }
 
     pub(super) fn push_whole(&mut self, payload: Range<usize>, answer: Answer) {
-        self.queued.push(Queued { payload, offset: answer.offset, answer: Some(answer), is_part: false });
+        let request = self.begin();
+        self.push(payload, Part { request, offset: answer.offset, is_piece: false });
+        self.complete(request, answer);
     }
 
-    pub(super) fn push_part(&mut self, payload: Range<usize>, offset: u64, answer: Option<Answer>) {
-        self.queued.push(Queued { payload, offset, answer, is_part: true });
+    pub(super) fn push_piece(&mut self, payload: Range<usize>, offset: u64, request: usize) {
+        self.push(payload, Part { request, offset, is_piece: true });
     }
 
-    /// Applies everything queued in one call of the export, and says what each write came to.
-    pub(super) fn apply(&mut self, export: &dyn Export, inbox: &Inbox) -> Settled {
-        let mut settled = std::mem::take(&mut self.settled);
-        if self.queued.is_empty() {
-            return settled;
+    fn push(&mut self, payload: Range<usize>, part: Part) {
+        self.owed(part.request).left += 1;
+        self.queued.push(Queued { payload, part });
+    }
+
+    /// Hands everything queued to `start`, if that takes it: what it is for, and how many bytes. They are finished later.
+    pub(super) fn start<E>(
+        &mut self,
+        inbox: &Inbox,
+        start: impl FnOnce(&[Write<'_>]) -> Result<bool, E>,
+    ) -> Result<Option<(Vec<Part>, usize)>, E> {
+        let writes: Vec<Write<'_>> = self.queued.iter().map(|queued| write_of(queued, inbox)).collect();
+        if writes.is_empty() || !start(&writes)? {
+            return Ok(None);
         }
-        let write_of = |queued: &Queued| Write { offset: queued.offset, data: inbox.bytes(queued.payload.clone()) };
-        let mut writes: Vec<Write<'_>> = self.queued.iter().map(write_of).collect();
+        let bytes = writes.iter().map(|write| write.data.len()).sum();
+        Ok(Some((self.queued.drain(..).map(|queued| queued.part).collect(), bytes)))
+    }
+
+    /// Applies everything queued in one call of the export.
+    pub(super) fn apply(&mut self, export: &dyn Export, inbox: &Inbox) {
+        if self.queued.is_empty() {
+            return;
+        }
+        let mut writes: Vec<Write<'_>> = self.queued.iter().map(|queued| write_of(queued, inbox)).collect();
         writes.retain(|write| !write.data.is_empty());
         let together = if writes.is_empty() { Ok(()) } else { export.write(&writes) };
         // One write that finds no room must not fail those beside it that do.
         let one_by_one =
             writes.len() > 1 && together.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfSpace);
-        for queued in self.queued.drain(..) {
-            let result = if one_by_one { export.write(&[write_of(&queued)]) } else { together.clone() };
-            let mut result = result.map_err(|error| Failure::of(&error, Kind::Write));
-            if queued.is_part {
-                result = result.map_err(|failure| Failure { offset: Some(queued.offset), ..failure });
-                result = self.part_failure.map_or(result, Err);
-                self.part_failure = result.err().filter(|_| queued.answer.is_none());
-            }
-            settled.extend(queued.answer.map(|answer| (answer, result)));
+        let mut queue = std::mem::take(&mut self.queued);
+        for queued in queue.drain(..) {
+            let result = if one_by_one { export.write(&[write_of(&queued, inbox)]) } else { together.clone() };
+            self.finish(queued.part, &result);
         }
-        settled
+        self.queued = queue;
     }
 
-    /// Takes the emptied answer of [`WriteQueue::apply`] back.
-    pub(super) fn recycle(&mut self, settled: Settled) {
-        self.settled = settled;
+    /// A write has come to its end.
+    pub(super) fn finish(&mut self, part: Part, result: &Result<()>) {
+        let owed = self.owed(part.request);
+        owed.left -= 1;
+        if let Err(error) = result {
+            let failure = Failure::of(error, Kind::Write);
+            let offset = if part.is_piece { Some(part.offset) } else { failure.offset };
+            owed.failure.get_or_insert(Failure { offset, ..failure });
+        }
+        self.settle(part.request);
     }
+
+    fn settle(&mut self, request: usize) {
+        let is_settled = |owed: &mut Owed| owed.left == 0 && owed.answer.is_some();
+        if let Some(Owed { answer: Some(answer), failure, .. }) = self.requests[request].take_if(is_settled) {
+            self.free.push(request);
+            self.settled.push((answer, failure.map_or(Ok(()), Err)));
+        }
+    }
+
+    /// What requests came to.
+    pub(super) fn take_settled(&mut self) -> Settled {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Takes the emptied answer of [`WriteQueue::take_settled`] back, for its memory.
+    pub(super) fn recycle(&mut self, settled: Settled) {
+        if self.settled.is_empty() {
+            self.settled = settled;
+        }
+    }
+}
+
+fn write_of<'a>(queued: &Queued, inbox: &'a Inbox) -> Write<'a> {
+    Write { offset: queued.part.offset, data: inbox.bytes(queued.payload.clone()) }
 }

@@ -1,11 +1,11 @@
-//! Reads of a replicated volume on behalf of one client's thread: from this node's replica while it serves the volume, else from
-//! the node that does.
+//! Requests of a replicated volume on behalf of one client's thread. Reads: from this node's replica while it serves the volume,
+//! else from the node that does; changes: see [`Changes`].
 //!
 //! Every read is begun again until somebody may answer for it; its client sees a pause. What the replica's store gives counts
 //! only if the replica still serves the volume afterwards and the store has not overtaken what the read knows to lie over it.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,15 @@ use lsm_store::{Error, ErrorKind};
 use net::envelope::Message;
 use net::forward::{Asked, BYTES_MAX, Question, encode_question};
 use net::transport::{RequestError, Transport};
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::asking::{Session, Target};
-use crate::export::Reads;
+use super::changes::{Changes, Work};
+use super::export::{check_range, records};
+use super::mail::{Both, Letter, Mail};
+use crate::export::{Change, Requests};
 use crate::replica::LocalReplica;
+use crate::replica::operation::{self, Operation};
 use crate::replica::pending::Overlay;
 
 /// How long another node may take for a read before it is asked for again.
@@ -31,33 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Between two attempts at a read that nobody could answer.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// How long the replica's reads are waited for while another node has been asked too.
-const MIXED_WAIT: Duration = Duration::from_millis(1);
-
-/// Which attempt at a read, which piece of it, and the answer.
-type Answered = (u64, usize, Result<Message, RequestError>);
-
-/// Answers of other nodes, and what wakes whoever waits for them.
-struct Mail {
-    answers: Mutex<Vec<Answered>>,
-    wake: OwnedFd,
-}
-
-impl Mail {
-    fn put(&self, answer: Answered) {
-        self.answers.lock().push(answer);
-        // Fails only if the counter is full, and then it wakes as well.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-
-    fn take(&self) -> Vec<Answered> {
-        let mut count = [0; 8];
-        // Fails if nothing was put, which is as good.
-        let _ = rustix::io::read(&self.wake, &mut count);
-        std::mem::take(&mut self.answers.lock())
-    }
-}
 
 /// How a read is being made.
 enum Way {
@@ -82,10 +58,13 @@ struct Read {
     is_mended: bool,
 }
 
-/// Reads under way.
-pub(super) struct ClusterReads {
+/// Requests under way.
+pub(super) struct ClusterRequests {
     session: Arc<Session>,
     mail: Arc<Mail>,
+    changes: Changes,
+    /// Made for the first wait for the replica's reads and for mail.
+    both: Option<Both>,
     here: Option<(Arc<LocalReplica>, VolumeReads)>,
     reads: HashMap<u64, Read>,
     /// The attempts of reads that other nodes were asked for.
@@ -94,17 +73,15 @@ pub(super) struct ClusterReads {
     finished: VecDeque<(u64, Result<ReadData, Error>)>,
 }
 
-impl ClusterReads {
+impl ClusterRequests {
     pub(super) fn new(session: Arc<Session>) -> Result<Self, Error> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| Error::Io {
-            action: "making",
-            file: "an event counter".into(),
-            source: Arc::new(error.into()),
-        })?;
-        let mail = Arc::new(Mail { answers: Mutex::default(), wake });
+        let mail = Mail::new()?;
+        let changes = Changes::new(Arc::clone(&session), Arc::clone(&mail));
         Ok(Self {
             session,
             mail,
+            changes,
+            both: None,
             here: None,
             reads: HashMap::new(),
             attempts: HashMap::new(),
@@ -128,7 +105,7 @@ impl ClusterReads {
                     let (mail, len) = (Arc::clone(&self.mail), (len - at).min(BYTES_MAX) as u32);
                     let asked = Asked::Read { snapshot: None, offset: offset + at as u64, len };
                     let question = encode_question(&Question { volume: self.session.volume, asked });
-                    let answered = Box::new(move |answer| mail.put((attempt, index, answer)));
+                    let answered = Box::new(move |answer| mail.put(Letter::ReadAnswered(attempt, index, answer)));
                     self.session.core.transport().request(link, question, PATIENCE, answered);
                 }
                 Way::There { attempt, pieces }
@@ -203,31 +180,38 @@ impl ClusterReads {
         !std::mem::replace(&mut read.is_mended, true) && self.session.core.mend(replica, blocks)
     }
 
-    /// Takes what other nodes have answered.
+    /// Takes what has come.
     fn take_mail(&mut self) {
-        for (answered, index, answer) in self.mail.take() {
-            let Some(token) = self.attempts.get(&answered).copied() else { continue };
-            let Some(Read { way: Way::There { attempt, pieces }, len, .. }) = self.reads.get_mut(&token) else {
-                continue;
-            };
-            if *attempt != answered {
-                continue;
+        for letter in self.mail.take() {
+            match letter {
+                Letter::ReadAnswered(attempt, index, answer) => self.take_piece(attempt, index, answer),
+                Letter::Changed(token, attempt) => self.changes.changed(token, attempt),
+                Letter::ChangeAnswered(token, attempt, answer) => self.changes.answered(token, attempt, answer),
             }
-            let wanted = (*len - index * BYTES_MAX).min(BYTES_MAX);
-            match self.session.read_answer(answer) {
-                Some(Ok(bytes)) if bytes.len() == wanted && index < pieces.len() => {
-                    pieces[index] = Some(bytes);
-                    if pieces.iter().all(Option::is_some) {
-                        let mut data = ReadData::default();
-                        pieces.iter_mut().filter_map(Option::take).for_each(|bytes| data.push(Piece::Bytes(bytes)));
-                        self.finish(token, Ok(data));
-                    }
+        }
+    }
+
+    /// Takes a piece of a read that another node was asked for.
+    fn take_piece(&mut self, answered: u64, index: usize, answer: Result<Message, RequestError>) {
+        let Some(token) = self.attempts.get(&answered).copied() else { return };
+        let Some(Read { way: Way::There { attempt, pieces }, len, .. }) = self.reads.get_mut(&token) else { return };
+        if *attempt != answered {
+            return;
+        }
+        let wanted = (*len - index * BYTES_MAX).min(BYTES_MAX);
+        match self.session.read_answer(answer) {
+            Some(Ok(bytes)) if bytes.len() == wanted && index < pieces.len() => {
+                pieces[index] = Some(bytes);
+                if pieces.iter().all(Option::is_some) {
+                    let mut data = ReadData::default();
+                    pieces.iter_mut().filter_map(Option::take).for_each(|bytes| data.push(Piece::Bytes(bytes)));
+                    self.finish(token, Ok(data));
                 }
-                Some(Err(error)) => self.finish(token, Err(error)),
-                _ => {
-                    if let Some(read) = self.reads.get_mut(&token) {
-                        read.way = Way::Nowhere;
-                    }
+            }
+            Some(Err(error)) => self.finish(token, Err(error)),
+            _ => {
+                if let Some(read) = self.reads.get_mut(&token) {
+                    read.way = Way::Nowhere;
                 }
             }
         }
@@ -245,6 +229,7 @@ impl ClusterReads {
 
     /// Begins those again that nobody could answer.
     fn retry(&mut self) {
+        self.changes.retry();
         let waiting: Vec<u64> =
             self.reads.iter().filter(|(_, read)| matches!(read.way, Way::Nowhere)).map(|(token, _)| *token).collect();
         if !waiting.is_empty() && self.session.core.is_stopping() {
@@ -255,9 +240,23 @@ impl ClusterReads {
     }
 
     /// Waits without the replica's queue, which has nothing under way.
-    fn wait_for_mail(&self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake, Error> {
-        let socket_readable = wait_any(Some(self.mail.wake.as_fd()), socket, timeout)?;
-        Ok(Wake { socket_readable, completions: false })
+    fn wait_for_mail(&self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<bool, Error> {
+        wait_any(Some(self.mail.wake()), socket, timeout)
+    }
+
+    /// Waits for reads of the replica, and for mail; true if the socket can be read.
+    fn wait_for_all(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<bool, Error> {
+        let Some((_, reads)) = &mut self.here else { return self.wait_for_mail(socket, timeout) };
+        let Some(socket) = socket else {
+            reads.wait(Some(self.mail.wake()), timeout)?;
+            return Ok(false);
+        };
+        let both = match &mut self.both {
+            Some(both) if both.is_of(socket) => both,
+            other => other.insert(Both::new(socket, &self.mail)?),
+        };
+        let wake = reads.wait(Some(both.fd()), timeout)?;
+        Ok(wake.socket_readable && wait_readable(Some(socket), Some(Duration::ZERO))?)
     }
 }
 
@@ -283,11 +282,10 @@ fn wait_any(
     }
 }
 
-impl Reads for ClusterReads {
-    fn start(&mut self, token: u64, offset: u64, len: usize) {
-        let size = self.session.core.size_bytes(self.session.volume);
-        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
-            self.finished.push_back((token, Err(Error::BeyondEnd { offset, len: len as u64, size })));
+impl Requests for ClusterRequests {
+    fn start_read(&mut self, token: u64, offset: u64, len: usize) {
+        if let Err(error) = check_range(&self.session, offset, len as u64) {
+            self.finished.push_back((token, Err(error)));
             return;
         }
         if len == 0 {
@@ -299,16 +297,43 @@ impl Reads for ClusterReads {
         self.take_here();
     }
 
-    fn next_finished(&mut self) -> Option<(u64, Result<ReadData, Error>)> {
+    fn next_read(&mut self) -> Option<(u64, Result<ReadData, Error>)> {
         if self.finished.is_empty() {
             self.take_here();
-            self.take_mail();
+            if !self.mail.is_empty() {
+                self.take_mail();
+            }
         }
         self.finished.pop_front()
     }
 
+    fn start_change(&mut self, token: u64, change: Change<'_>) -> bool {
+        let check = |offset, len| check_range(&self.session, offset, len);
+        let work = match change {
+            Change::Write(writes) => {
+                let checked = writes.iter().try_for_each(|write| check(write.offset, write.data.len() as u64));
+                checked.map(|()| Work::Records(records(writes)))
+            }
+            Change::Zero(offset, len, zeroing) => check(offset, len)
+                .map(|()| Work::Records(vec![operation::encode(&[Operation::Zero { offset, len, zeroing }])])),
+            Change::Flush => Ok(Work::Flush),
+        };
+        match work {
+            Ok(work) => self.changes.start(token, work),
+            Err(error) => self.changes.refuse(token, error),
+        }
+        true
+    }
+
+    fn next_change(&mut self) -> Option<(u64, Result<(), Error>)> {
+        if !self.changes.has_finished() && !self.mail.is_empty() {
+            self.take_mail();
+        }
+        self.changes.next_finished()
+    }
+
     fn in_flight(&self) -> usize {
-        self.reads.len() + self.finished.len()
+        self.reads.len() + self.finished.len() + self.changes.in_flight()
     }
 
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake, Error> {
@@ -316,23 +341,23 @@ impl Reads for ClusterReads {
         self.retry();
         self.take_here();
         let at_most = |limit: Duration| Some(timeout.map_or(limit, |timeout| timeout.min(limit)));
-        let is_asked = self.count(|way| matches!(way, Way::There { .. })) > 0;
-        let is_waiting = self.count(|way| matches!(way, Way::Nowhere)) > 0;
-        let timeout = match (self.finished.is_empty(), is_waiting) {
-            (false, _) => Some(Duration::ZERO),
-            (true, true) => at_most(RETRY),
-            (true, false) => timeout,
+        let is_waiting = self.changes.is_waiting() || self.count(|way| matches!(way, Way::Nowhere)) > 0;
+        let timeout = match (self.has_finished(), is_waiting) {
+            (true, _) => Some(Duration::ZERO),
+            (false, true) => at_most(RETRY),
+            (false, false) => timeout,
         };
-        let mut wake = match &mut self.here {
-            Some((_, reads)) if reads.in_flight() > 0 => {
-                let limited = timeout.map_or(MIXED_WAIT, |timeout| timeout.min(MIXED_WAIT));
-                reads.wait(socket, if is_asked { Some(limited) } else { timeout })?
-            }
-            _ => self.wait_for_mail(socket, timeout)?,
-        };
+        let is_reading = self.here.as_ref().is_some_and(|(_, reads)| reads.in_flight() > 0);
+        let socket_readable =
+            if is_reading { self.wait_for_all(socket, timeout)? } else { self.wait_for_mail(socket, timeout)? };
         self.take_here();
         self.take_mail();
-        wake.completions = !self.finished.is_empty();
-        Ok(wake)
+        Ok(Wake { socket_readable, completions: self.has_finished() })
+    }
+}
+
+impl ClusterRequests {
+    fn has_finished(&self) -> bool {
+        !self.finished.is_empty() || self.changes.has_finished()
     }
 }
