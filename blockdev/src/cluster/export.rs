@@ -13,7 +13,7 @@ use super::asking::Session;
 use super::core::Core;
 use super::requests::ClusterRequests;
 use crate::export::{Export, Requests, StatusExtent, Write, Zeroing};
-use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, RECORD_BYTES_MAX, WriteRecord};
+use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, Packer, RECORD_BYTES_MAX, WriteRecord};
 
 /// A replicated volume that a client of this node has open; dropping it says that the client is gone.
 pub(super) struct ClusterExport {
@@ -52,7 +52,7 @@ impl Drop for ClusterExport {
 }
 
 /// The records that writes come to: in order, each of as many as it has room for.
-pub(super) fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
+pub(super) fn records(writes: &[Write<'_>], packer: &mut Packer) -> Vec<Bytes> {
     let pieces = writes.iter().flat_map(|write| {
         let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
         offsets.zip(write.data.chunks(DATA_BYTES_MAX))
@@ -62,13 +62,13 @@ pub(super) fn records(writes: &[Write<'_>]) -> Vec<Bytes> {
     for (offset, data) in pieces {
         if !record.has_room(data.len()) {
             let next = WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX));
-            records.push(std::mem::replace(&mut record, next).finish());
+            records.push(std::mem::replace(&mut record, next).finish(packer));
         }
         record.push(offset, data);
         left -= WriteRecord::bytes_of(data.len());
     }
     if !writes.iter().all(|write| write.data.is_empty()) {
-        records.push(record.finish());
+        records.push(record.finish(packer));
     }
     records
 }
@@ -86,7 +86,7 @@ impl Export for ClusterExport {
         for write in writes {
             check_range(&self.session, write.offset, write.data.len() as u64)?;
         }
-        let records = records(writes);
+        let records = records(writes, &mut Packer::default());
         if records.is_empty() { Ok(()) } else { self.session.write(&records) }
     }
 

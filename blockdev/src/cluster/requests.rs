@@ -26,7 +26,7 @@ use super::export::{check_range, records};
 use super::mail::{Both, Letter, Mail};
 use crate::export::{Change, Requests};
 use crate::replica::LocalReplica;
-use crate::replica::operation::{self, Operation};
+use crate::replica::operation::{self, Operation, Packer};
 use crate::replica::pending::Overlay;
 
 /// How long another node may take for a read before it is asked for again.
@@ -63,6 +63,7 @@ pub(super) struct ClusterRequests {
     session: Arc<Session>,
     mail: Arc<Mail>,
     changes: Changes,
+    packer: Packer,
     /// Made for the first wait for the replica's reads and for mail.
     both: Option<Both>,
     here: Option<(Arc<LocalReplica>, VolumeReads)>,
@@ -81,6 +82,7 @@ impl ClusterRequests {
             session,
             mail,
             changes,
+            packer: Packer::default(),
             both: None,
             here: None,
             reads: HashMap::new(),
@@ -312,7 +314,7 @@ impl Requests for ClusterRequests {
         let work = match change {
             Change::Write(writes) => {
                 let checked = writes.iter().try_for_each(|write| check(write.offset, write.data.len() as u64));
-                checked.map(|()| Work::Records(records(writes)))
+                checked.map(|()| Work::Records(records(writes, &mut self.packer)))
             }
             Change::Zero(offset, len, zeroing) => check(offset, len)
                 .map(|()| Work::Records(vec![operation::encode(&[Operation::Zero { offset, len, zeroing }])])),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use lsm_store::request::Zeroing;
+use lz4_flex::block::{self, CompressTable};
 use net::replication::{Body, Record};
 
 use crate::name::VolumeName;
@@ -17,7 +18,17 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of data in one operation: with what is around it, it fits a record.
 pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - 64;
 
+/// Operations one behind the other.
 const VERSION: u8 = 1;
+
+/// Their length, and they as one LZ4 block.
+const PACKED: u8 = 2;
+
+/// Shorter records are not worth the time.
+const PACKED_BYTES_MIN: usize = 16 << 10;
+
+/// How many records go as they are after one that did not shrink.
+const SKIPPED_COUNT: u32 = 15;
 
 /// Kind, offset and length of a write.
 const WRITE_HEAD_BYTES: usize = 13;
@@ -167,11 +178,53 @@ impl WriteRecord {
         put_write(&mut self.0, offset, data);
     }
 
-    /// The record.
+    /// The record, packed if that is worth it.
     #[must_use]
-    pub fn finish(self) -> Bytes {
-        self.0.freeze()
+    pub fn finish(self, packer: &mut Packer) -> Bytes {
+        packer.pack(&self.0).unwrap_or_else(|| self.0.freeze())
     }
+}
+
+/// Makes records shorter, which are sent to every replica and written to each one's log. Looks at few of those records that come
+/// after one that did not shrink.
+#[derive(Default)]
+pub struct Packer {
+    table: Option<CompressTable>,
+    packed: Vec<u8>,
+    skipping: u32,
+}
+
+impl Packer {
+    /// The packed form of a record; `None` if that would not save an eighth.
+    fn pack(&mut self, record: &[u8]) -> Option<Bytes> {
+        if record.len() < PACKED_BYTES_MIN {
+            return None;
+        }
+        if self.skipping > 0 {
+            self.skipping -= 1;
+            return None;
+        }
+        let operations = &record[1..];
+        self.packed.resize(block::get_maximum_output_size(operations.len()), 0);
+        let table = self.table.get_or_insert_with(CompressTable::large);
+        let len = block::compress_into_with_table(operations, &mut self.packed, table).ok()?;
+        if len > operations.len() - operations.len() / 8 {
+            self.skipping = SKIPPED_COUNT;
+            return None;
+        }
+        let mut out = BytesMut::with_capacity(5 + len);
+        out.put_u8(PACKED);
+        out.put_u32_le(operations.len() as u32);
+        out.put_slice(&self.packed[..len]);
+        Some(out.freeze())
+    }
+}
+
+/// What was packed.
+fn unpack(mut packed: Bytes) -> Option<Bytes> {
+    let len = packed.try_get_u32_le().ok()? as usize;
+    let operations = (len < RECORD_BYTES_MAX).then(|| block::decompress(&packed, len))?.ok()?;
+    (operations.len() == len).then(|| operations.into())
 }
 
 fn put_write(out: &mut BytesMut, offset: u64, data: &[u8]) {
@@ -195,7 +248,7 @@ pub fn encode(operations: &[Operation]) -> Bytes {
     out.freeze()
 }
 
-/// The operations of a record. Data is not copied.
+/// The operations of a record. Data is not copied, unless it was packed.
 ///
 /// # Errors
 /// [`InvalidOperations`].
@@ -203,7 +256,8 @@ pub fn decode(record: &Bytes) -> Result<Vec<Operation>, InvalidOperations> {
     let mut rest = record.clone();
     match rest.try_get_u8() {
         Ok(VERSION) => {}
-        Ok(newer) if newer > VERSION => return Err(InvalidOperations::Version(newer)),
+        Ok(PACKED) => rest = unpack(rest).ok_or(InvalidOperations::Malformed)?,
+        Ok(newer) if newer > PACKED => return Err(InvalidOperations::Version(newer)),
         _ => return Err(InvalidOperations::Malformed),
     }
     let mut operations = Vec::new();

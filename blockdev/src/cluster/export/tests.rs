@@ -14,7 +14,7 @@ fn written(records: &[Bytes]) -> Vec<(u64, Bytes)> {
 fn small_writes_share_a_record_in_their_order() {
     let (first, second) = ([1; 512], [2; 4096]);
     let writes = [Write { offset: 9, data: &first }, Write { offset: 7, data: &second }];
-    let records = records(&writes);
+    let records = records(&writes, &mut Packer::default());
     assert_eq!(records.len(), 1);
     assert_eq!(written(&records), [(9, Bytes::from(first.to_vec())), (7, Bytes::from(second.to_vec()))]);
 }
@@ -22,7 +22,10 @@ fn small_writes_share_a_record_in_their_order() {
 #[test]
 fn large_writes_are_cut_into_records_that_are_not_too_long() {
     let data: Vec<u8> = (0..3 * RECORD_BYTES_MAX).map(|at| (at % 251) as u8).collect();
-    let records = records(&[Write { offset: 100, data: &data }, Write { offset: 0, data: &data[..5000] }]);
+    let records = records(
+        &[Write { offset: 100, data: &data }, Write { offset: 0, data: &data[..5000] }],
+        &mut Packer::default(),
+    );
     assert!(records.iter().all(|record| record.len() <= RECORD_BYTES_MAX));
     let mut image = vec![0; 100 + data.len()];
     for (offset, piece) in written(&records) {
@@ -35,6 +38,6 @@ fn large_writes_are_cut_into_records_that_are_not_too_long() {
 
 #[test]
 fn nothing_is_no_record() {
-    assert!(records(&[]).is_empty());
-    assert!(records(&[Write { offset: 5, data: &[] }]).is_empty());
+    assert!(records(&[], &mut Packer::default()).is_empty());
+    assert!(records(&[Write { offset: 5, data: &[] }], &mut Packer::default()).is_empty());
 }
