@@ -6,6 +6,7 @@
 mod candidate;
 mod catch_up;
 mod follower;
+mod habit;
 mod membership;
 mod peer;
 mod primary;

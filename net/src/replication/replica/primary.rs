@@ -7,6 +7,7 @@ use super::super::action::{Action, Outcome};
 use super::super::id::{Lsn, NodeId, RequestId, Tick};
 use super::super::message::{Append, Appended, Body, Greet, Message, Record, Standing, Status};
 use super::super::policy::Windows;
+use super::habit::Habit;
 use super::peer::{Peer, Phase};
 use super::{Acting, Replica};
 
@@ -40,6 +41,7 @@ pub(super) struct Primary {
     pub(super) is_admitting: bool,
     /// What the members shall sync.
     pub(super) sync_wanted: Lsn,
+    pub(super) habit: Habit,
 }
 
 impl Primary {
@@ -82,6 +84,7 @@ impl Replica {
             accepted_bytes: 0,
             is_admitting: true,
             sync_wanted: Lsn(0),
+            habit: Habit::default(),
         }));
         if !self.is_sound() {
             self.note(Standing::Sound(self.epoch()), out);
@@ -244,7 +247,7 @@ impl Replica {
         }
     }
 
-    fn sync_locally(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn sync_locally(&mut self, out: &mut Vec<Action>) {
         let Some(wanted) = self.primary().map(|primary| primary.sync_wanted) else { return };
         // One at a time: those that come meanwhile share the next.
         if self.local.synced() < wanted && !self.local.has_sync() {

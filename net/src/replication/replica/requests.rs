@@ -79,9 +79,13 @@ impl Replica {
         if let Some(primary) = self.primary() {
             primary.writes.push_back(Waiting { request, lsn, bytes });
             primary.accepted_bytes += bytes;
+            if primary.habit.note_write() {
+                primary.sync_wanted = lsn;
+            }
         }
         self.note_room(out);
         self.pump_all(out);
+        self.sync_locally(out);
     }
 
     pub(super) fn flush(&mut self, request: RequestId, out: &mut Vec<Action>) {
@@ -91,6 +95,7 @@ impl Replica {
         let lsn = self.local.end().lsn;
         if let Some(primary) = self.primary() {
             primary.flushes.push_back(Waiting { request, lsn, bytes: 0 });
+            primary.habit.note_flush();
         }
         self.note_room(out);
         self.want_sync(out);

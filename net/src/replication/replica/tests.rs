@@ -115,6 +115,28 @@ fn a_write_is_answered_when_every_member_has_it() {
 }
 
 #[test]
+fn what_is_flushed_after_each_write_is_synced_at_once() {
+    let mut cluster = Cluster::new();
+    let is_synced = |cluster: &Cluster| cluster.replicas[0].flushable() == cluster.replicas[0].end().lsn;
+    for request in 0..4 {
+        cluster.write(2 * request);
+        assert!(!is_synced(&cluster), "write {request}");
+        cluster.step(0, Event::Flush { request: RequestId(2 * request + 1) });
+    }
+    cluster.write(8);
+    assert!(is_synced(&cluster));
+    cluster.step(0, Event::Flush { request: RequestId(9) });
+    assert_eq!(cluster.outcome(9), Some(Outcome::Done));
+    // Until somebody writes and does not flush.
+    cluster.write(10);
+    cluster.write(11);
+    assert!(!is_synced(&cluster));
+    cluster.step(0, Event::Flush { request: RequestId(12) });
+    cluster.write(13);
+    assert!(!is_synced(&cluster));
+}
+
+#[test]
 fn a_flush_is_answered_when_every_member_has_synced() {
     let mut cluster = Cluster::new();
     cluster.write(1);
