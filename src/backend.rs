@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 
 use blockdev::export::{StatusExtent, Zeroing};
+use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use blockdev::node::{Shrink, SnapshotLoss};
@@ -132,6 +133,9 @@ pub(crate) trait Data: Send + Sync {
     fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>>;
     /// What blocks of a range that is not empty hold, from its start and perhaps not to its end.
     fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>>;
+    /// Gives adjacent blocks, `STORED_BLOCKS_MAX` at most, the content with these fingerprints, as far as the store is known to
+    /// have it; which of them that were. The others stay as they are.
+    fn write_known(&self, first_block: u64, fingerprints: &[Fingerprint]) -> Caused<Vec<bool>>;
 }
 
 /// Where two volumes or snapshots differ.

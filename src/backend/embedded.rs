@@ -12,6 +12,7 @@ use blockdev::export::{Changes as _, Export as _, StatusExtent, Write, Zeroing};
 use blockdev::lsm_store::clock::SystemClock;
 use blockdev::lsm_store::device::AccessMode;
 use blockdev::lsm_store::device::directory::DirectoryDevice;
+use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::id::BlockIndex;
 use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::lsm_store::rng::SystemRng;
@@ -249,6 +250,10 @@ impl Data for Opened {
 
     fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>> {
         Ok(self.0.volume().fingerprints(BlockIndex(first_block), block_count, PAGE_EXTENTS_MAX)?)
+    }
+
+    fn write_known(&self, first_block: u64, fingerprints: &[Fingerprint]) -> Caused<Vec<bool>> {
+        Ok(self.0.volume().write_known(BlockIndex(first_block), fingerprints)?)
     }
 }
 

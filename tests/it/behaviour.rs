@@ -1,6 +1,8 @@
 //! What holds for every store, embedded or connected. Each behaviour gets an empty store of its own.
 
 // Named by path, because another crate's tests have this file under another one.
+#[path = "behaviour/copies.rs"]
+mod copies;
 #[path = "behaviour/objects.rs"]
 mod objects;
 #[path = "behaviour/streams.rs"]
@@ -32,6 +34,11 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("unrelated_volumes_are_not_compared", unrelated_volumes_are_not_compared),
     ("fingerprints_are_those_of_the_content", fingerprints_are_those_of_the_content),
     ("fingerprints_come_in_pages", fingerprints_come_in_pages),
+    ("copies_follow_their_source", copies::copies_follow_their_source),
+    ("copies_cost_what_differs", copies::copies_cost_what_differs),
+    ("copies_can_be_cancelled_and_go_on", copies::copies_can_be_cancelled_and_go_on),
+    ("copies_are_not_made_blindly", copies::copies_are_not_made_blindly),
+    ("images_are_what_is_read", copies::images_are_what_is_read),
     ("quotas_hold", quotas_hold),
     ("space_is_accounted_for", space_is_accounted_for),
     ("verification_reads_everything", verification_reads_everything),

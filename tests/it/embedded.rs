@@ -157,3 +157,43 @@ fn a_full_store_says_so_and_goes_on() {
     volume.trim(0, 1 << 30).unwrap();
     assert!(store.space().unwrap().total_bytes <= 512 << 20);
 }
+
+/// After an opening the index learns in the background what is stored, in the order it was written. Waits until it knows the last.
+fn wait_for_index(source: &Store, target: &Store, last: &[u8]) {
+    let options = VolumeOptions::new(4096);
+    source.create_volume("probe", &options).unwrap().write_at(0, last).unwrap();
+    let snapshot = source.create_snapshot("probe@a").unwrap();
+    let mut probe = target.create_volume("probe", &options).unwrap();
+    let is_known = |_| {
+        probe.trim(0, 4096).unwrap();
+        probe.copy_from(&snapshot, None, &mut unwatched).unwrap().known_bytes > 0
+    };
+    assert!((0..1_000_000).any(is_known), "the index never learns it");
+}
+
+#[test]
+fn copies_take_what_their_store_has() {
+    let scratch = Scratch::new("copies");
+    let content: Vec<_> = (0..300_u32).flat_map(|block| [block; 1024]).flat_map(u32::to_le_bytes).collect();
+    let end = content.len() as u64 - 100;
+    let make = |name: &str, offset: u64, size_bytes: u64| {
+        let store = options().create(scratch.join(name)).unwrap();
+        let volume = store.create_volume("disk", &VolumeOptions::new(size_bytes)).unwrap();
+        volume.write_at(offset, &content[..(size_bytes - offset).min(end) as usize]).unwrap();
+        drop(volume);
+        // In order, so that all is in segments, where it is found.
+        store.close().unwrap();
+    };
+    make("source", 0, end);
+    make("target", 1 << 20, 8 << 20);
+    let (source, target) = (options().open(scratch.join("source")), options().open(scratch.join("target")));
+    let (source, target) = (source.unwrap(), target.unwrap());
+    wait_for_index(&source, &target, &content[299 * 4096..end as usize]);
+    source.volume("disk").unwrap().write_at(50 * 4096, b"something new").unwrap();
+    let snapshot = source.create_snapshot("disk@a").unwrap();
+    let mut copy = target.create_volume("copy", &VolumeOptions::new(1)).unwrap();
+    let copied = copy.copy_from(&snapshot, None, &mut unwatched).unwrap();
+    // Block 0 is zeros, and the last one is cut by the end.
+    assert_eq!((copied.known_bytes, copied.read_bytes), (297 * 4096 + 3996, 4096));
+    assert_eq!(copy.root(&mut unwatched).unwrap(), snapshot.root(&mut unwatched).unwrap());
+}

@@ -9,6 +9,7 @@ use blockdev::frontend::nbd::Client;
 use blockdev::frontend::nbd::client::ClientOptions;
 use blockdev::frontend::nbd::wire::transmission::Request;
 use blockdev::frontend::nbd::wire::{Command, CommandFlags, Cookie};
+use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::ExportName;
 
@@ -86,5 +87,10 @@ impl Data for Remote {
 
     fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>> {
         prints::page(&self.calls, &self.name, first_block, block_count)
+    }
+
+    fn write_known(&self, _first_block: u64, fingerprints: &[Fingerprint]) -> Caused<Vec<bool>> {
+        // Neither NBD nor the control protocol can say it: all content goes to the daemon, which stores it once.
+        Ok(vec![false; fingerprints.len()])
     }
 }
