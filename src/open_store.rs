@@ -14,7 +14,7 @@ use blockdev::node::{NodeError, Shrink, SnapshotLoss};
 use crate::backend::Backend;
 #[cfg(feature = "connect")]
 use crate::backend::connected;
-use crate::error::{Cause, Caused, Result};
+use crate::error::{Cause, Caused, ErrorKind, Result};
 use crate::options::Options;
 use crate::progress::Watch;
 use crate::scrub::ScrubStatus;
@@ -85,6 +85,15 @@ impl Store {
         Ok(Self::over(connected::connect(dir.as_ref())?))
     }
 
+    /// Connects to the daemon that serves `dir`, or opens the store if none does. [`Options`] has more to choose.
+    ///
+    /// # Errors
+    /// Those of [`Options::connect_or_open`].
+    #[cfg(feature = "connect")]
+    pub fn connect_or_open(dir: impl AsRef<Path>) -> Result<Self> {
+        Options::new().connect_or_open(dir)
+    }
+
     /// True if it was opened for reading only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -125,6 +134,22 @@ impl Store {
             return Err(Cause::Node(NodeError::Importing(name)).into());
         }
         self.opened(name, info.id)
+    }
+
+    /// Opens a volume; makes it first if there is none. One that exists keeps the settings it has, its size too.
+    ///
+    /// # Errors
+    /// Those of [`Store::volume`] and [`Store::create_volume`].
+    pub fn open_or_create_volume(&self, name: &str, options: &VolumeOptions) -> Result<Volume> {
+        match self.volume(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        match self.create_volume(name, options) {
+            // Somebody else was quicker.
+            Err(error) if error.kind() == ErrorKind::Exists => self.volume(name),
+            created => created,
+        }
     }
 
     fn opened(&self, name: VolumeName, id: u64) -> Result<Volume> {

@@ -5,6 +5,8 @@ use std::path::Path;
 use blockdev::lsm_store::store::MEMORY_BYTES_DEFAULT;
 
 use crate::Store;
+#[cfg(feature = "connect")]
+use crate::backend::connected;
 use crate::backend::embedded;
 use crate::error::{Cause, Result};
 
@@ -104,5 +106,24 @@ impl Options {
             created => created?,
         }
         self.open(dir)
+    }
+
+    /// Connects to the daemon that serves `dir`, whose memory, access and duties are its own; opens the store if none does. So a
+    /// tool works whether a daemon runs or not.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`] and of [`Store::connect`]. [`Busy`](crate::ErrorKind::Busy) if another process has the store and
+    /// answers no calls; a daemon that is just starting is one.
+    #[cfg(feature = "connect")]
+    pub fn connect_or_open(&self, dir: impl AsRef<Path>) -> Result<Store> {
+        match connected::connect(dir.as_ref()) {
+            Err(Cause::NoDaemon { .. }) => {}
+            connected => return Ok(Store::over(connected?)),
+        }
+        match embedded::open(dir.as_ref(), self) {
+            // A daemon may have come in between.
+            Err(in_use @ Cause::InUse(_)) => Ok(Store::over(connected::connect(dir.as_ref()).map_err(|_| in_use)?)),
+            opened => Ok(Store::over(opened?)),
+        }
     }
 }

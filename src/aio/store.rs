@@ -63,6 +63,16 @@ impl Store {
         Self::opened(move || SyncStore::connect(dir)).await
     }
 
+    /// See [`Options::connect_or_open`].
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "connect")]
+    pub async fn connect_or_open(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let dir = dir.as_ref().to_owned();
+        Self::opened(move || options.connect_or_open(dir)).await
+    }
+
     async fn opened(open: impl FnOnce() -> Result<SyncStore> + Send + 'static) -> Result<Self> {
         let pool = Pool::new();
         let store = pool.run(open).await?;

@@ -148,7 +148,11 @@ fn names_are_checked(store: &Store) {
     for name in ["", "Upper", "a/b", "a@b", "-a", "ä", &"x".repeat(64), "a\0"] {
         assert_kind(store.create_volume(name, &options), ErrorKind::Invalid);
     }
-    let disk = store.create_volume("disk", &options).unwrap();
+    assert_kind(store.open_or_create_volume("a/b", &options), ErrorKind::Invalid);
+    assert_kind(store.open_or_create_volume("empty", &VolumeOptions::new(0)), ErrorKind::Invalid);
+    drop(store.open_or_create_volume("disk", &options).unwrap());
+    let disk = store.open_or_create_volume("disk", &VolumeOptions::new(2 * MIB)).unwrap();
+    assert_eq!(disk.size_bytes(), MIB, "one that exists stays as it is");
     assert_eq!((disk.name(), disk.id()), ("disk", store.volume_info("disk").unwrap().id));
     assert_kind(store.create_volume("disk", &options), ErrorKind::Exists);
     assert_kind(store.create_volume("empty", &VolumeOptions::new(0)), ErrorKind::Invalid);

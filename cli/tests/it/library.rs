@@ -49,6 +49,23 @@ fn without_a_daemon_there_is_nothing_to_connect_to() {
 }
 
 #[test]
+fn a_tool_works_with_and_without_a_daemon() {
+    let scratch = Scratch::new("library-either");
+    let silt = Silt::new(&scratch.join("data"));
+    let options = Options::new().memory_bytes(128 << 20);
+    assert_eq!(options.connect_or_open(silt.data()).unwrap_err().kind(), ErrorKind::NotFound);
+    let daemon = Daemon::start(&silt, &["--create", "disk=1M"]);
+    let stores = [options.connect_or_open(silt.data()).unwrap(), options.connect_or_open(silt.data()).unwrap()];
+    for store in &stores {
+        assert_eq!(store.volume_info("disk").unwrap().size_bytes, 1 << 20);
+    }
+    daemon.stop().expect(0);
+    let store = options.connect_or_open(silt.data()).unwrap();
+    assert_eq!(store.volume_info("disk").unwrap().size_bytes, 1 << 20);
+    assert_eq!(options.connect_or_open(silt.data()).unwrap_err().kind(), ErrorKind::Busy);
+}
+
+#[test]
 fn a_daemon_that_dies_is_unavailable_and_its_store_opens() {
     let scratch = Scratch::new("library-dies");
     let silt = Silt::new(&scratch.join("data"));
