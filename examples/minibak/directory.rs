@@ -2,14 +2,13 @@
 //! what has not changed since the last one is stored once, whatever `tar` put before it.
 
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 use siltstone::{ObjectInfo, ObjectOptions, Store, unwatched};
 
-use crate::bar;
+use crate::{bar, show};
 
 /// An archive as it comes. It ends well only if `tar` did, so that half a one is no backup.
 struct Archive(Child);
@@ -42,10 +41,7 @@ pub(crate) fn backup(repository: &Store, directory: &Path, name: &str) -> anyhow
     let archive = Archive(tar.spawn().context("starting tar")?);
     let bar = bar(last.map_or(0, |last| last.size_bytes), name)?;
     let options = ObjectOptions::new().metadata("directory", directory.display().to_string());
-    let made = repository.put_object(&format!("{name}/{number:010}"), &options, archive, &mut |progress| {
-        bar.set_position(progress.done_bytes);
-        ControlFlow::Continue(())
-    })?;
+    let made = repository.put_object(&format!("{name}/{number:010}"), &options, archive, &mut show(&bar))?;
     bar.finish_and_clear();
     Ok(made)
 }
@@ -59,10 +55,7 @@ pub(crate) fn restore(repository: &Store, backup: &str, directory: &Path) -> any
     let mut tar = tar.spawn().context("starting tar")?;
     let bar = bar(reader.info().size_bytes, backup)?;
     let archive = tar.stdin.take().context("tar has no stdin")?;
-    let copied = reader.copy_to(archive, &mut |progress| {
-        bar.set_position(progress.done_bytes);
-        ControlFlow::Continue(())
-    });
+    let copied = reader.copy_to(archive, &mut show(&bar));
     bar.finish_and_clear();
     let unpacked = tar.wait()?;
     copied?;

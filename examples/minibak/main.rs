@@ -3,7 +3,7 @@
 //! ```text
 //! minibak init /backup
 //! minibak backup /backup --from /var/lib/silt db
-//! minibak restore /backup db@1-1764150000000 db.raw
+//! minibak restore /backup db@minibak-1764150000000 db.raw
 //! minibak backup-directory /backup /etc etc
 //! ```
 //!
@@ -16,12 +16,14 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use siltstone::{ErrorKind, Options, Store, VolumeInfo};
+use siltstone::{Options, Progress, Store};
 
 /// Backs up volumes of a Siltstone store.
 #[derive(Parser)]
@@ -56,7 +58,7 @@ enum Command {
         name: String,
         /// How many stay.
         #[arg(long)]
-        keep: usize,
+        keep: NonZero<usize>,
     },
     /// Gives back the room of what was forgotten.
     Prune { repository: PathBuf },
@@ -70,11 +72,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Init { repository } => options().create(&repository)?.close()?,
         Command::Backup { repository, from, volume } => {
-            let (source, repository) = (open_source(&from)?, open(repository)?);
-            let (name, report) = backup::backup(&source, &repository, &volume)?;
+            let (source, repository) = (options().connect_or_open(&from)?, open(repository)?);
+            let (name, copied) = backup::backup(&source, &repository, &volume)?;
             source.close()?;
             repository.close()?;
-            say(&format!("{name}: {} read of {} changed", bytes(report.read), bytes(report.changed)));
+            say(&format!("{name}: {} read of {} compared", bytes(copied.read_bytes), bytes(copied.compared_bytes)));
         }
         Command::BackupDirectory { repository, directory, name } => {
             let repository = open(repository)?;
@@ -82,10 +84,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             repository.close()?;
             say(&format!("{}: {}", made.name, bytes(made.size_bytes)));
         }
-        Command::List { repository } => list(&open(repository)?)?,
+        Command::List { repository } => {
+            for (name, size_bytes) in backups(&open(repository)?)? {
+                say(&format!("{name}\t{}", bytes(size_bytes)));
+            }
+        }
         Command::Verify { repository, backup } => restore::verify(&open(repository)?, backup.as_deref())?,
         Command::Restore { repository, backup, to } => restore::restore(&open(repository)?, &backup, &to)?,
-        Command::Forget { repository, name, keep } => forget(&open(repository)?, &name, keep)?,
+        Command::Forget { repository, name, keep } => forget(&open(repository)?, &name, keep.get())?,
         Command::Prune { repository } => {
             let store = open(repository)?;
             let collected = store.collect(true)?;
@@ -104,29 +110,14 @@ fn open(repository: PathBuf) -> anyhow::Result<Store> {
     options().open(&repository).with_context(|| format!("the repository {}", repository.display()))
 }
 
-/// The store that is backed up: through its daemon if one runs.
-fn open_source(data: &Path) -> anyhow::Result<Store> {
-    match Store::connect(data) {
-        Err(error) if error.kind() == ErrorKind::Unavailable => Ok(options().open(data)?),
-        connected => Ok(connected?),
-    }
-}
-
-fn list(repository: &Store) -> anyhow::Result<()> {
-    for backup in repository.all_snapshots()? {
-        say(&format!("{}\t{}", backup.name, bytes(backup.size_bytes)));
-    }
-    for backup in repository.objects("") {
-        let backup = backup?;
-        say(&format!("{}\t{}", backup.name, bytes(backup.size_bytes)));
-    }
-    Ok(())
+/// All backups, by name and size.
+fn backups(repository: &Store) -> siltstone::Result<Vec<(String, u64)>> {
+    let volumes = repository.all_snapshots()?.into_iter().map(|backup| Ok((backup.name, backup.size_bytes)));
+    let directories = repository.objects("").map(|backup| backup.map(|backup| (backup.name, backup.size_bytes)));
+    volumes.chain(directories).collect()
 }
 
 fn forget(repository: &Store, name: &str, keep: usize) -> anyhow::Result<()> {
-    if keep == 0 {
-        bail!("at least one backup stays: --keep 1");
-    }
     let directories = directory::backups(repository, name)?;
     for backup in directories.iter().rev().skip(keep) {
         repository.remove_object(&backup.name)?;
@@ -141,18 +132,18 @@ fn forget(repository: &Store, name: &str, keep: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A volume of a store, if it has one of this name.
-fn find(store: &Store, name: &str) -> siltstone::Result<Option<VolumeInfo>> {
-    match store.volume_info(name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
-    }
-}
-
 /// A bar in bytes.
 fn bar(total_bytes: u64, what: &str) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {eta}")?;
     Ok(ProgressBar::new(total_bytes).with_style(style).with_message(what.to_owned()))
+}
+
+/// Shows on a bar how far something has come.
+fn show(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()> {
+    |progress| {
+        bar.set_position(progress.done_bytes);
+        ControlFlow::Continue(())
+    }
 }
 
 fn bytes(count: u64) -> String {
