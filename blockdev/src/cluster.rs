@@ -3,8 +3,10 @@
 mod answering;
 mod asking;
 mod changes;
+mod clones;
 mod core;
 mod describe;
+mod duties;
 mod error;
 mod export;
 mod exports;
@@ -40,7 +42,7 @@ use crate::name::VolumeName;
 use crate::node::Node;
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
-pub use report::{ClusterReport, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+pub use report::{ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
 pub use volumes::ClusterSnapshot;
 
 /// Where a node of a cluster keeps what it needs, and where others reach it.

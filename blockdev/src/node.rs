@@ -16,6 +16,8 @@ mod receive;
 mod replica;
 mod schedule;
 mod scrub;
+#[cfg(feature = "cluster")]
+mod seed;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,8 @@ pub use import::Import;
 pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
 pub(crate) use receive::Replacing;
 pub use schedule::Rewound;
+#[cfg(feature = "cluster")]
+pub(crate) use seed::{seed_name, seed_of};
 pub use snapshot::NamedSnapshot;
 pub use trash::{Purge, TrashName, TrashedVolume};
 pub use uploads::{ObjectSpec, ObjectWriter, UploadPosition};

@@ -15,6 +15,7 @@ pub mod log;
 pub mod operation;
 mod outside;
 pub mod pending;
+mod planting;
 mod serving;
 mod syncing;
 pub mod ticks;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lsm_store::device::Device;
 use lsm_store::rng::Rng;
 use net::config::raft::{Consensus, ProposeError, Raft};
-use net::config::state::{Command, Configuration, Outcome, Volume};
+use net::config::state::{Command, Configuration, Outcome, Volume, VolumeState};
 use net::config::storage::View;
 use net::id::{NodeId, VolumeId};
 use net::replication::Event;
@@ -130,6 +130,15 @@ impl Core {
         let configuration = self.configuration();
         let parsed = name.as_str().parse()?;
         configuration.volume_named(&parsed).cloned().ok_or_else(|| ClusterError::NoSuchVolume(name.clone()))
+    }
+
+    /// A volume that is not in the trash and can be used.
+    pub(super) fn ready_volume(&self, name: &VolumeName) -> Result<Volume> {
+        let volume = self.volume_named(name)?;
+        match volume.state {
+            VolumeState::Ready => Ok(volume),
+            VolumeState::Importing => Err(ClusterError::BeingMade(name.clone())),
+        }
     }
 
     pub(super) fn volume(&self, id: VolumeId) -> Option<Volume> {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use lsm_store::codec::Codec;
 use net::config::raft::Consensus;
-use net::config::state::{Configuration, Node as ClusterNode, NodeState, Volume};
+use net::config::state::{Configuration, Node as ClusterNode, NodeState, Origin, Volume, VolumeState};
 use net::id::{NodeId, VolumeId};
 use net::transport::Transport;
 
 use super::core::Core;
-use super::report::{ClusterReport, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+use super::report::{
+    ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+};
 
 impl Core {
     pub(super) fn report(&self) -> ClusterReport {
@@ -79,6 +81,8 @@ impl Core {
             size_bytes: volume.size_bytes,
             codec: volume.codec.as_str().parse().unwrap_or(Codec::Lz4),
             created_ms: volume.created_ms,
+            is_complete: volume.state == VolumeState::Ready,
+            origin: volume.origin.map(|origin| origin_report(configuration, origin)),
             replicas_wanted: volume.copies.replicas,
             in_sync_min: volume.copies.in_sync_min,
             epoch: set.epoch.0,
@@ -110,4 +114,9 @@ impl Core {
         let said: Vec<_> = sending.iter().map(say).collect();
         (!said.is_empty()).then(|| said.join(", "))
     }
+}
+
+fn origin_report(configuration: &Configuration, origin: Origin) -> OriginReport {
+    let volume = configuration.volume(origin.volume).filter(|volume| volume.trashed.is_none());
+    OriginReport { id: origin.volume.0, volume: volume.and_then(|volume| volume.name.as_str().parse().ok()) }
 }

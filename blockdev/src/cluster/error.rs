@@ -30,6 +30,9 @@ pub enum ClusterError {
     /// A name that means something already.
     #[error("a volume named {0} exists already")]
     NameTaken(VolumeName),
+    /// A clone that is not complete.
+    #[error("volume {0} is being made: it can be used in a moment")]
+    BeingMade(VolumeName),
     /// A node that there is not.
     #[error("the cluster has no node {0}")]
     NoSuchNode(String),
@@ -93,6 +96,9 @@ pub enum ClusterError {
         /// There is one.
         exists: bool,
     },
+    /// A name that snapshots which nobody sees have.
+    #[error("{0} is a name that the cluster uses for itself: choose another")]
+    ReservedName(VolumeName),
     /// The volume's primary cannot do it.
     #[error(transparent)]
     Store(#[from] lsm_store::Error),
@@ -130,8 +136,9 @@ impl ClusterError {
             | Self::HasSnapshots(_)
             | Self::WouldShrink { .. }
             | Self::TooFewNodes { .. }
+            | Self::ReservedName(_)
             | Self::Text(_) => ErrorKind::Invalid,
-            Self::InUse { .. } | Self::NotReady(_) | Self::HoldsReplicas(_) => ErrorKind::Busy,
+            Self::InUse { .. } | Self::NotReady(_) | Self::HoldsReplicas(_) | Self::BeingMade(_) => ErrorKind::Busy,
             Self::Node(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Snapshot { exists: true, .. } => ErrorKind::Exists,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::{Error, Result};
+use net::config::state::{Volume, VolumeState};
 
 use super::ClusterSlot;
 use super::core::Core;
@@ -11,7 +12,7 @@ use super::export::{ClusterExport, RemoteSnapshot};
 use crate::access::Principal;
 use crate::export::{Changes, Export, Exports};
 use crate::name::ExportName;
-use crate::node::Node;
+use crate::node::{Node, seed_of};
 
 /// A node's volumes, and behind them those of its cluster: a name that both have is the node's own.
 pub struct AllExports {
@@ -36,7 +37,8 @@ impl Exports for AllExports {
         let mut names = Exports::names(&*self.node, client);
         if let Some(core) = self.core() {
             let configuration = core.configuration();
-            let usable = configuration.volumes().filter(|volume| volume.trashed.is_none());
+            let is_usable = |volume: &&Volume| volume.trashed.is_none() && volume.state == VolumeState::Ready;
+            let usable = configuration.volumes().filter(is_usable);
             names.extend(usable.map(|volume| volume.name.as_str().to_owned()));
         }
         names.sort();
@@ -64,9 +66,10 @@ impl Exports for AllExports {
 fn open_of_cluster(core: &Arc<Core>, name: &str) -> Result<Arc<dyn Export>> {
     let nothing = || Error::NoSuchVolume(lsm_store::id::VolumeId::default());
     let name = ExportName::from_str(name).map_err(|_| nothing())?;
-    let volume = core.volume_named(name.volume()).map_err(|_| nothing())?.id;
+    let volume = core.ready_volume(name.volume()).map_err(|_| nothing())?.id;
     match &name {
         ExportName::Volume(_) => Ok(Arc::new(ClusterExport::new(core, volume))),
+        ExportName::Snapshot(snapshot) if seed_of(&snapshot.snapshot).is_some() => Err(nothing()),
         ExportName::Snapshot(snapshot) => match core.node.replica_snapshot(volume, &snapshot.snapshot) {
             Ok(export) => Ok(export),
             // It may not have come here yet.

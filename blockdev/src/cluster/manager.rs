@@ -8,7 +8,7 @@ use std::time::Duration;
 use lsm_store::codec::Codec;
 use lsm_store::store::VolumeSpec;
 use net::config::raft::Consensus;
-use net::config::state::{Command, Configuration, MOVING_MAX, NodeState, Volume, choose_replacement};
+use net::config::state::{Command, Configuration, MOVING_MAX, NodeState, Volume, VolumeState, choose_replacement};
 use net::id::{Epoch, NodeId, VolumeId};
 use net::replication::{Event, Incarnation, Policy, Role};
 use net::transport::{Peer, Transport};
@@ -68,10 +68,17 @@ impl Core {
         !wanted.iter().all(is_running) || self.present() != wanted
     }
 
-    fn wanted<'a>(&self, configuration: &'a Configuration) -> impl Iterator<Item = VolumeId> + use<'a> {
+    fn wanted<'a>(&'a self, configuration: &'a Configuration) -> impl Iterator<Item = VolumeId> + use<'a> {
         let me = self.me;
         let has_it = move |volume: &&Volume| volume.replicas.placement.contains(&me) || volume.replicas.is_member(me);
-        configuration.volumes().filter(has_it).map(|volume| volume.id)
+        configuration.volumes().filter(has_it).filter(|volume| self.can_begin(volume)).map(|volume| volume.id)
+    }
+
+    /// A clone that is not complete begins where there is what it starts with. Once it is complete somebody has all of it, and
+    /// it begins everywhere.
+    fn can_begin(&self, volume: &Volume) -> bool {
+        let has_seed = || volume.origin.is_some_and(|origin| self.node.has_seed(origin.volume, volume.id));
+        volume.state == VolumeState::Ready || self.node.has_replica(volume.id) || has_seed()
     }
 
     /// The volumes of which there is a replica, at work or on disk.
@@ -121,7 +128,9 @@ impl Core {
             boot: self.boot,
             node: Arc::clone(&self.node),
             spec: VolumeSpec { size_bytes: volume.size_bytes, codec },
-            is_creator: volume.replicas.epoch == Epoch(1) && volume.replicas.primary == self.me,
+            // What a clone starts with is not nothing.
+            is_creator: volume.origin.is_none() && volume.replicas.epoch == Epoch(1) && volume.replicas.primary == self.me,
+            source: volume.origin.map(|origin| origin.volume),
             is_alone: volume.replicas.members.iter().all(|member| member.node == self.me),
             policy,
             ticks: Arc::clone(&self.ticks),

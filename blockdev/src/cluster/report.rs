@@ -90,6 +90,15 @@ pub enum VolumeHealth {
     Stalled,
 }
 
+/// What a clone was made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OriginReport {
+    /// The volume's number.
+    pub id: u64,
+    /// The volume's name; `None` if it is gone, or in the trash.
+    pub volume: Option<VolumeName>,
+}
+
 /// A volume of the cluster.
 #[derive(Clone, Debug)]
 pub struct VolumeReport {
@@ -103,6 +112,10 @@ pub struct VolumeReport {
     pub codec: Codec,
     /// When it was made, in milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// Its content is there, and it can be used.
+    pub is_complete: bool,
+    /// What it was cloned from, if it was.
+    pub origin: Option<OriginReport>,
     /// How many copies it is to have.
     pub replicas_wanted: u8,
     /// With fewer copies than this it waits.

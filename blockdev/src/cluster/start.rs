@@ -54,7 +54,7 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) struct Running {
     pub(super) core: Arc<Core>,
     pub(super) workers: [Arc<Workers>; 2],
-    pub(super) manager: Option<JoinHandle<()>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) runtime: Option<Runtime>,
     pub(super) folder: Directory,
     /// Where it is reached.
@@ -237,7 +237,10 @@ fn run(
     let managed = Arc::clone(&core);
     let manager = thread::Builder::new().name("silt-cluster".into()).spawn(move || managed.manage(&outside));
     let manager = manager.map_err(|source| io("starting a thread", source))?;
-    Ok(Running { core, workers: [workers, movers], manager: Some(manager), runtime: Some(runtime), folder, address })
+    let tended = Arc::clone(&core);
+    let duties = thread::Builder::new().name("cluster-duties".into()).spawn(move || tended.tend());
+    let threads = vec![manager, duties.map_err(|source| io("starting a thread", source))?];
+    Ok(Running { core, workers: [workers, movers], threads, runtime: Some(runtime), folder, address })
 }
 
 /// Makes a directory whose name survives a power cut, as what is in it must.
@@ -366,10 +369,10 @@ impl Running {
         self.core.hand_over_all(HAND_OVER_WAIT);
         self.core.begin_stop();
         self.workers.iter().for_each(|workers| workers.stop());
-        if let Some(manager) = self.manager.take()
-            && manager.join().is_err()
-        {
-            tracing::error!("the cluster's thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the cluster panicked");
+            }
         }
         self.workers.iter().for_each(|workers| workers.wait_ended(Duration::from_secs(2)));
         if let Some(runtime) = self.runtime.take() {

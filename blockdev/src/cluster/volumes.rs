@@ -6,21 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::config::raft::ProposeError;
 use net::config::state::{
-    Command, Copies, NewVolume as NewConfigured, NodeState, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState,
+    Command, Copies, NewVolume as NewConfigured, NodeState, Outcome, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState,
     choose_placement,
 };
-use net::id::NodeId;
+use net::id::{NodeId, VolumeId};
 
 use super::asking::Session;
+use super::core::Core;
 use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport, start};
 use crate::name::{SnapshotName, VolumeName};
+use crate::node::seed_of;
 use crate::replica::operation::{self, Operation};
 
 /// How long a new volume may take until it can be used.
-const READY_WAIT: Duration = Duration::from_secs(15);
+pub(super) const READY_WAIT: Duration = Duration::from_secs(15);
 
 /// Between two looks whether it can.
-const READY_LOOK: Duration = Duration::from_millis(20);
+pub(super) const READY_LOOK: Duration = Duration::from_millis(20);
 
 /// A snapshot of a volume of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,17 +67,23 @@ impl Cluster {
             placement,
             now_ms: start::wall_ms(),
         };
-        match self.core.propose(Command::CreateVolume(new)) {
-            Err(ProposeError::Rejected(Rejection::VolumeNameTaken(_))) => {
-                return Err(ClusterError::NameTaken(volume.name.clone()));
-            }
-            done => done.map(drop)?,
-        }
+        self.configured(new, &volume.name)?;
         self.wait_usable(&volume.name)?;
         // The log begins with the size, so that whoever gets all of the log one day gets that too.
         let made = self.core.volume_named(&volume.name)?;
         self.ordered(&made, Operation::Resize { size_bytes: volume.size_bytes })?;
         self.volume(&volume.name)
+    }
+
+    /// Has the cluster know of a volume.
+    pub(super) fn configured(&self, new: NewConfigured, name: &VolumeName) -> Result<VolumeId> {
+        match self.core.propose(Command::CreateVolume(new)) {
+            Err(ProposeError::Rejected(Rejection::VolumeNameTaken(_))) => Err(ClusterError::NameTaken(name.clone())),
+            made => match made? {
+                Outcome::Volume(id) => Ok(id),
+                _ => Ok(self.core.volume_named(name)?.id),
+            },
+        }
     }
 
     /// Where a new volume is put. Nodes that are about to be members are waited for.
@@ -96,7 +104,7 @@ impl Cluster {
         }
     }
 
-    fn wait_usable(&self, name: &VolumeName) -> Result<()> {
+    pub(super) fn wait_usable(&self, name: &VolumeName) -> Result<()> {
         let (id, clock) = (self.core.volume_named(name)?.id, Arc::clone(self.core.node.store().clock()));
         let session = Session::new(self.core(), id);
         let begun = clock.monotonic();
@@ -134,7 +142,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::WouldShrink`], [`ClusterError::InUse`].
     pub fn resize(&self, name: &VolumeName, size_bytes: u64, allow_shrink: bool) -> Result<VolumeReport> {
-        let volume = self.core.volume_named(name)?;
+        let volume = self.core.ready_volume(name)?;
         let (id, from_bytes) = (volume.id, volume.size_bytes);
         check_size(size_bytes)?;
         if size_bytes < from_bytes {
@@ -154,11 +162,8 @@ impl Cluster {
     }
 
     /// Has every replica do something, durably.
-    fn ordered(&self, volume: &Volume, operation: Operation) -> Result<()> {
-        let session = Session::new(self.core(), volume.id);
-        let record: Bytes = operation::encode(&[operation]);
-        session.write(&[record])?;
-        Ok(session.flush()?)
+    pub(super) fn ordered(&self, volume: &Volume, operation: Operation) -> Result<()> {
+        order(&self.core(), volume.id, operation)
     }
 
     /// Changes how many copies a volume has.
@@ -166,7 +171,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::TooFewNodes`].
     pub fn set_replicas(&self, name: &VolumeName, replicas: u8) -> Result<VolumeReport> {
-        let volume = self.core.volume_named(name)?;
+        let volume = self.core.ready_volume(name)?;
         let configuration = self.core.fresh_configuration()?;
         let mut placement = volume.replicas.placement.clone();
         while placement.len() > replicas.into() {
@@ -195,7 +200,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::NoSuchNode`].
     pub fn move_replica(&self, name: &VolumeName, from: Option<&str>, to: &str) -> Result<VolumeReport> {
-        let volume = self.core.volume_named(name)?;
+        let volume = self.core.ready_volume(name)?;
         let (set, to) = (&volume.replicas, self.node(to)?);
         let from = match from {
             Some(from) => Some(self.node(from)?),
@@ -214,10 +219,14 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`].
     pub fn snapshots(&self, name: &VolumeName) -> Result<Vec<ClusterSnapshot>> {
-        let volume = self.core.volume_named(name)?;
+        let volume = self.core.ready_volume(name)?;
         let session = Session::new(self.core(), volume.id);
         let named = |entry: net::forward::SnapshotEntry| {
-            let name = SnapshotName { volume: name.clone(), snapshot: entry.name.parse().ok()? };
+            let snapshot: VolumeName = entry.name.parse().ok()?;
+            if seed_of(&snapshot).is_some() {
+                return None;
+            }
+            let name = SnapshotName { volume: name.clone(), snapshot };
             Some(ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms })
         };
         Ok(session.snapshots()?.into_iter().filter_map(named).collect())
@@ -228,10 +237,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
     pub fn snapshot(&self, name: &SnapshotName) -> Result<ClusterSnapshot> {
-        let volume = self.core.volume_named(&name.volume)?;
-        if self.snapshots(&name.volume)?.iter().any(|known| known.name == *name) {
-            return Err(snapshot_error(name, true));
-        }
+        let volume = self.core.ready_volume(&name.volume)?;
+        self.check_free(name)?;
         self.ordered(&volume, Operation::Snapshot { name: name.snapshot.clone() })?;
         self.wait_snapshot(name, true)?.ok_or_else(|| ClusterError::NotReady(name.volume.clone()))
     }
@@ -241,7 +248,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
     pub fn remove_snapshot(&self, name: &SnapshotName) -> Result<()> {
-        let volume = self.core.volume_named(&name.volume)?;
+        let volume = self.core.ready_volume(&name.volume)?;
         self.check_snapshot(name)?;
         self.ordered(&volume, Operation::RemoveSnapshot { name: name.snapshot.clone() })?;
         self.wait_snapshot(name, false).map(drop)
@@ -252,7 +259,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`], [`ClusterError::InUse`].
     pub fn roll_back(&self, name: &SnapshotName) -> Result<VolumeReport> {
-        let volume = self.core.volume_named(&name.volume)?;
+        let volume = self.core.ready_volume(&name.volume)?;
         self.check_unused(&name.volume, &volume)?;
         let size_bytes = self.check_snapshot(name)?.size_bytes;
         let resize = Command::ResizeVolume { volume: volume.id, size_bytes };
@@ -267,7 +274,18 @@ impl Cluster {
         self.volume(&name.volume)
     }
 
-    fn check_snapshot(&self, name: &SnapshotName) -> Result<ClusterSnapshot> {
+    /// That a snapshot can have this name.
+    pub(super) fn check_free(&self, name: &SnapshotName) -> Result<()> {
+        if seed_of(&name.snapshot).is_some() {
+            return Err(ClusterError::ReservedName(name.snapshot.clone()));
+        }
+        if self.snapshots(&name.volume)?.iter().any(|known| known.name == *name) {
+            return Err(snapshot_error(name, true));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_snapshot(&self, name: &SnapshotName) -> Result<ClusterSnapshot> {
         let mut known = self.snapshots(&name.volume)?.into_iter();
         known.find(|known| known.name == *name).ok_or_else(|| snapshot_error(name, false))
     }
@@ -286,6 +304,14 @@ impl Cluster {
     }
 }
 
+/// Has every replica of a volume do something, durably.
+pub(super) fn order(core: &Arc<Core>, volume: VolumeId, operation: Operation) -> Result<()> {
+    let session = Session::new(Arc::clone(core), volume);
+    let record: Bytes = operation::encode(&[operation]);
+    session.write(&[record])?;
+    Ok(session.flush()?)
+}
+
 fn check_size(size_bytes: u64) -> Result<()> {
     match size_bytes {
         1..=VOLUME_BYTES_MAX => Ok(()),
@@ -293,6 +319,6 @@ fn check_size(size_bytes: u64) -> Result<()> {
     }
 }
 
-fn snapshot_error(name: &SnapshotName, exists: bool) -> ClusterError {
+pub(super) fn snapshot_error(name: &SnapshotName, exists: bool) -> ClusterError {
     ClusterError::Snapshot { volume: name.volume.clone(), snapshot: name.snapshot.clone(), exists }
 }

@@ -11,7 +11,7 @@ use crate::catalog::{self, Catalog, Entry, State};
 use crate::name::{SnapshotName, VolumeName};
 
 /// What the replica of a volume of the cluster is called in the catalog.
-fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
+pub(super) fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
     format!("replica-{:016x}", volume.0).parse().expect("letters, a hyphen and digits are a name")
 }
 
@@ -23,7 +23,12 @@ fn noted_key(volume: net::id::VolumeId) -> Vec<u8> {
     format!("replica/{:016x}", volume.0).into_bytes()
 }
 
-fn entry(catalog: &Catalog, volume: net::id::VolumeId) -> Result<Entry> {
+/// The note that a volume has, or had, a replica here.
+pub(super) fn note(volume: net::id::VolumeId) -> Record {
+    Record { key: noted_key(volume), value: Some(vec![NOTED_VERSION]) }
+}
+
+pub(super) fn entry(catalog: &Catalog, volume: net::id::VolumeId) -> Result<Entry> {
     let name = catalog_name(volume);
     let entry = catalog.entry(&name).filter(|entry| entry.state == State::Replica);
     entry.ok_or_else(|| NodeError::NoSuchVolume(name.to_string()))
@@ -42,12 +47,17 @@ impl Node {
 
     /// Notes for good that the volume has, or had, a replica here; false if that was known.
     pub(crate) fn note_replica(&self, volume: net::id::VolumeId) -> Result<bool> {
-        let key = noted_key(volume);
-        let is_known = self.store.records().iter().any(|record| record.key == key && record.value.is_some());
+        let is_known = self.is_noted(volume);
         if !is_known {
-            self.store.put_records(vec![Record { key, value: Some(vec![NOTED_VERSION]) }])?;
+            self.store.put_records(vec![note(volume)])?;
         }
         Ok(!is_known)
+    }
+
+    /// Whether it is noted that the volume has, or had, a replica here.
+    pub(crate) fn is_noted(&self, volume: net::id::VolumeId) -> bool {
+        let key = noted_key(volume);
+        self.store.records().iter().any(|record| record.key == key && record.value.is_some())
     }
 
     /// The volume is none of the cluster's any more, or is nothing to this node.

@@ -149,7 +149,15 @@ impl Node {
         name: &VolumeName,
         id: VolumeId,
     ) -> Result<()> {
-        self.store.delete_volume(id, vec![catalog::snapshot_removal(volume, name)])?;
+        let removal = vec![catalog::snapshot_removal(volume, name)];
+        // A seed of a clone may be another name for a snapshot.
+        let has_other_name = catalog.snapshots(volume).any(|(other, named)| named == id && other != name);
+        if has_other_name {
+            self.store.put_records(removal)?;
+            catalog.remove_snapshot(volume, name);
+            return Ok(());
+        }
+        self.store.delete_volume(id, removal)?;
         catalog.remove_snapshot(volume, name);
         self.open.lock().remove(&id);
         Ok(())

@@ -25,6 +25,7 @@ use super::log::{BootId, LogError, Recovered, ReplicaLog};
 use super::operation;
 use super::outside::Outside;
 use super::pending::Pending;
+use super::planting::plant;
 use super::serving::Serving;
 use super::syncing::Syncing;
 use super::ticks::Ticks;
@@ -82,6 +83,8 @@ pub struct Setting {
     pub spec: VolumeSpec,
     /// This node creates the volume: what it has, which is nothing, is all there is.
     pub is_creator: bool,
+    /// The volume that this one is a clone of: a replica of that here may have what this one starts with.
+    pub source: Option<VolumeId>,
     /// No other node has the content.
     pub is_alone: bool,
     /// How it is replicated.
@@ -411,6 +414,11 @@ fn clear(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartErro
 
 fn open_log(setting: &Setting) -> Result<(ReplicaLog, Recovered), StartError> {
     let (device, id) = (&setting.device, setting.id);
+    if let Some(source) = setting.source
+        && let Some(planted) = plant(setting, source)?
+    {
+        return Ok(planted);
+    }
     if !ReplicaLog::exists(&**device, id)? {
         // Noted before there is a log: one that has been lost must never be taken for one that has not been made.
         let is_new = setting.node.note_replica(id)?;

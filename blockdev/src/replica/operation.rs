@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use lsm_store::request::Zeroing;
 use lz4_flex::block::{self, CompressTable};
-use net::replication::{Body, Record};
+use net::replication::{Body, Record, VolumeId};
 
 use crate::name::VolumeName;
 
@@ -40,6 +40,7 @@ const RESIZE: u8 = 4;
 const SNAPSHOT: u8 = 5;
 const REMOVE_SNAPSHOT: u8 = 6;
 const ROLL_BACK: u8 = 7;
+const SEED: u8 = 8;
 
 /// One change of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +80,13 @@ pub enum Operation {
     RollBack {
         /// The snapshot's name.
         to: VolumeName,
+    },
+    /// What a clone is to start with is frozen.
+    Seed {
+        /// The clone.
+        clone: VolumeId,
+        /// The snapshot that it is made of; what the volume holds now if there is none.
+        of: Option<VolumeName>,
     },
 }
 
@@ -121,6 +129,7 @@ impl Operation {
             Self::Snapshot { name } | Self::RemoveSnapshot { name } | Self::RollBack { to: name } => {
                 2 + name.as_str().len()
             }
+            Self::Seed { of, .. } => 10 + of.as_ref().map_or(0, |name| name.as_str().len()),
         }
     }
 
@@ -143,6 +152,13 @@ impl Operation {
             Self::Resize { size_bytes } => {
                 out.put_u8(RESIZE);
                 out.put_u64_le(*size_bytes);
+            }
+            Self::Seed { clone, of } => {
+                let name = of.as_ref().map_or("", VolumeName::as_str);
+                out.put_u8(SEED);
+                out.put_u64_le(clone.0);
+                out.put_u8(name.len() as u8);
+                out.put_slice(name.as_bytes());
             }
         }
     }
@@ -296,14 +312,27 @@ fn decode_one(rest: &mut Bytes) -> Option<Operation> {
         SNAPSHOT => Some(Operation::Snapshot { name: decode_name(rest)? }),
         REMOVE_SNAPSHOT => Some(Operation::RemoveSnapshot { name: decode_name(rest)? }),
         ROLL_BACK => Some(Operation::RollBack { to: decode_name(rest)? }),
+        SEED => {
+            let clone = VolumeId(rest.try_get_u64_le().ok()?);
+            let text = decode_text(rest)?;
+            let of = if text.is_empty() { None } else { Some(parse_name(&text)?) };
+            Some(Operation::Seed { clone, of })
+        }
         _ => None,
     }
 }
 
 fn decode_name(rest: &mut Bytes) -> Option<VolumeName> {
+    parse_name(&decode_text(rest)?)
+}
+
+fn decode_text(rest: &mut Bytes) -> Option<Bytes> {
     let len = usize::from(rest.try_get_u8().ok()?);
-    let text = (len <= rest.remaining()).then(|| rest.split_to(len))?;
-    std::str::from_utf8(&text).ok()?.parse().ok()
+    (len <= rest.remaining()).then(|| rest.split_to(len))
+}
+
+fn parse_name(text: &Bytes) -> Option<VolumeName> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]

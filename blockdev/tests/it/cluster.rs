@@ -1,5 +1,7 @@
 //! Clusters of nodes in one process, over QUIC on loopback.
 
+mod clones;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -55,14 +55,20 @@ impl NodeHandler {
         if request.reserve_bytes.is_some() || request.quota_bytes.is_some() {
             return Err(Failure::new(Kind::Unsupported, "replicated volumes have no reservations and quotas yet"));
         }
-        if self.node.volume(&name).is_ok() {
-            return Err(failure(NodeError::NameTaken(name)));
-        }
+        self.check_not_of_node(&name)?;
         let codec = self.codec(request.codec.as_deref())?;
         let wanted = NewVolume { name, size_bytes: request.size_bytes, codec, replicas };
         match cluster.create(&wanted) {
             Err(ClusterError::NameTaken(name)) if request.reuse => reuse(&cluster, &name, request.size_bytes),
             other => Ok(describe::cluster::answer(&other.map_err(cluster_failure)?)),
+        }
+    }
+
+    /// That no volume of the node alone has the name.
+    pub(super) fn check_not_of_node(&self, name: &VolumeName) -> Result<(), Failure> {
+        match self.node.volume(name) {
+            Ok(_) => Err(failure(NodeError::NameTaken(name.clone()))),
+            Err(_) => Ok(()),
         }
     }
 
@@ -123,6 +129,20 @@ impl Replicated {
         Ok(describe::cluster::answer(&self.cluster.roll_back(to).map_err(cluster_failure)?))
     }
 
+    pub(super) fn clone_volume(&self, of: &ExportName, name: &VolumeName) -> Result<Response, Failure> {
+        Ok(describe::cluster::answer(&self.cluster.clone_volume(of, name).map_err(cluster_failure)?))
+    }
+
+    /// The clones of the volume; which of them are of one snapshot, the cluster does not know.
+    pub(super) fn children(&self, of: &ExportName) -> Result<Response, Failure> {
+        if let ExportName::Snapshot(_) = of {
+            let message = format!("volume {0} is replicated: `silt children {0}` lists all of its clones", of.volume());
+            return Err(Failure::new(Kind::Unsupported, message));
+        }
+        let children = self.cluster.children(of.volume()).map_err(cluster_failure)?;
+        Ok(Response::Volumes { volumes: children.iter().map(describe::cluster::volume).collect() })
+    }
+
     pub(super) fn resize(&self, request: &ResizeVolume) -> Result<Response, Failure> {
         let resized = self.cluster.resize(&self.report.name, request.size_bytes, request.allow_shrink);
         Ok(describe::cluster::answer(&resized.map_err(cluster_failure)?))
@@ -157,8 +177,6 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         Request::Snapshot { names } if names.len() > 1 => names.iter().map(String::as_str).collect(),
         Request::Usage { names } => names.iter().map(String::as_str).collect(),
         Request::RenameSnapshot { name, .. }
-        | Request::Clone { of: name, .. }
-        | Request::Children { name }
         | Request::Fingerprints { name, .. }
         | Request::ScrubVolume { name, .. }
         | Request::Root { name }

@@ -2,7 +2,7 @@
 
 use siltstone::cluster::VolumeHealth;
 use siltstone::control::{Failure, Kind, Response, SnapshotDescription};
-use siltstone::name::{SnapshotName, VolumeName};
+use siltstone::name::{ExportName, SnapshotName, VolumeName};
 use siltstone::node::NamedSnapshot;
 
 use super::{NodeHandler, describe, failure, name};
@@ -80,11 +80,20 @@ impl NodeHandler {
     }
 
     pub(super) fn clone_volume(&self, of: &str, text: &str) -> Result<Response, Failure> {
-        Ok(describe::answer(&self.node().clone_volume(&name(of)?, &name(text)?).map_err(failure)?))
+        let (of, name): (ExportName, VolumeName) = (name(of)?, name(text)?);
+        if let Some(replicated) = self.replicated(of.volume())? {
+            self.check_not_of_node(&name)?;
+            return replicated.clone_volume(&of, &name);
+        }
+        Ok(describe::answer(&self.node().clone_volume(&of, &name).map_err(failure)?))
     }
 
     pub(super) fn children(&self, text: &str) -> Result<Response, Failure> {
-        let children = self.node().children(&name(text)?).map_err(failure)?;
+        let of: ExportName = name(text)?;
+        if let Some(replicated) = self.replicated(of.volume())? {
+            return replicated.children(&of);
+        }
+        let children = self.node().children(&of).map_err(failure)?;
         Ok(Response::Volumes { volumes: children.iter().map(describe::volume).collect() })
     }
 }

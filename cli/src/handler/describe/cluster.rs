@@ -1,11 +1,12 @@
 //! A cluster, its nodes and its volumes as answers show them.
 
 use siltstone::cluster::{
-    ClusterReport, ClusterSnapshot, NodeReport, NodeStanding, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+    ClusterReport, ClusterSnapshot, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth,
+    VolumeReport,
 };
 use siltstone::control::{
-    ClusterDescription, ClusterSummary, NodeDescription, ReplicaDescription, ReplicationDescription, Response,
-    SnapshotDescription, VolumeDescription,
+    ClusterDescription, ClusterSummary, NodeDescription, OriginDescription, ReplicaDescription, ReplicationDescription,
+    Response, SnapshotDescription, VolumeDescription,
 };
 
 use crate::output::rfc3339;
@@ -68,15 +69,20 @@ pub(in crate::handler) fn volume(report: &VolumeReport) -> VolumeDescription {
         codec: report.codec.to_string(),
         created: rfc3339(report.created_ms),
         connections: report.connections,
-        state: "ready".into(),
+        state: if report.is_complete { "ready" } else { "importing" }.into(),
         snapshots: 0,
-        origin: None,
+        origin: report.origin.as_ref().map(origin),
         schedule: None,
         reserve_bytes: None,
         quota_bytes: None,
         allow: Vec::new(),
         replication: Some(Box::new(replication(report))),
     }
+}
+
+fn origin(report: &OriginReport) -> OriginDescription {
+    let volume = report.volume.as_ref().map(ToString::to_string);
+    OriginDescription { volume_id: report.id, volume, snapshot_id: None, snapshot: None }
 }
 
 fn replication(report: &VolumeReport) -> ReplicationDescription {

@@ -24,6 +24,8 @@ fn volume_report(name: &str, health: VolumeHealth) -> VolumeReport {
         size_bytes: 1 << 20,
         codec: Default::default(),
         created_ms: 0,
+        is_complete: true,
+        origin: None,
         replicas_wanted: 3,
         in_sync_min: 2,
         epoch: 9,
