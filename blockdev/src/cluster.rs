@@ -19,6 +19,7 @@ mod report;
 mod requests;
 mod start;
 mod transfers;
+mod trash;
 mod volumes;
 mod workers;
 
@@ -43,6 +44,7 @@ use crate::node::Node;
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
 pub use report::{ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+pub use trash::ClusterTrashed;
 pub use volumes::ClusterSnapshot;
 
 /// Where a node of a cluster keeps what it needs, and where others reach it.

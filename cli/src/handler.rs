@@ -207,7 +207,7 @@ impl Handler for NodeHandler {
             Request::Resize(resize) => self.resize(resize),
             Request::Remove { name, snapshots } => self.remove(name, *snapshots),
             Request::Discard { name, snapshots, keep_s } => self.discard(name, *snapshots, *keep_s),
-            Request::ListTrash => Ok(trash::answer(&self.node.trash())),
+            Request::ListTrash => Ok(self.list_trash()),
             Request::Restore { name, id, to } => self.restore(name, *id, to.as_deref()),
             Request::Purge(purge) => self.purge(purge),
             Request::Snapshot { names } => self.snapshot(names),

@@ -174,6 +174,17 @@ impl Session {
         })
     }
 
+    /// The same, if they can be had now.
+    pub(super) fn snapshots_now(&self) -> Option<Vec<net::forward::SnapshotEntry>> {
+        match self.target()? {
+            Target::Here(_) => super::answering::snapshots(&self.core, self.volume).ok(),
+            Target::There(link) => match self.ask_one(link, Asked::Snapshots).ok()? {
+                Tried::Done(Brought::Snapshots(snapshots)) => Some(snapshots),
+                _ => None,
+            },
+        }
+    }
+
     /// Asks for the volume to be served by this node, whose client uses it, if it has a replica. The primary keeps the wish
     /// until it can be fulfilled.
     fn wish_for_primary(&self, link: Link) {

@@ -9,10 +9,11 @@ use net::config::raft::Consensus;
 use net::config::state::{Command, Volume, VolumeState};
 use net::id::VolumeId;
 
-use super::Result;
+use super::{Result, start};
 use super::asking::Session;
 use super::clones::seed_bytes;
 use super::core::Core;
+use super::trash::expired;
 use super::volumes::order;
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
@@ -56,6 +57,7 @@ impl Core {
             let begun = clock.monotonic();
             self.settle_clones(&mut memory.incomplete);
             self.remove_seeds(&mut memory.used_seeds);
+            self.purge_expired();
             while !self.is_stopping() && clock.monotonic() - begun < LOOK {
                 self.wait_change(LOOK);
             }
@@ -94,6 +96,19 @@ impl Core {
             self.propose(Command::DeleteVolume { volume: clone.id, with_snapshots: true })?;
         }
         Ok(())
+    }
+
+    /// Removes for good what has been in the trash for its time, if this node leads.
+    fn purge_expired(&self) {
+        if self.consensus().metrics().leader != Some(self.me) {
+            return;
+        }
+        for volume in expired(&self.configuration(), start::wall_ms()) {
+            match self.purge(volume) {
+                Ok(_) => tracing::info!(%volume, "removed a volume from the trash"),
+                Err(error) => tracing::warn!(%volume, %error, "a volume stays in the trash for now"),
+            }
+        }
     }
 
     /// Has seeds removed whose clones do not need them any more, of volumes that this node serves.

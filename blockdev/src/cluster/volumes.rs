@@ -9,6 +9,7 @@ use net::config::state::{
     Command, Copies, NewVolume as NewConfigured, NodeState, Outcome, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState,
     choose_placement,
 };
+use net::forward::SnapshotEntry;
 use net::id::{NodeId, VolumeId};
 
 use super::asking::Session;
@@ -122,12 +123,20 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::InUse`], [`ClusterError::HasSnapshots`].
     pub fn remove(&self, name: &VolumeName, with_snapshots: bool) -> Result<()> {
+        let volume = self.removable(name, with_snapshots)?;
+        self.changed(Command::DeleteVolume { volume: volume.id, with_snapshots })
+    }
+
+    /// A volume, if it may go.
+    pub(super) fn removable(&self, name: &VolumeName, with_snapshots: bool) -> Result<Volume> {
         let volume = self.core.volume_named(name)?;
         self.check_unused(name, &volume)?;
-        if !with_snapshots && !self.snapshots(name)?.is_empty() {
+        // What is still being made has none.
+        let may_have_some = !with_snapshots && volume.state == VolumeState::Ready;
+        if may_have_some && !self.snapshots(name)?.is_empty() {
             return Err(ClusterError::HasSnapshots(name.clone()));
         }
-        self.changed(Command::DeleteVolume { volume: volume.id, with_snapshots })
+        Ok(volume)
     }
 
     fn check_unused(&self, name: &VolumeName, volume: &Volume) -> Result<()> {
@@ -221,15 +230,11 @@ impl Cluster {
     pub fn snapshots(&self, name: &VolumeName) -> Result<Vec<ClusterSnapshot>> {
         let volume = self.core.ready_volume(name)?;
         let session = Session::new(self.core(), volume.id);
-        let named = |entry: net::forward::SnapshotEntry| {
-            let snapshot: VolumeName = entry.name.parse().ok()?;
-            if seed_of(&snapshot).is_some() {
-                return None;
-            }
+        let described = |(snapshot, entry): (VolumeName, SnapshotEntry)| {
             let name = SnapshotName { volume: name.clone(), snapshot };
-            Some(ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms })
+            ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms }
         };
-        Ok(session.snapshots()?.into_iter().filter_map(named).collect())
+        Ok(named(session.snapshots()?).map(described).collect())
     }
 
     /// Freezes what a volume holds now, on every replica at the same point of its order of writes.
@@ -302,6 +307,12 @@ impl Cluster {
             self.core.wait_change(READY_LOOK);
         }
     }
+}
+
+/// The snapshots that people see.
+pub(super) fn named(entries: Vec<SnapshotEntry>) -> impl Iterator<Item = (VolumeName, SnapshotEntry)> {
+    let parsed = entries.into_iter().filter_map(|entry| Some((entry.name.parse().ok()?, entry)));
+    parsed.filter(|(name, _)| seed_of(name).is_none())
 }
 
 /// Has every replica of a volume do something, durably.

@@ -1,6 +1,7 @@
 //! Clusters of nodes in one process, over QUIC on loopback.
 
 mod clones;
+mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

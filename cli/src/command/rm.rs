@@ -13,7 +13,7 @@ use crate::output::Output;
 /// Move volumes to the trash, from where `silt trash restore` gets them back. Clones of them stay.
 ///
 /// They go for good when their time is over, or by `silt trash purge`; until then they take the space they took before.
-/// A replicated volume does not go to the trash: only --now removes it.
+/// A replicated volume goes to the trash of the cluster, from where any node gets it back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rm {
     /// The volumes. The first that cannot be removed ends the command.

@@ -8,6 +8,7 @@ use siltstone::control::{
 };
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
 use siltstone::node::NodeError;
+use siltstone::span::Span;
 
 use super::cluster::cluster_failure;
 use super::{NodeHandler, describe, failure, name};
@@ -153,13 +154,9 @@ impl Replicated {
         Ok(Response::Done)
     }
 
-    /// There is nowhere to have it back from.
-    pub(super) fn refuse_trash(&self) -> Failure {
-        let message = format!(
-            "volume {} is replicated, and such volumes are not kept in the trash: --now removes it for good",
-            self.report.name
-        );
-        Failure::new(Kind::Invalid, message)
+    pub(super) fn discard(&self, with_snapshots: bool, keep: Span) -> Result<Response, Failure> {
+        let discarded = self.cluster.discard(&self.report.name, with_snapshots, keep).map_err(cluster_failure)?;
+        Ok(Response::Trash { volumes: vec![describe::cluster::trashed(&discarded)] })
     }
 }
 

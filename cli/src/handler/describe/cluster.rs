@@ -1,12 +1,12 @@
 //! A cluster, its nodes and its volumes as answers show them.
 
 use siltstone::cluster::{
-    ClusterReport, ClusterSnapshot, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth,
-    VolumeReport,
+    ClusterReport, ClusterSnapshot, ClusterTrashed, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole,
+    VolumeHealth, VolumeReport,
 };
 use siltstone::control::{
     ClusterDescription, ClusterSummary, NodeDescription, OriginDescription, ReplicaDescription, ReplicationDescription,
-    Response, SnapshotDescription, VolumeDescription,
+    Response, SnapshotDescription, TrashDescription, VolumeDescription,
 };
 
 use crate::output::rfc3339;
@@ -110,6 +110,17 @@ pub(in super::super) fn snapshot(snapshot: &ClusterSnapshot) -> SnapshotDescript
         created: rfc3339(snapshot.created_ms),
         connections: 0,
         frees_bytes: None,
+    }
+}
+
+pub(in super::super) fn trashed(volume: &ClusterTrashed) -> TrashDescription {
+    TrashDescription {
+        name: volume.name.to_string(),
+        id: volume.id,
+        size_bytes: volume.size_bytes,
+        snapshots: volume.snapshots,
+        removed: rfc3339(volume.removed_ms),
+        expires: rfc3339(volume.expires_ms),
     }
 }
 
