@@ -2,7 +2,6 @@
 
 mod answering;
 mod asking;
-mod changes;
 mod clones;
 mod core;
 mod describe;
@@ -14,6 +13,7 @@ mod mail;
 mod manager;
 mod mending;
 mod network;
+mod orders;
 mod outside;
 mod report;
 mod requests;
@@ -43,7 +43,9 @@ use crate::name::VolumeName;
 use crate::node::Node;
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
-pub use report::{ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport};
+pub use report::{
+    ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+};
 pub use trash::ClusterTrashed;
 pub use volumes::ClusterSnapshot;
 

@@ -40,7 +40,8 @@ impl Cluster {
             ExportName::Volume(_) => (None, source.size_bytes),
             ExportName::Snapshot(of) => (Some(of.snapshot.clone()), self.check_snapshot(of)?.size_bytes),
         };
-        let clone = self.configured(configured(&*self.core.fresh_configuration()?, &source, name, size_bytes)?, name)?;
+        let clone =
+            self.configured(configured(&*self.core.fresh_configuration()?, &source, name, size_bytes)?, name)?;
         self.ordered(&source, Operation::Seed { clone, of: snapshot })?;
         let Some(seed_bytes) = self.wait_seed(source.id, clone, READY_WAIT)? else {
             return Err(self.without_seed(of, name, clone));
@@ -84,9 +85,8 @@ impl Cluster {
     /// [`ClusterError::NoSuchVolume`].
     pub fn children(&self, of: &VolumeName) -> Result<Vec<VolumeReport>> {
         let (configuration, parent) = (self.core.configuration(), self.core.volume_named(of)?.id);
-        let is_child = |volume: &&Volume| {
-            volume.trashed.is_none() && volume.origin.is_some_and(|origin| origin.volume == parent)
-        };
+        let is_child =
+            |volume: &&Volume| volume.trashed.is_none() && volume.origin.is_some_and(|origin| origin.volume == parent);
         let children = configuration.volumes().filter(is_child);
         let mut reports: Vec<_> =
             children.filter_map(|volume| self.core.volume_report(&configuration, volume)).collect();

@@ -9,12 +9,12 @@ use net::config::raft::Consensus;
 use net::config::state::{Command, Volume, VolumeState};
 use net::id::VolumeId;
 
-use super::{Result, start};
 use super::asking::Session;
 use super::clones::seed_bytes;
 use super::core::Core;
 use super::trash::expired;
 use super::volumes::order;
+use super::{Result, start};
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
 
@@ -114,8 +114,10 @@ impl Core {
     /// Has seeds removed whose clones do not need them any more, of volumes that this node serves.
     fn remove_seeds(self: &Arc<Self>, seen: &mut Seen) {
         let served = self.served();
-        let seeds: Vec<_> =
-            served.into_iter().flat_map(|source| self.node.seeds(source).into_iter().map(move |it| (source, it))).collect();
+        let seeds: Vec<_> = served
+            .into_iter()
+            .flat_map(|source| self.node.seeds(source).into_iter().map(move |it| (source, it)))
+            .collect();
         seen.keep(|id| seeds.iter().any(|(_, clone)| *clone == id));
         if seeds.is_empty() {
             return;

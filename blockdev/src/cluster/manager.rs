@@ -129,7 +129,9 @@ impl Core {
             node: Arc::clone(&self.node),
             spec: VolumeSpec { size_bytes: volume.size_bytes, codec },
             // What a clone starts with is not nothing.
-            is_creator: volume.origin.is_none() && volume.replicas.epoch == Epoch(1) && volume.replicas.primary == self.me,
+            is_creator: volume.origin.is_none()
+                && volume.replicas.epoch == Epoch(1)
+                && volume.replicas.primary == self.me,
             source: volume.origin.map(|origin| origin.volume),
             is_alone: volume.replicas.members.iter().all(|member| member.node == self.me),
             policy,

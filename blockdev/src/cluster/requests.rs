@@ -1,5 +1,5 @@
 //! Requests of a replicated volume on behalf of one client's thread. Reads: from this node's replica while it serves the volume,
-//! else from the node that does; changes: see [`Changes`].
+//! else from the node that does; changes: see [`Orders`].
 //!
 //! Every read is begun again until somebody may answer for it; its client sees a pause. What the replica's store gives counts
 //! only if the replica still serves the volume afterwards and the store has not overtaken what the read knows to lie over it.
@@ -21,9 +21,9 @@ use net::transport::{RequestError, Transport};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::asking::{Session, Target};
-use super::changes::{Changes, Work};
 use super::export::{check_range, records};
 use super::mail::{Both, Letter, Mail};
+use super::orders::{Orders, Work};
 use crate::export::{Change, Requests};
 use crate::replica::LocalReplica;
 use crate::replica::operation::{self, Operation, Packer};
@@ -62,7 +62,7 @@ struct Read {
 pub(super) struct ClusterRequests {
     session: Arc<Session>,
     mail: Arc<Mail>,
-    changes: Changes,
+    orders: Orders,
     packer: Packer,
     /// Made for the first wait for the replica's reads and for mail.
     both: Option<Both>,
@@ -77,11 +77,11 @@ pub(super) struct ClusterRequests {
 impl ClusterRequests {
     pub(super) fn new(session: Arc<Session>) -> Result<Self, Error> {
         let mail = Mail::new()?;
-        let changes = Changes::new(Arc::clone(&session), Arc::clone(&mail));
+        let orders = Orders::new(Arc::clone(&session), Arc::clone(&mail));
         Ok(Self {
             session,
             mail,
-            changes,
+            orders,
             packer: Packer::default(),
             both: None,
             here: None,
@@ -187,8 +187,8 @@ impl ClusterRequests {
         for letter in self.mail.take() {
             match letter {
                 Letter::ReadAnswered(attempt, index, answer) => self.take_piece(attempt, index, answer),
-                Letter::Changed(token, attempt) => self.changes.changed(token, attempt),
-                Letter::ChangeAnswered(token, attempt, answer) => self.changes.answered(token, attempt, answer),
+                Letter::Changed(token, attempt) => self.orders.changed(token, attempt),
+                Letter::ChangeAnswered(token, attempt, answer) => self.orders.answered(token, attempt, answer),
             }
         }
     }
@@ -231,7 +231,7 @@ impl ClusterRequests {
 
     /// Begins those again that nobody could answer.
     fn retry(&mut self) {
-        self.changes.retry();
+        self.orders.retry();
         let waiting: Vec<u64> =
             self.reads.iter().filter(|(_, read)| matches!(read.way, Way::Nowhere)).map(|(token, _)| *token).collect();
         if !waiting.is_empty() && self.session.core.is_stopping() {
@@ -321,21 +321,21 @@ impl Requests for ClusterRequests {
             Change::Flush => Ok(Work::Flush),
         };
         match work {
-            Ok(work) => self.changes.start(token, work),
-            Err(error) => self.changes.refuse(token, error),
+            Ok(work) => self.orders.start(token, work),
+            Err(error) => self.orders.refuse(token, error),
         }
         true
     }
 
     fn next_change(&mut self) -> Option<(u64, Result<(), Error>)> {
-        if !self.changes.has_finished() && !self.mail.is_empty() {
+        if !self.orders.has_finished() && !self.mail.is_empty() {
             self.take_mail();
         }
-        self.changes.next_finished()
+        self.orders.next_finished()
     }
 
     fn in_flight(&self) -> usize {
-        self.reads.len() + self.finished.len() + self.changes.in_flight()
+        self.reads.len() + self.finished.len() + self.orders.in_flight()
     }
 
     fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake, Error> {
@@ -343,7 +343,7 @@ impl Requests for ClusterRequests {
         self.retry();
         self.take_here();
         let at_most = |limit: Duration| Some(timeout.map_or(limit, |timeout| timeout.min(limit)));
-        let is_waiting = self.changes.is_waiting() || self.count(|way| matches!(way, Way::Nowhere)) > 0;
+        let is_waiting = self.orders.is_waiting() || self.count(|way| matches!(way, Way::Nowhere)) > 0;
         let timeout = match (self.has_finished(), is_waiting) {
             (true, _) => Some(Duration::ZERO),
             (false, true) => at_most(RETRY),
@@ -360,6 +360,6 @@ impl Requests for ClusterRequests {
 
 impl ClusterRequests {
     fn has_finished(&self) -> bool {
-        !self.finished.is_empty() || self.changes.has_finished()
+        !self.finished.is_empty() || self.orders.has_finished()
     }
 }

@@ -33,7 +33,8 @@ fn open_node(path: &Path) -> Arc<Node> {
     let environment =
         Environment { device: Arc::new(device), clock: Arc::new(SystemClock::new()), rng: Arc::new(SystemRng) };
     Store::create(&environment, Settings::default()).unwrap();
-    let options = Options { budget: Budget::new(128 << 20).unwrap(), background: BackgroundMode::Threads, read_only: false };
+    let options =
+        Options { budget: Budget::new(128 << 20).unwrap(), background: BackgroundMode::Threads, read_only: false };
     Node::open(Store::open(environment, options).unwrap(), false).unwrap()
 }
 

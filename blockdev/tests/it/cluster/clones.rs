@@ -127,7 +127,8 @@ fn what_cannot_be_cloned_is_refused_and_leaves_nothing() {
     let scratch = Scratch::new("clone-refused");
     let member = Member::found(scratch.0.join("1"));
     member.create("db", 1);
-    let clone = |of: &str, to: &str| member.cluster.clone_volume(&of.parse().unwrap(), &name(to)).unwrap_err().to_string();
+    let clone =
+        |of: &str, to: &str| member.cluster.clone_volume(&of.parse().unwrap(), &name(to)).unwrap_err().to_string();
     assert!(clone("none", "copy").contains("none"));
     assert!(clone("db@gone", "copy").contains("does not have a snapshot named gone"));
     assert!(clone("db", "db").contains("exists already"));

@@ -33,24 +33,24 @@ enum Way {
     Nowhere,
 }
 
-struct Change {
+struct Order {
     work: Work,
     way: Way,
     /// Answers to another attempt are none to this.
     attempt: u64,
 }
 
-/// Changes by token.
-pub(super) struct Changes {
+/// Orders by token.
+pub(super) struct Orders {
     session: Arc<Session>,
     mail: Arc<Mail>,
-    under_way: BTreeMap<u64, Change>,
+    under_way: BTreeMap<u64, Order>,
     waiting: usize,
     last_attempt: u64,
     finished: VecDeque<(u64, Result<(), Error>)>,
 }
 
-impl Changes {
+impl Orders {
     pub(super) fn new(session: Arc<Session>, mail: Arc<Mail>) -> Self {
         let (under_way, finished) = (BTreeMap::new(), VecDeque::new());
         Self { session, mail, under_way, waiting: 0, last_attempt: 0, finished }
@@ -58,7 +58,7 @@ impl Changes {
 
     /// Begins a change.
     pub(super) fn start(&mut self, token: u64, work: Work) {
-        self.under_way.insert(token, Change { work, way: Way::Nowhere, attempt: 0 });
+        self.under_way.insert(token, Order { work, way: Way::Nowhere, attempt: 0 });
         self.waiting += 1;
         // Not before those that wait for somebody who can be asked.
         if self.waiting == 1 {
@@ -183,7 +183,7 @@ impl Changes {
     }
 }
 
-impl Change {
+impl Order {
     fn is_waiting(&self) -> bool {
         matches!(self.way, Way::Nowhere)
     }
