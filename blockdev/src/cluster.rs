@@ -2,6 +2,7 @@
 
 mod answering;
 mod asking;
+mod changes;
 mod clones;
 mod core;
 mod describe;
@@ -41,6 +42,7 @@ use self::core::Core;
 use self::start::Running;
 use crate::name::VolumeName;
 use crate::node::Node;
+pub use changes::{ClusterChangedExtents, ClusterChanges};
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
 pub use report::{

@@ -7,6 +7,7 @@
 
 mod applier;
 mod calls;
+mod changes;
 pub mod content;
 mod executor;
 mod inbox;

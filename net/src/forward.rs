@@ -59,6 +59,17 @@ pub enum Asked {
     Snapshots,
     /// The asker's node has clients of the volume and a replica of it: it is to be the primary.
     HandOver,
+    /// Where the volume, or a snapshot of it, differs from a snapshot of it.
+    Changes {
+        /// The snapshot's name.
+        from: String,
+        /// The other one's; the volume itself if there is none.
+        to: Option<String>,
+        /// First byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
 }
 
 /// A question.
@@ -81,6 +92,17 @@ pub struct SnapshotEntry {
     pub created_ms: u64,
 }
 
+/// Where two things differ.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct ChangedExtents {
+    /// What numbers the answering node knows the two by; others mean that it is another node, or they are others by now.
+    pub ids: (u64, u64),
+    /// Their sizes in bytes.
+    pub sizes_bytes: (u64, u64),
+    /// Length, and whether they differ; from the start of the range, and perhaps not to its end.
+    pub extents: Vec<(u64, bool)>,
+}
+
 /// What an answer brings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Brought {
@@ -92,6 +114,8 @@ pub enum Brought {
     Extents(Vec<(u64, u8)>),
     /// Snapshots, from the oldest.
     Snapshots(Vec<SnapshotEntry>),
+    /// What differs.
+    Changes(Box<ChangedExtents>),
 }
 
 /// Why a question was not answered as wished.
@@ -130,6 +154,7 @@ enum AskedV1 {
     Status { snapshot: Option<String>, offset: u64, len: u64, extents_max: u32 },
     Snapshots,
     HandOver,
+    Changes { from: String, to: Option<String>, offset: u64, len: u64 },
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -144,6 +169,8 @@ enum BroughtV1 {
     Bytes,
     Extents(Vec<(u64, u8)>),
     Snapshots(Vec<SnapshotEntry>),
+    // Boxed, so that the others take the room that they took before.
+    Changes(Box<ChangedExtents>),
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -187,6 +214,9 @@ pub fn encode_question(question: &Question) -> Message {
         }
         Asked::Snapshots => (AskedV1::Snapshots, &[][..]),
         Asked::HandOver => (AskedV1::HandOver, &[][..]),
+        Asked::Changes { from, to, offset, len } => {
+            (AskedV1::Changes { from: from.clone(), to: to.clone(), offset: *offset, len: *len }, &[][..])
+        }
     };
     let head = encode_body(&QuestionV1 { volume: question.volume, asked });
     Message::new(FORWARD, join(&head, payloads))
@@ -216,6 +246,7 @@ pub fn decode_question(message: &Message) -> Result<Question, Error> {
         AskedV1::Status { snapshot, offset, len, extents_max } => Asked::Status { snapshot, offset, len, extents_max },
         AskedV1::Snapshots => Asked::Snapshots,
         AskedV1::HandOver => Asked::HandOver,
+        AskedV1::Changes { from, to, offset, len } => Asked::Changes { from, to, offset, len },
     };
     if payloads.is_empty() { Ok(Question { volume, asked }) } else { Err(Error::Body) }
 }
@@ -233,6 +264,7 @@ pub fn encode_answer(answer: &Answer) -> Message {
         }
         Ok(Brought::Extents(extents)) => Ok(BroughtV1::Extents(extents.clone())),
         Ok(Brought::Snapshots(snapshots)) => Ok(BroughtV1::Snapshots(snapshots.clone())),
+        Ok(Brought::Changes(changes)) => Ok(BroughtV1::Changes(changes.clone())),
     };
     let head = encode_body(&AnswerV1 { served: answer.served, result });
     Message::new(FORWARDED, join(&head, &[payload]))
@@ -254,6 +286,7 @@ pub fn decode_answer(message: &Message) -> Result<Answer, Error> {
         Ok(BroughtV1::Nothing) => Ok(Brought::Nothing),
         Ok(BroughtV1::Extents(extents)) => Ok(Brought::Extents(extents)),
         Ok(BroughtV1::Snapshots(snapshots)) => Ok(Brought::Snapshots(snapshots)),
+        Ok(BroughtV1::Changes(changes)) => Ok(Brought::Changes(changes)),
     };
     if payload.is_empty() { Ok(Answer { served, result }) } else { Err(Error::Body) }
 }

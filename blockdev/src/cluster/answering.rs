@@ -13,6 +13,7 @@ use net::id::{NodeId, VolumeId};
 use net::replication::{Event, Outcome, Refusal};
 use parking_lot::Mutex;
 
+use super::changes::changes_here;
 use super::core::Core;
 use crate::export::Export;
 use crate::name::VolumeName;
@@ -124,6 +125,11 @@ impl Core {
                 let extents = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
                 Ok(Brought::Extents(extents.iter().map(|extent| (extent.len, number(extent.state))).collect()))
             }
+            Asked::Changes { from, to, offset, len } => {
+                let found = changes_here(self, replica, &from, to.as_deref(), (offset, len));
+                let changes = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
+                Ok(Brought::Changes(Box::new(changes)))
+            }
             Asked::Snapshots => snapshots(self, volume).map(Brought::Snapshots).map_err(|error| refused(&error)),
         }
     }
@@ -184,10 +190,15 @@ fn open_snapshot(
 ) -> Result<Arc<crate::node::VolumeExport>, Error> {
     let none = || Error::NoSuchVolume(lsm_store::id::VolumeId::default());
     let name: VolumeName = snapshot.and_then(|name| name.parse().ok()).ok_or_else(none)?;
-    core.node.replica_snapshot(volume, &name).map_err(|error| match error {
+    core.node.replica_snapshot(volume, &name).map_err(store_error)
+}
+
+/// What a failure of this node is for whoever asks.
+pub(super) fn store_error(error: NodeError) -> Error {
+    match error {
         NodeError::Store(error) => error,
-        _ => none(),
-    })
+        _ => Error::NoSuchVolume(lsm_store::id::VolumeId::default()),
+    }
 }
 
 /// The states of a range of a snapshot that this node has.
@@ -203,10 +214,7 @@ pub(super) fn snapshot_status(
 
 /// The snapshots of a volume that this node has, from the oldest.
 pub(super) fn snapshots(core: &Core, volume: VolumeId) -> Result<Vec<SnapshotEntry>, Error> {
-    let found = core.node.replica_snapshots(volume).map_err(|error| match error {
-        NodeError::Store(error) => error,
-        _ => Error::NoSuchVolume(lsm_store::id::VolumeId::default()),
-    })?;
+    let found = core.node.replica_snapshots(volume).map_err(store_error)?;
     let entry = |snapshot: crate::node::NamedSnapshot| SnapshotEntry {
         name: snapshot.name.snapshot.to_string(),
         size_bytes: snapshot.info.size_bytes,

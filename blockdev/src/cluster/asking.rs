@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lsm_store::Error;
 use lsm_store::request::{BlockState, StatusExtent};
 use net::envelope::Message;
-use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, decode_answer, encode_question};
+use net::forward::{Answer, Asked, Attempt, Brought, ChangedExtents, Question, Refused, decode_answer, encode_question};
 use net::id::VolumeId;
 use net::replication::{Epoch, Outcome};
 use net::transport::{Link, RequestError, Transport};
@@ -155,6 +155,29 @@ impl Session {
                 let asked = Asked::Read { snapshot: snapshot.map(str::to_owned), offset, len: len as u32 };
                 match self.ask_one(link, asked)? {
                     Tried::Done(Brought::Bytes(bytes)) if bytes.len() == len => Ok(Tried::Done(bytes)),
+                    Tried::Done(_) => Err(nonsense()),
+                    Tried::Again => Ok(Tried::Again),
+                }
+            }
+        })
+    }
+
+    /// Where the volume, or a snapshot of it, differs from a snapshot of it.
+    pub(super) fn changes(
+        &self,
+        from: &str,
+        to: Option<&str>,
+        (offset, len): (u64, u64),
+    ) -> Result<ChangedExtents, Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) => {
+                let found = super::changes::changes_here(&self.core, &replica, from, to, (offset, len))?;
+                Ok(found.map_or(Tried::Again, Tried::Done))
+            }
+            Target::There(link) => {
+                let asked = Asked::Changes { from: from.to_owned(), to: to.map(str::to_owned), offset, len };
+                match self.ask_one(link, asked)? {
+                    Tried::Done(Brought::Changes(changes)) => Ok(Tried::Done(*changes)),
                     Tried::Done(_) => Err(nonsense()),
                     Tried::Again => Ok(Tried::Again),
                 }

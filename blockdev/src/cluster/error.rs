@@ -2,7 +2,7 @@
 
 use lsm_store::ErrorKind;
 
-use crate::name::VolumeName;
+use crate::name::{ExportName, VolumeName};
 use crate::node::NodeError;
 
 /// A failed operation of a cluster.
@@ -99,6 +99,17 @@ pub enum ClusterError {
     /// A name that snapshots which nobody sees have.
     #[error("{0} is a name that the cluster uses for itself: choose another")]
     ReservedName(VolumeName),
+    /// Two that do not share their past, for all that the cluster knows.
+    #[error(
+        "{from} and {to} cannot be compared: of replicated volumes a snapshot can be with its own volume, and with another \
+         snapshot of that"
+    )]
+    Unrelated {
+        /// The earlier one.
+        from: ExportName,
+        /// The later one.
+        to: ExportName,
+    },
     /// The volume's primary cannot do it.
     #[error(transparent)]
     Store(#[from] lsm_store::Error),
@@ -137,6 +148,7 @@ impl ClusterError {
             | Self::WouldShrink { .. }
             | Self::TooFewNodes { .. }
             | Self::ReservedName(_)
+            | Self::Unrelated { .. }
             | Self::Text(_) => ErrorKind::Invalid,
             Self::InUse { .. } | Self::NotReady(_) | Self::HoldsReplicas(_) | Self::BeingMade(_) => ErrorKind::Busy,
             Self::Node(error) => error.kind(),

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use lsm_store::{Error, Result};
 use net::config::state::{Volume, VolumeState};
+use net::id::VolumeId;
 
 use super::ClusterSlot;
+use super::asking::Session;
+use super::changes::ClusterChanges;
 use super::core::Core;
 use super::export::{ClusterExport, RemoteSnapshot};
+use super::volumes::named;
 use crate::access::Principal;
 use crate::export::{Changes, Export, Exports};
 use crate::name::ExportName;
@@ -29,6 +33,17 @@ impl AllExports {
 
     fn core(&self) -> Option<Arc<Core>> {
         self.slot.cluster().ok().map(|cluster| cluster.core())
+    }
+
+    /// The volume of the cluster that a name means, and the name; `None` if it is one of the node's own, or none.
+    fn of_cluster(&self, name: &str, client: &Principal) -> Option<(Arc<Core>, VolumeId, ExportName)> {
+        let core = self.core()?;
+        if self.node.open(name, client).is_ok() {
+            return None;
+        }
+        let name = ExportName::from_str(name).ok()?;
+        let volume = core.ready_volume(name.volume()).ok()?.id;
+        Some((core, volume, name))
     }
 }
 
@@ -55,16 +70,45 @@ impl Exports for AllExports {
     }
 
     fn snapshots(&self, name: &str, client: &Principal) -> Vec<String> {
-        Exports::snapshots(&*self.node, name, client)
+        match self.of_cluster(name, client) {
+            Some((core, volume, name)) => earlier_snapshots(&core, volume, &name),
+            None => Exports::snapshots(&*self.node, name, client),
+        }
     }
 
     fn changes_since(&self, name: &str, snapshot: &str, client: &Principal) -> Result<Arc<dyn Changes>> {
-        self.node.changes_since(name, snapshot, client)
+        let Some((core, volume, name)) = self.of_cluster(name, client) else {
+            return self.node.changes_since(name, snapshot, client);
+        };
+        if !earlier_snapshots(&core, volume, &name).iter().any(|known| known == snapshot) {
+            return Err(nothing());
+        }
+        let from = snapshot.parse().map_err(|_| nothing())?;
+        let to = match &name {
+            ExportName::Volume(_) => None,
+            ExportName::Snapshot(name) => Some(&name.snapshot),
+        };
+        Ok(Arc::new(ClusterChanges::new(&core, volume, &from, to, false)))
     }
 }
 
+/// The snapshots of a volume that are older than what a name means, from the newest.
+fn earlier_snapshots(core: &Arc<Core>, volume: VolumeId, name: &ExportName) -> Vec<String> {
+    // A client waits for the volume, not for the list of what it could be compared with.
+    let known = Session::new(Arc::clone(core), volume).snapshots_now().unwrap_or_default();
+    let mut names: Vec<_> = named(known).map(|(name, _)| name).collect();
+    if let ExportName::Snapshot(name) = name {
+        let own = names.iter().position(|known| *known == name.snapshot);
+        names.truncate(own.unwrap_or(0));
+    }
+    names.iter().rev().map(ToString::to_string).collect()
+}
+
+fn nothing() -> Error {
+    Error::NoSuchVolume(lsm_store::id::VolumeId::default())
+}
+
 fn open_of_cluster(core: &Arc<Core>, name: &str) -> Result<Arc<dyn Export>> {
-    let nothing = || Error::NoSuchVolume(lsm_store::id::VolumeId::default());
     let name = ExportName::from_str(name).map_err(|_| nothing())?;
     let volume = core.ready_volume(name.volume()).map_err(|_| nothing())?.id;
     match &name {

@@ -36,7 +36,13 @@ impl Node {
         if let Err(Error::Invalid { .. }) = after.changes_since(&before, 0, 1, 1) {
             return Err(NodeError::Unrelated { from: from.clone(), to: to.clone() });
         }
-        let from = Arc::new(VolumeExport::new(before, self.open_count(from_id)));
+        self.changes_between(from_id, to_id)
+    }
+
+    /// Where what has the id `to` differs from what has the id `from`.
+    pub(super) fn changes_between(&self, from: VolumeId, to: VolumeId) -> Result<VolumeChanges> {
+        let (before, after) = (self.store.volume(from)?, self.store.volume(to)?);
+        let from = Arc::new(VolumeExport::new(before, self.open_count(from)));
         Ok(VolumeChanges { from, to: after })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Record, Volume, VolumeSpec};
 
-use super::{NamedSnapshot, Node, NodeError, Result, VolumeExport};
+use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
 use crate::name::{SnapshotName, VolumeName};
 
@@ -168,6 +168,23 @@ impl Node {
         let none = || NodeError::NoSuchSnapshot(SnapshotName { volume: catalog_name(volume), snapshot: name.clone() });
         let id = catalog.snapshot(of, name).ok_or_else(none)?;
         Ok(Arc::new(VolumeExport::new(self.store.volume(id)?, self.open_count(id))))
+    }
+
+    /// Where a replica as the store has it, or a snapshot of it, differs from a snapshot of it.
+    pub(crate) fn replica_changes(
+        &self,
+        volume: net::id::VolumeId,
+        from: &VolumeName,
+        to: Option<&VolumeName>,
+    ) -> Result<VolumeChanges> {
+        let catalog = self.catalog.read();
+        let of = entry(&catalog, volume)?.id;
+        let none = |name: &VolumeName| {
+            NodeError::NoSuchSnapshot(SnapshotName { volume: catalog_name(volume), snapshot: name.clone() })
+        };
+        let find = |name: &VolumeName| catalog.snapshot(of, name).ok_or_else(|| none(name));
+        let (from, to) = (find(from)?, to.map_or(Ok(of), find)?);
+        self.changes_between(from, to)
     }
 
     /// Freezes what a replica holds now, without a name. Whoever asks removes it.

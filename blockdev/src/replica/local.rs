@@ -252,15 +252,20 @@ impl LocalReplica {
         let pending = &self.shared.pending;
         let overlay = pending.overlay(offset, len as u64);
         if let Some(barrier) = overlay.barrier {
-            // Whoever ordered it may be gone, and with it the flush that was to follow.
-            self.tell(Event::NeedSync);
-            pending.wait_applied(barrier, BUSY_WAIT);
+            self.await_barrier(barrier);
             return Ok(None);
         }
         let data = self.shared.volume.read(offset, len)?;
         // Asked last: until here another node may have taken over.
         let holds = !pending.is_outdated(&overlay) && self.serves();
         Ok(holds.then(|| overlay.lay_over(data, offset)))
+    }
+
+    /// Has the store get what must be in it before it is read, and waits a little.
+    pub(super) fn await_barrier(&self, barrier: Lsn) {
+        // Whoever ordered it may be gone, and with it the flush that was to follow.
+        self.tell(Event::NeedSync);
+        self.shared.pending.wait_applied(barrier, BUSY_WAIT);
     }
 
     /// The states of a range, under the same condition. What is not in the store yet counts as data.

@@ -285,6 +285,11 @@ impl Overlay {
         self.changes.is_empty()
     }
 
+    /// The ranges that the changes touch, as first and end.
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.changes.iter().flat_map(|operations| operations.iter()).map(Operation::range)
+    }
+
     /// What the store gave for `[offset, ...)`, with the changes over it.
     #[must_use]
     pub fn lay_over(&self, data: ReadData, offset: u64) -> ReadData {

@@ -1,5 +1,6 @@
 //! Clusters of nodes in one process, over QUIC on loopback.
 
+mod changes;
 mod clones;
 mod trash;
 

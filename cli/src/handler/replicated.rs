@@ -180,7 +180,6 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         | Request::Send { name, .. } => vec![name],
         Request::Rewind(rewind) => vec![&rewind.name],
         Request::Receive(receive) => vec![&receive.name],
-        Request::Changes { from, to, .. } => vec![from, to],
         _ => Vec::new(),
     };
     let volume = |text: &str| text.parse().ok().map(|name: ExportName| name.volume().clone());

@@ -46,6 +46,8 @@ fn asked() -> impl Strategy<Value = Asked> {
             offset,
             len
         }),
+        ("[a-z]{1,8}", snapshot.clone(), any::<u64>(), any::<u64>())
+            .prop_map(|(from, to, offset, len)| Asked::Changes { from, to, offset, len }),
         (snapshot, any::<u64>(), any::<u64>(), any::<u32>())
             .prop_map(|(snapshot, offset, len, extents_max)| { Asked::Status { snapshot, offset, len, extents_max } }),
     ]
@@ -59,6 +61,9 @@ fn result() -> impl Strategy<Value = Result<Brought, Refused>> {
         prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| Ok(Brought::Bytes(bytes.into()))),
         prop::collection::vec((any::<u64>(), 0..3u8), 0..5).prop_map(|extents| Ok(Brought::Extents(extents))),
         snapshots.prop_map(move |all| Ok(Brought::Snapshots(all.into_iter().map(snapshot).collect()))),
+        (any::<(u64, u64)>(), any::<(u64, u64)>(), prop::collection::vec(any::<(u64, bool)>(), 0..5)).prop_map(
+            |(ids, sizes_bytes, extents)| Ok(Brought::Changes(Box::new(ChangedExtents { ids, sizes_bytes, extents })))
+        ),
         prop::option::of(any::<u64>()).prop_map(|node| Err(Refused::NotPrimary(node.map(NodeId)))),
         Just(Err(Refused::Overtaken)),
         "[ -~]{0,20}".prop_map(|why| Err(Refused::Failed(why))),
