@@ -18,6 +18,7 @@ mod orders;
 mod outside;
 mod report;
 mod requests;
+mod schedules;
 mod start;
 mod transfers;
 mod trash;
@@ -48,6 +49,7 @@ pub use exports::AllExports;
 pub use report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
 };
+pub use schedules::ClusterRewound;
 pub use trash::ClusterTrashed;
 pub use volumes::ClusterSnapshot;
 

@@ -4,11 +4,14 @@
 //! Written as `every=10s keep=10s:1h,1m:1d`: a snapshot every 10 seconds; of the last hour one stays for each 10
 //! seconds, of the last day one for each minute.
 
+mod following;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::name::VolumeName;
 use crate::span::{InvalidSpan, Span};
+pub(crate) use following::Scheduled;
 
 /// Most rules of one schedule.
 pub const RULES_MAX: usize = 16;
@@ -56,6 +59,9 @@ pub enum InvalidSchedule {
     /// There are no rules, or too many.
     #[error("a schedule has 1 to {RULES_MAX} rules")]
     Count,
+    /// It is not written as one.
+    #[error("{0:?} is no schedule: write every=TIME keep=STEP:REACH,...")]
+    Text(String),
     /// The rules keep too many snapshots.
     #[error("that would keep {0} snapshots, and {KEPT_MAX} is the most")]
     TooMany(u64),
@@ -142,6 +148,23 @@ impl Schedule {
 
 fn span(text: &str) -> Result<Span, InvalidSchedule> {
     text.parse().map_err(|error| InvalidSchedule::Span(text.to_owned(), error))
+}
+
+impl FromStr for Schedule {
+    type Err = InvalidSchedule;
+
+    /// Reads what is displayed.
+    fn from_str(text: &str) -> Result<Self, InvalidSchedule> {
+        let none = || InvalidSchedule::Text(text.to_owned());
+        let (every, keep) = text.split_once(' ').ok_or_else(none)?;
+        Self::parse(every.strip_prefix("every=").ok_or_else(none)?, keep.strip_prefix("keep=").ok_or_else(none)?)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "every={} keep={}", self.every, rules_text(&self.keep))
+    }
 }
 
 impl FromStr for Rule {

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use lsm_store::Error;
 use lsm_store::request::{BlockState, StatusExtent};
 use net::envelope::Message;
-use net::forward::{Answer, Asked, Attempt, Brought, ChangedExtents, Question, Refused, decode_answer, encode_question};
+use net::forward::{
+    Answer, Asked, Attempt, Brought, ChangedExtents, Question, Refused, decode_answer, encode_question,
+};
 use net::id::VolumeId;
 use net::replication::{Epoch, Outcome};
 use net::transport::{Link, RequestError, Transport};

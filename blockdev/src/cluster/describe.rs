@@ -12,6 +12,7 @@ use super::core::Core;
 use super::report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
 };
+use super::schedules::schedule_of;
 
 impl Core {
     pub(super) fn report(&self) -> ClusterReport {
@@ -83,6 +84,7 @@ impl Core {
             created_ms: volume.created_ms,
             is_complete: volume.state == VolumeState::Ready,
             origin: volume.origin.map(|origin| origin_report(configuration, origin)),
+            schedule: schedule_of(volume),
             replicas_wanted: volume.copies.replicas,
             in_sync_min: volume.copies.in_sync_min,
             epoch: set.epoch.0,

@@ -12,6 +12,7 @@ use net::id::VolumeId;
 use super::asking::Session;
 use super::clones::seed_bytes;
 use super::core::Core;
+use super::schedules::LookedAt;
 use super::trash::expired;
 use super::volumes::order;
 use super::{Result, start};
@@ -47,6 +48,7 @@ impl Seen {
 struct Memory {
     incomplete: Seen,
     used_seeds: Seen,
+    looked_at: LookedAt,
 }
 
 impl Core {
@@ -58,6 +60,7 @@ impl Core {
             self.settle_clones(&mut memory.incomplete);
             self.remove_seeds(&mut memory.used_seeds);
             self.purge_expired();
+            self.follow_schedules(&mut memory.looked_at);
             while !self.is_stopping() && clock.monotonic() - begun < LOOK {
                 self.wait_change(LOOK);
             }
@@ -141,7 +144,7 @@ impl Core {
     }
 
     /// The volumes that this node serves now.
-    fn served(&self) -> Vec<VolumeId> {
+    pub(super) fn served(&self) -> Vec<VolumeId> {
         let replicas = self.replicas.read();
         replicas.iter().filter(|(_, replica)| replica.serves()).map(|(id, _)| *id).collect()
     }

@@ -3,6 +3,7 @@
 use lsm_store::codec::Codec;
 
 use crate::name::VolumeName;
+use crate::schedule::Schedule;
 
 /// A cluster as one of its nodes sees it.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +117,8 @@ pub struct VolumeReport {
     pub is_complete: bool,
     /// What it was cloned from, if it was.
     pub origin: Option<OriginReport>,
+    /// How it is snapshot by itself, if it is.
+    pub schedule: Option<Schedule>,
     /// How many copies it is to have.
     pub replicas_wanted: u8,
     /// With fewer copies than this it waits.

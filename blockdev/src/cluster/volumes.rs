@@ -139,7 +139,7 @@ impl Cluster {
         Ok(volume)
     }
 
-    fn check_unused(&self, name: &VolumeName, volume: &Volume) -> Result<()> {
+    pub(super) fn check_unused(&self, name: &VolumeName, volume: &Volume) -> Result<()> {
         match self.core.open.lock().get(&volume.id).copied() {
             Some(connections) => Err(ClusterError::InUse { name: name.clone(), connections }),
             None => Ok(()),

@@ -8,7 +8,7 @@ use super::{NamedSnapshot, NamedVolume, Node, NodeError, Result, ready};
 use crate::catalog::{self, Catalog, State};
 use crate::export::Changes;
 use crate::name::{ExportName, SnapshotName, VolumeName};
-use crate::schedule::{Schedule, automatic_name, is_automatic, stamped};
+use crate::schedule::{Schedule, Scheduled, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -27,7 +27,47 @@ struct Due {
     id: VolumeId,
     schedule: Schedule,
     /// The snapshots that the node made of it, with their times in milliseconds, from the oldest.
-    made: Vec<(SnapshotName, u64)>,
+    made: Vec<(VolumeName, u64)>,
+}
+
+/// A volume of the node, for its schedule.
+struct OfNode<'a> {
+    node: &'a Node,
+    name: &'a VolumeName,
+}
+
+impl OfNode<'_> {
+    fn named(&self, snapshot: &VolumeName) -> SnapshotName {
+        SnapshotName { volume: self.name.clone(), snapshot: snapshot.clone() }
+    }
+}
+
+impl Scheduled for OfNode<'_> {
+    type Error = NodeError;
+
+    fn has_changed(&self, since: Option<&VolumeName>) -> Result<bool> {
+        let Some(since) = since else { return Ok(true) };
+        let changes = self.node.changes(&self.named(since).into(), &self.name.clone().into())?;
+        let size_bytes = changes.from().1.max(changes.to().1);
+        let extents = changes.extents(0, size_bytes, 1)?;
+        Ok(extents.iter().any(|extent| extent.changed || extent.len < size_bytes))
+    }
+
+    fn snapshot(&self, name: &VolumeName) -> Result<Option<u64>> {
+        match self.node.snapshot(&[self.named(name)]) {
+            Ok(made) => Ok(made.first().map(|one| one.info.created_ms)),
+            Err(NodeError::SnapshotNameTaken(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&self, name: &VolumeName) -> Result<()> {
+        match self.node.remove_snapshot(&self.named(name)) {
+            // Its turn comes when it is free; or somebody else has removed it.
+            Ok(()) | Err(NodeError::InUse { .. } | NodeError::NoSuchSnapshot(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Node {
@@ -54,12 +94,13 @@ impl Node {
     /// A failure with one volume does not keep the others from their turn; the first is returned.
     pub(super) fn follow_schedules(&self) -> Result<()> {
         let now_ms = self.wall_ms();
-        let follow = |due: &mut Due| {
-            self.follow_schedule(due, now_ms)?;
-            self.looked_at.lock().insert(due.id, now_ms);
+        let follow = |due: Due| {
+            let Due { name, id, schedule, made } = due;
+            schedule.follow(&OfNode { node: self, name: &name }, made, now_ms)?;
+            self.looked_at.lock().insert(id, now_ms);
             Ok(())
         };
-        let failures: Vec<NodeError> = self.due(now_ms).iter_mut().filter_map(|due| follow(due).err()).collect();
+        let failures: Vec<NodeError> = self.due(now_ms).into_iter().filter_map(|due| follow(due).err()).collect();
         failures.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -74,53 +115,19 @@ impl Node {
             return Vec::new();
         }
         let infos = self.infos();
-        let made = |name: &VolumeName, id| {
+        let made = |id| {
             let automatic = catalog.snapshots(id).filter(|(snapshot, _)| is_automatic(snapshot));
             let mut made: Vec<_> = automatic.filter_map(|(snapshot, id)| Some((snapshot, infos.get(&id)?))).collect();
             made.sort_by_key(|(_, info)| info.id);
-            let named = |snapshot: &VolumeName| SnapshotName { volume: name.clone(), snapshot: snapshot.clone() };
-            made.into_iter().map(|(snapshot, info)| (named(snapshot), info.created_ms)).collect()
+            made.into_iter().map(|(snapshot, info)| (snapshot.clone(), info.created_ms)).collect()
         };
         let described = |(name, id, schedule): (&VolumeName, VolumeId, &Schedule)| Due {
             name: name.clone(),
             id,
             schedule: schedule.clone(),
-            made: made(name, id),
+            made: made(id),
         };
         due.into_iter().map(described).collect()
-    }
-
-    fn follow_schedule(&self, due: &mut Due, now_ms: u64) -> Result<()> {
-        let newest = due.made.last();
-        // After a start only the snapshots tell when the last was made.
-        if due.schedule.is_due(newest.map(|(_, time_ms)| *time_ms), now_ms)
-            && self.has_changed(&due.name, newest.map(|(snapshot, _)| snapshot))?
-        {
-            let name = SnapshotName { volume: due.name.clone(), snapshot: automatic_name(now_ms) };
-            match self.snapshot(&[name]) {
-                Ok(made) => due.made.extend(made.into_iter().map(|one| (one.name, one.info.created_ms))),
-                // The clock was set back to a time that has one.
-                Err(NodeError::SnapshotNameTaken(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let times: Vec<u64> = due.made.iter().map(|(_, time_ms)| *time_ms).collect();
-        for index in due.schedule.thin(&times, now_ms) {
-            match self.remove_snapshot(&due.made[index].0) {
-                // Its turn comes when it is free; or somebody else has removed it.
-                Ok(()) | Err(NodeError::InUse { .. } | NodeError::NoSuchSnapshot(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn has_changed(&self, name: &VolumeName, since: Option<&SnapshotName>) -> Result<bool> {
-        let Some(since) = since else { return Ok(true) };
-        let changes = self.changes(&since.clone().into(), &name.clone().into())?;
-        let size_bytes = changes.from().1.max(changes.to().1);
-        let extents = changes.extents(0, size_bytes, 1)?;
-        Ok(extents.iter().any(|extent| extent.changed || extent.len < size_bytes))
     }
 
     /// Puts a volume back to its newest snapshot from `time_ms` or before, after a snapshot of what it holds now.

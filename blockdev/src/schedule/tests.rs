@@ -13,7 +13,12 @@ fn schedules_are_read_and_written() {
         (schedule.every().to_string(), rules_text(schedule.keep())),
         ("10s".into(), "10s:1h,1m:1d,1h:30d".into())
     );
+    assert_eq!(schedule.to_string(), "every=10s keep=10s:1h,1m:1d,1h:30d");
+    assert_eq!(schedule.to_string().parse(), Ok(schedule.clone()));
     assert_eq!(Schedule::parse("10s", &rules_text(schedule.keep())), Ok(schedule));
+    for text in ["", "10s 10s:1h", "every=10s", "keep=10s:1h every=10s"] {
+        assert_eq!(text.parse::<Schedule>(), Err(InvalidSchedule::Text(text.to_owned())));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clones;
+mod schedules;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,7 +25,8 @@ use crate::size::{self, Size};
 /// allow=NAME,... lets only clients whose certificate has one of these names (common name, DNS name or URI) open it and its
 /// snapshots over the network; allow= lets in everybody again. Clients of the Unix socket are not asked.
 ///
-/// replicas=N changes how many nodes of the cluster hold a replicated volume, 1 to 7. Of such a volume nothing else can be set.
+/// replicas=N changes how many nodes of the cluster hold a replicated volume, 1 to 7. Of such a volume a schedule can be set as well,
+/// which its primary follows, and nothing else.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Set {
     /// The volume.

@@ -25,7 +25,8 @@ impl NodeHandler {
         let ((from_id, from_size_bytes), (to_id, to_size_bytes)) = (changes.from(), changes.to());
         let end = from_size_bytes.max(to_size_bytes);
         let position = offset.min(end);
-        let found = if position < end { changes.extents(position, end - position, EXTENTS_MAX) } else { Ok(Vec::new()) };
+        let found =
+            if position < end { changes.extents(position, end - position, EXTENTS_MAX) } else { Ok(Vec::new()) };
         let found = found.map_err(|error| failure(error.into()))?;
         Ok(page((from_id.0, to_id.0), (from_size_bytes, to_size_bytes), position, &found))
     }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use siltstone::cluster::{Cluster, ClusterError, NewVolume, VolumeReport};
 use siltstone::control::{
-    CreateVolume, Failure, Kind, Request, ResizeVolume, Response, SetVolume, SnapshotDescription, VolumeDescription,
+    CreateVolume, Failure, Kind, Request, ResizeVolume, Response, Rewound, SetVolume, SnapshotDescription,
+    VolumeDescription,
 };
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
 use siltstone::node::NodeError;
 use siltstone::span::Span;
 
 use super::cluster::cluster_failure;
+use super::schedule::schedule;
 use super::{NodeHandler, describe, failure, name};
 
 /// A replicated volume, and the cluster that has it.
@@ -75,17 +77,23 @@ impl NodeHandler {
 
     pub(super) fn set_replicated(&self, of: &Replicated, settings: &SetVolume) -> Result<Response, Failure> {
         let SetVolume { name: _, snap_every, keep, reserve_bytes, quota_bytes, allow, replicas } = settings;
-        let asks_else = snap_every.is_some() || keep.is_some() || allow.is_some();
-        match replicas {
-            Some(replicas) if !asks_else && reserve_bytes.is_none() && quota_bytes.is_none() => {
-                let volume = of.cluster.set_replicas(&of.report.name, *replicas).map_err(cluster_failure)?;
-                Ok(describe::cluster::answer(&volume))
-            }
-            _ => Err(Failure::new(
-                Kind::Unsupported,
-                format!("volume {} is replicated: of such volumes only replicas= can be set yet", of.report.name),
-            )),
+        if reserve_bytes.is_some() || quota_bytes.is_some() || allow.is_some() {
+            let message = format!(
+                "volume {} is replicated: of such volumes only snap-every=, keep= and replicas= can be set yet",
+                of.report.name
+            );
+            return Err(Failure::new(Kind::Unsupported, message));
         }
+        let (cluster, name) = (&of.cluster, &of.report.name);
+        let mut volume = of.report.clone();
+        if snap_every.is_some() || keep.is_some() || replicas.is_none() {
+            let schedule = schedule(settings, volume.schedule.as_ref())?;
+            volume = cluster.set_schedule(name, schedule.as_ref()).map_err(cluster_failure)?;
+        }
+        if let Some(replicas) = replicas {
+            volume = cluster.set_replicas(name, *replicas).map_err(cluster_failure)?;
+        }
+        Ok(describe::cluster::answer(&volume))
     }
 
     /// Refuses what is not possible for a replicated volume, and a second meaning of its name.
@@ -144,6 +152,19 @@ impl Replicated {
         Ok(Response::Volumes { volumes: children.iter().map(describe::cluster::volume).collect() })
     }
 
+    pub(super) fn rewind(&self, time_ms: u64, to: Option<&VolumeName>) -> Result<Response, Failure> {
+        let rewound = match to {
+            Some(new) => self.cluster.clone_from_time(&self.report.name, time_ms, new),
+            None => self.cluster.rewind(&self.report.name, time_ms),
+        };
+        let rewound = rewound.map_err(cluster_failure)?;
+        Ok(Response::Rewound(Box::new(Rewound {
+            volume: describe::cluster::volume(&rewound.volume),
+            to: rewound.to.to_string(),
+            before: rewound.before.map(|snapshot| snapshot.name.to_string()),
+        })))
+    }
+
     pub(super) fn resize(&self, request: &ResizeVolume) -> Result<Response, Failure> {
         let resized = self.cluster.resize(&self.report.name, request.size_bytes, request.allow_shrink);
         Ok(describe::cluster::answer(&resized.map_err(cluster_failure)?))
@@ -178,7 +199,6 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         | Request::ScrubVolume { name, .. }
         | Request::Root { name }
         | Request::Send { name, .. } => vec![name],
-        Request::Rewind(rewind) => vec![&rewind.name],
         Request::Receive(receive) => vec![&receive.name],
         _ => Vec::new(),
     };

@@ -10,6 +10,11 @@ impl NodeHandler {
     pub(super) fn rewind(&self, request: &Rewind) -> Result<Response, Failure> {
         let name: VolumeName = name(&request.name)?;
         let time_ms = self.time_ms(request)?;
+        if let Some(replicated) = self.replicated(&name)? {
+            let to = request.to.as_deref().map(super::name::<VolumeName>).transpose()?;
+            to.iter().try_for_each(|to| self.check_not_of_node(to))?;
+            return replicated.rewind(time_ms, to.as_ref());
+        }
         let rewound = match &request.to {
             Some(new) => self.node.clone_from_time(&name, time_ms, &super::name(new)?),
             None => self.node.rewind(&name, time_ms),

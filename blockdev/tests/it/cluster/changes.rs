@@ -41,10 +41,10 @@ fn any_node_tells_what_changed() {
         assert!(snapshots("db@a").is_empty() && snapshots("db@none").is_empty());
         let since = member.exports.changes_since("db", "b", &Principal::Local).unwrap();
         let extents = since.extents(6 * BLOCK, 3 * BLOCK, 2).unwrap();
-        assert_eq!(extents.iter().map(|extent| (extent.len, extent.changed)).collect::<Vec<_>>(), [
-            (BLOCK, false),
-            (BLOCK, true)
-        ]);
+        assert_eq!(
+            extents.iter().map(|extent| (extent.len, extent.changed)).collect::<Vec<_>>(),
+            [(BLOCK, false), (BLOCK, true)]
+        );
         assert!(member.exports.changes_since("db@a", "b", &Principal::Local).is_err(), "it is newer");
     }
     export.flush().unwrap();

@@ -1,12 +1,13 @@
 //! The cluster's trash.
 
+use blockdev::lsm_store::id::VolumeId;
 use blockdev::node::{Purge, TrashName};
 use blockdev::span::Span;
 
 use super::*;
 
 fn named(text: &str, id: Option<u64>) -> TrashName {
-    TrashName { name: name(text), id: id.map(blockdev::lsm_store::id::VolumeId) }
+    TrashName { name: name(text), id: id.map(VolumeId) }
 }
 
 #[test]

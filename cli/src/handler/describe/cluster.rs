@@ -72,7 +72,7 @@ pub(in crate::handler) fn volume(report: &VolumeReport) -> VolumeDescription {
         state: if report.is_complete { "ready" } else { "importing" }.into(),
         snapshots: 0,
         origin: report.origin.as_ref().map(origin),
-        schedule: None,
+        schedule: report.schedule.as_ref().map(super::schedule),
         reserve_bytes: None,
         quota_bytes: None,
         allow: Vec::new(),

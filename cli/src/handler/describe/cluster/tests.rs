@@ -26,6 +26,7 @@ fn volume_report(name: &str, health: VolumeHealth) -> VolumeReport {
         created_ms: 0,
         is_complete: true,
         origin: None,
+        schedule: None,
         replicas_wanted: 3,
         in_sync_min: 2,
         epoch: 9,
