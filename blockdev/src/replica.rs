@@ -10,6 +10,7 @@ mod calls;
 mod changes;
 pub mod content;
 mod executor;
+mod hands;
 mod inbox;
 mod local;
 pub mod log;
@@ -21,7 +22,9 @@ mod serving;
 mod syncing;
 pub mod ticks;
 
-pub use applier::Pinned;
+pub use applier::{Pinned, Turn};
 pub use calls::{Call, Ended};
+pub use executor::Bounds;
+pub use hands::Hands;
 pub use local::{LocalReplica, Setting, Shared, StartError};
 pub use outside::{Outside, Sending};

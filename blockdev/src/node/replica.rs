@@ -71,7 +71,8 @@ impl Node {
     }
 
     /// The volumes of the cluster of which the catalog has replicas.
-    pub(crate) fn replicas(&self) -> Vec<net::id::VolumeId> {
+    #[must_use]
+    pub fn replicas(&self) -> Vec<net::id::VolumeId> {
         let catalog = self.catalog.read();
         let number = |name: &VolumeName| u64::from_str_radix(name.as_str().strip_prefix("replica-")?, 16).ok();
         let replicas = catalog.iter().filter(|(_, entry)| entry.state == State::Replica);
@@ -91,7 +92,10 @@ impl Node {
     }
 
     /// Removes snapshots of replicas that have no name: what was pinned or sent when the process ended.
-    pub(crate) fn remove_unnamed_snapshots(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`NodeError::NoSuchVolume`] if there is no such replica; those of the store.
+    pub fn remove_unnamed_snapshots(&self) -> Result<()> {
         let catalog = self.catalog.write();
         let replicas: Vec<_> =
             catalog.iter().filter(|(_, entry)| entry.state == State::Replica).map(|(_, entry)| entry.id).collect();
@@ -149,7 +153,10 @@ impl Node {
     }
 
     /// The snapshots of a replica, from the oldest.
-    pub(crate) fn replica_snapshots(&self, volume: net::id::VolumeId) -> Result<Vec<NamedSnapshot>> {
+    ///
+    /// # Errors
+    /// [`NodeError::NoSuchVolume`] if there is no such replica; those of the store.
+    pub fn replica_snapshots(&self, volume: net::id::VolumeId) -> Result<Vec<NamedSnapshot>> {
         let catalog = self.catalog.read();
         let (of, infos) = (entry(&catalog, volume)?.id, self.infos());
         let named = |(snapshot, id): (&VolumeName, VolumeId)| {
@@ -195,7 +202,10 @@ impl Node {
     }
 
     /// Removes what was frozen without a name.
-    pub(crate) fn unpin_replica(&self, snapshot: VolumeId) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`NodeError::NoSuchVolume`] if there is no such replica; those of the store.
+    pub fn unpin_replica(&self, snapshot: VolumeId) -> Result<()> {
         Ok(self.store.delete_volume(snapshot, Vec::new())?)
     }
 }

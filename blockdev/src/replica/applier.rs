@@ -39,8 +39,10 @@ struct Wanted {
     pinned: Option<Result<Pinned, ()>>,
     /// The log knows that the store has everything up to here durably.
     noted: Lsn,
+    /// Nothing more is applied before the log knows that the store has everything up to here.
+    awaited: Lsn,
     is_paused: bool,
-    is_idle: bool,
+    is_working: bool,
     is_stopping: bool,
 }
 
@@ -85,10 +87,28 @@ impl Applying {
     /// `None` if it cannot be had.
     pub fn pin(&self, at_least: Lsn) -> Option<Pinned> {
         let _turn = self.pinning.lock();
+        self.ask_pin(at_least);
+        let mut wanted = self.wanted.lock();
+        self.changed.wait_while_for(&mut wanted, |wanted| wanted.pinned.is_none() && !wanted.is_stopping, PIN_WAIT);
+        wanted.pin = None;
+        wanted.pinned.take()?.ok()
+    }
+
+    /// Asks for what [`Self::pin`] waits for.
+    pub(super) fn ask_pin(&self, at_least: Lsn) {
         let mut wanted = self.wanted.lock();
         (wanted.pin, wanted.pinned) = (Some(at_least), None);
         self.changed.notify_all();
-        self.changed.wait_while_for(&mut wanted, |wanted| wanted.pinned.is_none() && !wanted.is_stopping, PIN_WAIT);
+    }
+
+    /// True while what was asked for is not there.
+    pub(super) fn awaits_pin(&self) -> bool {
+        self.wanted.lock().pinned.is_none()
+    }
+
+    /// What was asked for, if it is there, and asks no more.
+    pub(super) fn take_pin(&self) -> Option<Pinned> {
+        let mut wanted = self.wanted.lock();
         wanted.pin = None;
         wanted.pinned.take()?.ok()
     }
@@ -105,13 +125,13 @@ impl Applying {
         let mut wanted = self.wanted.lock();
         wanted.is_paused = true;
         self.changed.notify_all();
-        self.changed.wait_while(&mut wanted, |wanted| !wanted.is_idle && !wanted.is_stopping);
+        self.changed.wait_while(&mut wanted, |wanted| wanted.is_working && !wanted.is_stopping);
     }
 
     /// Goes on with a store that has everything up to `flushable`.
     pub fn resume(&self, flushable: Lsn) {
         let mut wanted = self.wanted.lock();
-        (wanted.is_paused, wanted.flushable) = (false, flushable);
+        (wanted.is_paused, wanted.flushable, wanted.awaited) = (false, flushable, Lsn(0));
         self.changed.notify_all();
     }
 
@@ -119,6 +139,28 @@ impl Applying {
     pub fn stop(&self) {
         self.wanted.lock().is_stopping = true;
         self.changed.notify_all();
+    }
+
+    /// Nothing more is applied before the log knows that the store has everything up to here.
+    fn await_note(&self, lsn: Lsn) {
+        self.wanted.lock().awaited = lsn;
+    }
+
+    /// A piece of work is done.
+    fn rest(&self) {
+        let mut wanted = self.wanted.lock();
+        wanted.is_working = false;
+        if wanted.is_paused {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until the store may have got room, unless nothing is to be applied any more.
+    fn wait_for_room(&self) {
+        let mut wanted = self.wanted.lock();
+        if !wanted.is_stopping && !wanted.is_paused {
+            self.changed.wait_for(&mut wanted, RETRY);
+        }
     }
 }
 
@@ -145,55 +187,111 @@ enum Next {
     Apply(Lsn),
     Pin,
     Checkpoint,
+    Nothing,
     Stop,
+}
+
+/// What the applier does while there is nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Patience {
+    /// It waits.
+    Waits,
+    /// It says so.
+    None {
+        /// There has been nothing to do for [`CHECKPOINT_IDLE`].
+        was_idle: bool,
+    },
+}
+
+/// What the applier has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// It has done something.
+    Worked,
+    /// There is nothing to do.
+    Idle,
+    /// The store has no room, and the same is to be tried again.
+    NoRoom,
+    /// It has ended.
+    Ended,
 }
 
 impl Applier {
     /// Works until it is told to stop.
     pub(super) fn run(mut self) {
         loop {
-            let done = match self.next() {
-                Next::Stop => return,
-                Next::Apply(flushable) => self.apply_batch(flushable),
-                Next::Pin => {
-                    self.pin();
-                    Ok(())
-                }
-                Next::Checkpoint => self.checkpoint(),
-            };
-            if let Err(error) = done {
-                tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "a replica ends");
-                self.inbox.tell(Event::JournalFailed);
-                self.applying.stop();
-                return;
+            match self.work(Patience::Waits) {
+                Turn::Worked | Turn::Idle => {}
+                Turn::NoRoom => self.applying.wait_for_room(),
+                Turn::Ended => return,
             }
         }
     }
 
-    fn next(&self) -> Next {
+    /// Does a piece of work.
+    pub(super) fn work(&mut self, patience: Patience) -> Turn {
+        let done = match self.next(patience) {
+            Next::Stop => return Turn::Ended,
+            Next::Nothing => return Turn::Idle,
+            Next::Apply(flushable) => self.apply_batch(flushable),
+            Next::Pin => {
+                self.pin();
+                Ok(Turn::Worked)
+            }
+            Next::Checkpoint => self.checkpoint().map(|()| Turn::Worked),
+        };
+        self.applying.rest();
+        done.unwrap_or_else(|error| {
+            tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "a replica ends");
+            self.inbox.tell(Event::JournalFailed);
+            self.applying.stop();
+            Turn::Ended
+        })
+    }
+
+    fn next(&self, patience: Patience) -> Next {
         let mut wanted = self.applying.wanted.lock();
         loop {
-            let applied = self.pending.applied();
-            wanted.is_idle = wanted.is_paused;
-            if wanted.is_stopping {
-                return Next::Stop;
+            let next = self.wanted(&wanted);
+            if !matches!(next, Next::Nothing) {
+                wanted.is_working = true;
+                return next;
             }
-            if wanted.is_paused {
-                self.applying.changed.notify_all();
-                self.applying.changed.wait(&mut wanted);
-                continue;
-            }
-            if wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
-                return Next::Pin;
-            }
-            if wanted.flushable > applied && self.pending.visible() > applied {
-                return Next::Apply(wanted.flushable);
-            }
-            let timed_out = self.applying.changed.wait_for(&mut wanted, CHECKPOINT_IDLE).timed_out();
-            if timed_out && self.unsaved > 0 {
+            let was_idle = match patience {
+                Patience::None { was_idle } => was_idle,
+                Patience::Waits if wanted.is_paused => {
+                    self.applying.changed.wait(&mut wanted);
+                    continue;
+                }
+                Patience::Waits => self.applying.changed.wait_for(&mut wanted, CHECKPOINT_IDLE).timed_out(),
+            };
+            if was_idle && self.unsaved > 0 && !wanted.is_paused {
+                wanted.is_working = true;
                 return Next::Checkpoint;
             }
+            if matches!(patience, Patience::None { .. }) {
+                return Next::Nothing;
+            }
         }
+    }
+
+    /// What there is to do at once.
+    fn wanted(&self, wanted: &Wanted) -> Next {
+        let applied = self.pending.applied();
+        if wanted.is_stopping {
+            return Next::Stop;
+        }
+        if wanted.is_paused {
+            return Next::Nothing;
+        }
+        if wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
+            return Next::Pin;
+        }
+        let is_awaited = wanted.noted < wanted.awaited;
+        if !is_awaited && wanted.flushable > applied && self.pending.visible() > applied {
+            return Next::Apply(wanted.flushable);
+        }
+        Next::Nothing
     }
 
     fn pin(&self) {
@@ -207,12 +305,21 @@ impl Applier {
         self.applying.changed.notify_all();
     }
 
-    fn apply_batch(&mut self, flushable: Lsn) -> Result<(), NodeError> {
-        let Some(batch) = self.pending.next_batch(flushable, BATCH_BYTES) else { return Ok(()) };
+    fn apply_batch(&mut self, flushable: Lsn) -> Result<Turn, NodeError> {
+        let Some(batch) = self.pending.next_batch(flushable, BATCH_BYTES) else { return Ok(Turn::Idle) };
         let is_barrier = batch.records.iter().flat_map(|it| it.iter()).any(Operation::is_barrier);
         for part in parts(&batch.records) {
-            if !self.retried(|applier| applier.apply(&part))? {
-                return Ok(());
+            match self.apply(&part) {
+                // All of the batch is applied again, which does no harm.
+                Err(error) if error.kind() == ErrorKind::OutOfSpace => {
+                    tracing::warn!(volume = %self.id, "a replica waits for room in the store");
+                    return Ok(Turn::NoRoom);
+                }
+                // It was ordered, and makes no sense; it makes none on any replica.
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "an operation is left out");
+                }
+                done => done?,
             }
         }
         self.unsaved += batch.records.iter().flat_map(|it| it.iter()).map(|it| it.encoded_bytes() as u64).sum::<u64>();
@@ -222,35 +329,9 @@ impl Applier {
         }
         // What must not be done again behind something later is known to be done before anything later is.
         if is_barrier {
-            let mut wanted = self.applying.wanted.lock();
-            let is_waiting =
-                |wanted: &mut Wanted| wanted.noted < batch.last && !wanted.is_paused && !wanted.is_stopping;
-            self.applying.changed.wait_while(&mut wanted, is_waiting);
+            self.applying.await_note(batch.last);
         }
-        Ok(())
-    }
-
-    /// Attempts something until the store has room for it; false if it is not wanted any more.
-    fn retried(&self, attempt: impl Fn(&Self) -> Result<(), NodeError>) -> Result<bool, NodeError> {
-        loop {
-            match attempt(self) {
-                Err(error) if error.kind() == ErrorKind::OutOfSpace => {
-                    tracing::warn!(volume = %self.id, "a replica waits for room in the store");
-                    let mut wanted = self.applying.wanted.lock();
-                    if wanted.is_stopping || wanted.is_paused {
-                        return Ok(false);
-                    }
-                    self.applying.changed.wait_for(&mut wanted, RETRY);
-                }
-                // It was ordered, and makes no sense; it makes none on any replica.
-                Err(error) if error.kind() == ErrorKind::Invalid => {
-                    tracing::error!(volume = %self.id, error = &error as &dyn std::error::Error, "an operation is left out");
-                    return Ok(true);
-                }
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(true),
-            }
-        }
+        Ok(Turn::Worked)
     }
 
     fn apply(&self, part: &Part<'_>) -> Result<(), NodeError> {

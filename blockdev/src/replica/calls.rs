@@ -104,6 +104,13 @@ impl Call {
         if progress.left > 0 { Outcome::Unknown } else { progress.outcome }
     }
 
+    /// What the worst of the requests came to, once all have ended.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        let progress = self.progress.lock();
+        (progress.left == 0).then_some(progress.outcome)
+    }
+
     /// Waits for all of the requests, and says what the worst of them came to.
     pub fn wait(&self) -> Outcome {
         let mut progress = self.progress.lock();

@@ -12,19 +12,33 @@ use net::transport::Received;
 
 use super::inbox::Input;
 use super::local::Shared;
-use super::log::{LogError, ReplicaLog};
+use super::log::{LogError, ReplicaLog, Sizes};
 use super::operation;
 use super::outside::{Outside, Sending};
 use super::pending::Operations;
 
-/// Memory of records that are not in the store, from which on all members are asked to sync.
-const PENDING_BYTES_MAX: u64 = 16 << 20;
+/// How much a replica holds beside its store.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Memory of records that are not in the store, from which on all members are asked to sync.
+    pub pending_bytes: u64,
+    /// Memory of such records from which on a replica takes nothing more: its store does not keep up.
+    pub pending_bytes_max: u64,
+    /// How much of the log is kept for nodes that come back soon.
+    pub kept_bytes: u64,
+    /// How long the files of its log are.
+    pub log_files: Sizes,
+}
 
-/// Memory of such records from which on a replica takes nothing more: its store does not keep up.
-const PENDING_BYTES_LIMIT: u64 = 128 << 20;
-
-/// How much of the log is kept for nodes that come back soon.
-const KEPT_BYTES: u64 = 128 << 20;
+impl Bounds {
+    /// 16 MiB, 128 MiB and 128 MiB.
+    pub const DEFAULT: Self = Self {
+        pending_bytes: 16 << 20,
+        pending_bytes_max: 128 << 20,
+        kept_bytes: 128 << 20,
+        log_files: Sizes::DEFAULT,
+    };
+}
 
 /// Records that wait to be written.
 #[derive(Default)]
@@ -53,6 +67,7 @@ pub(super) struct Executor {
     pub(super) log: ReplicaLog,
     pub(super) shared: Arc<Shared>,
     pub(super) outside: Arc<dyn Outside>,
+    bounds: Bounds,
     batch: Batch,
     hold: Option<Lsn>,
     asked_sync: Lsn,
@@ -68,9 +83,10 @@ impl Executor {
         (log, floor): (ReplicaLog, Lsn),
         shared: Arc<Shared>,
         outside: Arc<dyn Outside>,
+        bounds: Bounds,
     ) -> Self {
         let (batch, hold, asked_sync, is_torn) = (Batch::default(), None, Lsn(0), false);
-        Self { replica, log, shared, outside, batch, hold, asked_sync, floor, is_torn }
+        Self { replica, log, shared, outside, bounds, batch, hold, asked_sync, floor, is_torn }
     }
 
     /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
@@ -81,18 +97,26 @@ impl Executor {
         loop {
             let now = self.shared.ticks.now();
             self.shared.inbox.take(&mut inputs, Duration::from_micros(self.replica.deadline().since(now)));
-            let mut actions = Vec::new();
-            for input in inputs.drain(..) {
-                if matches!(input, Input::Stop) {
-                    return;
-                }
-                self.input(input, &mut actions);
+            if !self.work(&mut inputs) {
+                return;
             }
-            if self.shared.ticks.now() >= self.replica.deadline() {
-                self.step(Event::Timer, &mut actions);
-            }
-            self.carry_out(actions);
         }
+    }
+
+    /// Takes what has come, and the timer if it is due, and carries out what comes of that; false if it is to end.
+    pub(super) fn work(&mut self, inputs: &mut Vec<Input>) -> bool {
+        let mut actions = Vec::new();
+        for input in inputs.drain(..) {
+            if matches!(input, Input::Stop) {
+                return false;
+            }
+            self.input(input, &mut actions);
+        }
+        if self.shared.ticks.now() >= self.replica.deadline() {
+            self.step(Event::Timer, &mut actions);
+        }
+        self.carry_out(actions);
+        true
     }
 
     fn input(&mut self, input: Input, actions: &mut Vec<Action>) {
@@ -142,7 +166,7 @@ impl Executor {
         match wire::decode(&received.message) {
             // The store does not keep up. What the message says of others still counts, or nothing would ever be applied; but
             // the records do not, and the others go on without this replica if that lasts.
-            Ok(Message::Append(mut append)) if self.shared.pending.bytes() > PENDING_BYTES_LIMIT => {
+            Ok(Message::Append(mut append)) if self.shared.pending.bytes() > self.bounds.pending_bytes_max => {
                 append.records.clear();
                 self.step(Event::Message { from, message: Message::Append(append) }, actions);
             }
@@ -167,7 +191,7 @@ impl Executor {
     }
 
     /// Carries out actions, and those that come of them.
-    fn carry_out(&mut self, mut actions: Vec<Action>) {
+    pub(super) fn carry_out(&mut self, mut actions: Vec<Action>) {
         while !actions.is_empty() {
             let mut further = Vec::new();
             for action in std::mem::take(&mut actions) {
@@ -310,12 +334,12 @@ impl Executor {
         self.floor = floor;
         self.shared.applying.note_floor(floor);
         self.step(Event::Floor(floor), further);
-        if self.log.bytes() <= KEPT_BYTES {
+        if self.log.bytes() <= self.bounds.kept_bytes {
             return;
         }
         let (start, end) = (self.log.start(), self.log.end());
         let bytes_each = self.log.bytes() / (end.0 + 1).saturating_sub(start.0).max(1);
-        let kept = Lsn(end.0.saturating_sub(KEPT_BYTES / bytes_each.max(1)));
+        let kept = Lsn(end.0.saturating_sub(self.bounds.kept_bytes / bytes_each.max(1)));
         let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
         let trimmed = self.log.trim(wanted.min(floor).next());
         if let Some(start) = self.or_fail(trimmed, further) {
@@ -326,7 +350,7 @@ impl Executor {
     /// Has all members sync what fills the memory.
     fn ask_for_sync(&mut self) {
         let end = self.replica.end().lsn;
-        if self.shared.pending.bytes() > PENDING_BYTES_MAX && self.replica.flushable() >= self.asked_sync {
+        if self.shared.pending.bytes() > self.bounds.pending_bytes && self.replica.flushable() >= self.asked_sync {
             self.asked_sync = end;
             self.shared.inbox.tell(Event::NeedSync);
         }

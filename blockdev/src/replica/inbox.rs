@@ -77,6 +77,16 @@ impl Inbox {
         inputs.append(&mut state.inputs);
     }
 
+    /// Moves everything that is there to `inputs`.
+    pub fn take_all(&self, inputs: &mut Vec<Input>) {
+        inputs.append(&mut self.state.lock().inputs);
+    }
+
+    /// True if there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().inputs.is_empty()
+    }
+
     /// Takes nothing more, and drops what is there.
     pub fn close(&self) {
         let mut state = self.state.lock();

@@ -11,20 +11,21 @@ use lsm_store::read::ReadData;
 use lsm_store::request::{BlockState, StatusExtent};
 use lsm_store::store::{Volume, VolumeSpec};
 use net::replication::{
-    Action, Configuration, Event, History, Incarnation, Lsn, NodeId, Outcome, Policy, PolicyError, Refusal, Replica,
-    RequestId, Role, Standing, Start, Tick, TransferId, VolumeId,
+    Configuration, Event, History, Incarnation, Lsn, NodeId, Outcome, Policy, PolicyError, Refusal, Replica, RequestId,
+    Role, Standing, Start, Tick, TransferId, VolumeId,
 };
 use net::transport::Received;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::applier::{Applier, Applying};
+use super::applier::{Applier, Applying, Pinned};
 use super::calls::{Call, Calls, Ended};
-use super::executor::Executor;
+use super::executor::{Bounds, Executor};
+use super::hands::Hands;
 use super::inbox::{Inbox, Input};
 use super::log::{BootId, LogError, Recovered, ReplicaLog};
 use super::operation;
 use super::outside::Outside;
-use super::pending::Pending;
+use super::pending::{Overlay, Pending};
 use super::planting::plant;
 use super::serving::Serving;
 use super::syncing::Syncing;
@@ -147,7 +148,15 @@ impl Shared {
 /// A replica at work.
 pub struct LocalReplica {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    workers: Workers,
+}
+
+/// Who does a replica's work.
+enum Workers {
+    /// Threads of its own.
+    Threads(Mutex<Vec<JoinHandle<()>>>),
+    /// Nobody but the callers of [`LocalReplica::hands`], and those who would otherwise wait for ever.
+    Nobody(Mutex<Hands>),
 }
 
 impl LocalReplica {
@@ -159,7 +168,24 @@ impl LocalReplica {
     /// # Errors
     /// [`StartError`].
     pub fn start(setting: Setting) -> Result<Arc<Self>, StartError> {
-        let (log, recovered) = open_log(&setting)?;
+        let hands = Self::ready(&setting, Bounds::DEFAULT)?;
+        let shared = Arc::clone(hands.shared());
+        let threads = start_threads(hands)?;
+        Ok(Arc::new(Self { shared, workers: Workers::Threads(Mutex::new(threads)) }))
+    }
+
+    /// As [`Self::start`], but without threads: the caller does their work, in whatever order, by [`Self::hands`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_manual(setting: &Setting, bounds: Bounds) -> Result<Arc<Self>, StartError> {
+        let hands = Self::ready(setting, bounds)?;
+        let shared = Arc::clone(hands.shared());
+        Ok(Arc::new(Self { shared, workers: Workers::Nobody(Mutex::new(hands)) }))
+    }
+
+    fn ready(setting: &Setting, bounds: Bounds) -> Result<Hands, StartError> {
+        let (log, recovered) = open_log(setting, bounds)?;
         let volume = setting.node.replica(setting.id, setting.spec)?;
         let shared = Arc::new(Shared {
             id: setting.id,
@@ -188,8 +214,27 @@ impl LocalReplica {
         };
         let mut actions = Vec::new();
         let replica = Replica::new(setting.ticks.now(), start, setting.policy, &mut actions)?;
-        let threads = start_threads(&setting, &shared, replica, (log, recovered.floor), actions)?;
-        Ok(Arc::new(Self { shared, threads: Mutex::new(threads) }))
+        let applier = Applier {
+            id: setting.id,
+            volume: shared.volume.clone(),
+            node: Arc::clone(&setting.node),
+            pending: Arc::clone(&shared.pending),
+            applying: Arc::clone(&shared.applying),
+            inbox: Arc::clone(&shared.inbox),
+            unsaved: 0,
+        };
+        let (syncer, outside) = (log.syncer(), Arc::clone(&setting.outside));
+        let executor = Executor::new(replica, (log, recovered.floor), shared, outside, bounds);
+        Ok(Hands::new(executor, actions, applier, syncer))
+    }
+
+    /// Those who do the work of a replica without threads.
+    #[must_use]
+    pub fn hands(&self) -> Option<MutexGuard<'_, Hands>> {
+        match &self.workers {
+            Workers::Threads(_) => None,
+            Workers::Nobody(hands) => Some(hands.lock()),
+        }
     }
 
     /// Removes what a replica that does not run has on disk.
@@ -246,19 +291,32 @@ impl LocalReplica {
     /// # Errors
     /// Those of the store.
     pub fn read(&self, offset: u64, len: usize) -> lsm_store::Result<Option<ReadData>> {
-        if !self.serves() {
-            return Ok(None);
-        }
-        let pending = &self.shared.pending;
-        let overlay = pending.overlay(offset, len as u64);
+        let Some(overlay) = self.begin_read(offset, len as u64) else { return Ok(None) };
         if let Some(barrier) = overlay.barrier {
-            self.await_barrier(barrier);
+            self.shared.pending.wait_applied(barrier, BUSY_WAIT);
             return Ok(None);
         }
         let data = self.shared.volume.read(offset, len)?;
-        // Asked last: until here another node may have taken over.
-        let holds = !pending.is_outdated(&overlay) && self.serves();
-        Ok(holds.then(|| overlay.lay_over(data, offset)))
+        Ok(self.holds(&overlay).then(|| overlay.lay_over(data, offset)))
+    }
+
+    /// What a read that begins now lays over what the store gives; `None` if this node may not answer it. A read that meets
+    /// a barrier is to be begun again once the store has that.
+    #[must_use]
+    pub fn begin_read(&self, offset: u64, len: u64) -> Option<Overlay> {
+        let overlay = self.serves().then(|| self.shared.pending.overlay(offset, len))?;
+        if overlay.barrier.is_some() {
+            // Whoever ordered it may be gone, and with it the flush that was to follow.
+            self.tell(Event::NeedSync);
+        }
+        Some(overlay)
+    }
+
+    /// Whether what the store gave, with the overlay over it, may be answered. Asked last: meanwhile another node may have
+    /// taken over, or the store got more than the overlay knows of.
+    #[must_use]
+    pub fn holds(&self, overlay: &Overlay) -> bool {
+        !self.shared.pending.is_outdated(overlay) && self.serves()
     }
 
     /// Has the store get what must be in it before it is read, and waits a little.
@@ -361,7 +419,7 @@ impl LocalReplica {
     #[must_use]
     pub fn history(&self) -> Option<History> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.shared.inbox.push(Input::TellHistory(sender)).then(|| receiver.recv().ok())?
+        self.ask(Input::TellHistory(sender)).then(|| receiver.recv().ok())?
     }
 
     /// Has the store have everything up to `lsn`, which every member has synced and the log here reaches; false if it has
@@ -370,14 +428,37 @@ impl LocalReplica {
     pub fn apply_up_to(&self, lsn: Lsn, timeout: Duration) -> bool {
         self.shared.pending.show(lsn);
         self.shared.applying.raise(lsn);
+        if let Some(mut hands) = self.hands() {
+            hands.work_while(|shared| shared.pending.applied() < lsn);
+            return self.shared.pending.applied() >= lsn;
+        }
         self.shared.pending.wait_applied(lsn, timeout)
+    }
+
+    /// A snapshot without a name of the store's content, once that has everything up to `at_least`, which may take a while;
+    /// `None` if it cannot be had.
+    #[must_use]
+    pub fn pin(&self, at_least: Lsn) -> Option<Pinned> {
+        match self.hands() {
+            Some(mut hands) => hands.pin(at_least),
+            None => self.shared.applying.pin(at_least),
+        }
+    }
+
+    /// Has an input taken whose sender waits for the answer; false if nobody takes any.
+    fn ask(&self, input: Input) -> bool {
+        let is_taken = self.shared.inbox.push(input);
+        if let Some(mut hands) = self.hands().filter(|_| is_taken) {
+            hands.execute();
+        }
+        is_taken
     }
 
     /// Content is about to come in place of what there is; false if it cannot.
     #[must_use]
     pub fn begin_install(&self, transfer: TransferId) -> bool {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.shared.inbox.push(Input::BeginInstall(transfer, sender)) && receiver.recv().unwrap_or(false)
+        self.ask(Input::BeginInstall(transfer, sender)) && receiver.recv().unwrap_or(false)
     }
 
     /// The content has come, is durable, and is that of a log with this history.
@@ -395,8 +476,8 @@ impl LocalReplica {
         self.shared.inbox.push(Input::Stop);
         self.shared.applying.stop();
         self.shared.syncing.stop();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
+        let Workers::Threads(threads) = &self.workers else { return };
+        for thread in std::mem::take(&mut *threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!(volume = %self.shared.id, "a thread of a replica panicked");
             }
@@ -417,7 +498,7 @@ fn clear(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartErro
     Ok(node.remove_replica(id)?)
 }
 
-fn open_log(setting: &Setting) -> Result<(ReplicaLog, Recovered), StartError> {
+fn open_log(setting: &Setting, bounds: Bounds) -> Result<(ReplicaLog, Recovered), StartError> {
     let (device, id) = (&setting.device, setting.id);
     if let Some(source) = setting.source
         && let Some(planted) = plant(setting, source)?
@@ -429,27 +510,28 @@ fn open_log(setting: &Setting) -> Result<(ReplicaLog, Recovered), StartError> {
         let is_new = setting.node.note_replica(id)?;
         let is_creator = setting.is_creator && is_new;
         let standing = if is_creator { Standing::Sound(net::replication::Epoch(1)) } else { Standing::Outside };
-        return create_log(setting, standing);
+        return create_log(setting, bounds, standing);
     }
     let has_content = setting.node.has_replica(id);
-    match ReplicaLog::open(Arc::clone(device), id, setting.boot) {
+    match ReplicaLog::open_sized(Arc::clone(device), id, setting.boot, bounds.log_files) {
         Ok((log, recovered)) if !recovered.is_torn && (recovered.floor == Lsn(0) || has_content) => {
             Ok((log, recovered))
         }
-        Ok(_) => create_log(setting, Standing::Outside),
+        Ok(_) => create_log(setting, bounds, Standing::Outside),
         // Nobody could bring this replica up to date: what it has stays, for somebody to look at.
         Err(error @ LogError::Corrupt { .. }) if !setting.is_alone => {
             tracing::error!(volume = %id, error = &error as &dyn std::error::Error, "a replica begins anew");
-            create_log(setting, Standing::Outside)
+            create_log(setting, bounds, Standing::Outside)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Makes a log without records, over content without blocks.
-fn create_log(setting: &Setting, standing: Standing) -> Result<(ReplicaLog, Recovered), StartError> {
+fn create_log(setting: &Setting, bounds: Bounds, standing: Standing) -> Result<(ReplicaLog, Recovered), StartError> {
     clear(&*setting.device, &setting.node, setting.id)?;
-    let log = ReplicaLog::create(Arc::clone(&setting.device), setting.id, setting.boot, standing)?;
+    let (device, files) = (Arc::clone(&setting.device), bounds.log_files);
+    let log = ReplicaLog::create_sized(device, setting.id, setting.boot, standing, files)?;
     let (synced, floor, start) = (Lsn(0), Lsn(0), Lsn(1));
     let history = History::default();
     Ok((log, Recovered { standing, intact: true, history, synced, floor, start, is_torn: false }))
@@ -470,31 +552,10 @@ fn fill_pending(log: &ReplicaLog, pending: &Pending, floor: Lsn) -> Result<(), S
     Ok(())
 }
 
-fn start_threads(
-    setting: &Setting,
-    shared: &Arc<Shared>,
-    replica: Replica,
-    (log, floor): (ReplicaLog, Lsn),
-    actions: Vec<Action>,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(format!("{name}-{}", setting.id)).spawn(work).map_err(StartError::Thread)
+fn start_threads(hands: Hands) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let (shared, workers) = hands.into_threads();
+    let spawn = |(name, work): (&str, Box<dyn FnOnce() + Send>)| {
+        thread::Builder::new().name(format!("{name}-{}", shared.id)).spawn(work).map_err(StartError::Thread)
     };
-    let syncer = log.syncer();
-    let (syncing, inbox, id) = (Arc::clone(&shared.syncing), Arc::clone(&shared.inbox), setting.id);
-    let applier = Applier {
-        id,
-        volume: shared.volume.clone(),
-        node: Arc::clone(&setting.node),
-        pending: Arc::clone(&shared.pending),
-        applying: Arc::clone(&shared.applying),
-        inbox: Arc::clone(&shared.inbox),
-        unsaved: 0,
-    };
-    let executor = Executor::new(replica, (log, floor), Arc::clone(shared), Arc::clone(&setting.outside));
-    Ok(vec![
-        spawn("sync", Box::new(move || syncing.run(id, &syncer, &inbox)))?,
-        spawn("apply", Box::new(move || applier.run()))?,
-        spawn("replica", Box::new(move || executor.run(actions)))?,
-    ])
+    workers.into_iter().map(spawn).collect()
 }

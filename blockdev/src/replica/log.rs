@@ -49,20 +49,17 @@ pub struct BootId(pub [u8; 16]);
 
 /// How long files are, in whole pages.
 #[derive(Clone, Copy, Debug)]
-struct Sizes {
+pub struct Sizes {
     /// The longest.
-    file_bytes: u64,
+    pub file_bytes: u64,
     /// What is allocated at a time.
-    step_bytes: u64,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self { file_bytes: 64 << 20, step_bytes: 4 << 20 }
-    }
+    pub step_bytes: u64,
 }
 
 impl Sizes {
+    /// 64 MiB, and 4 MiB at a time.
+    pub const DEFAULT: Self = Self { file_bytes: 64 << 20, step_bytes: 4 << 20 };
+
     /// The longest body of a frame with more than one record.
     fn body_bytes_max(self) -> u64 {
         (1 << 20).min(self.file_bytes / 4)
@@ -118,7 +115,7 @@ impl ReplicaLog {
         boot: BootId,
         standing: Standing,
     ) -> std::result::Result<Self, LogError> {
-        Self::create_sized(device, volume, boot, standing, Sizes::default())
+        Self::create_sized(device, volume, boot, standing, Sizes::DEFAULT)
     }
 
     /// True if there is a log of the volume, whatever its condition.
@@ -139,7 +136,7 @@ impl ReplicaLog {
         volume: VolumeId,
         boot: BootId,
     ) -> std::result::Result<(Self, Recovered), LogError> {
-        Self::open_sized(device, volume, boot, Sizes::default())
+        Self::open_sized(device, volume, boot, Sizes::DEFAULT)
     }
 
     /// Removes the log of a volume, if there is one, whatever its condition. Durable on return.

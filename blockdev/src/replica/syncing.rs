@@ -40,15 +40,31 @@ impl Syncing {
         if wanted.is_stopping { None } else { wanted.ticket.take() }
     }
 
+    /// True if something is asked for.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.lock().ticket.is_some()
+    }
+
+    /// What is asked for now, without waiting.
+    pub fn take(&self) -> Option<Ticket> {
+        self.wanted.lock().ticket.take()
+    }
+
     /// Works until it is told to stop, or a sync fails: then nothing is known of the log any more.
     pub fn run(&self, volume: VolumeId, syncer: &Syncer, inbox: &Arc<Inbox>) {
-        while let Some(ticket) = self.next() {
-            if let Err(error) = syncer.sync() {
-                tracing::error!(%volume, error = &error as &dyn std::error::Error, "a replica's log cannot be synced");
-                inbox.tell(Event::JournalFailed);
-                return;
-            }
-            inbox.tell(Event::Synced(ticket));
-        }
+        while let Some(ticket) = self.next()
+            && sync(volume, syncer, inbox, ticket)
+        {}
     }
+}
+
+/// Syncs, and says so; false if that failed.
+pub(super) fn sync(volume: VolumeId, syncer: &Syncer, inbox: &Inbox, ticket: Ticket) -> bool {
+    if let Err(error) = syncer.sync() {
+        tracing::error!(%volume, error = &error as &dyn std::error::Error, "a replica's log cannot be synced");
+        inbox.tell(Event::JournalFailed);
+        return false;
+    }
+    inbox.tell(Event::Synced(ticket));
+    true
 }

@@ -19,7 +19,7 @@ use super::{BootId, Recovered, ReplicaLog, Sizes};
 
 impl ReplicaLog {
     /// [`ReplicaLog::create`] with files of these sizes.
-    pub(super) fn create_sized(
+    pub(in crate::replica) fn create_sized(
         device: Arc<dyn Device>,
         volume: VolumeId,
         boot: BootId,
@@ -41,7 +41,7 @@ impl ReplicaLog {
     }
 
     /// [`ReplicaLog::open`] with new files of these sizes.
-    pub(super) fn open_sized(
+    pub(in crate::replica) fn open_sized(
         device: Arc<dyn Device>,
         volume: VolumeId,
         boot: BootId,
