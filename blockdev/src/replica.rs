@@ -12,6 +12,7 @@ pub mod content;
 mod executor;
 mod hands;
 mod inbox;
+pub mod installation;
 mod local;
 pub mod log;
 pub mod operation;

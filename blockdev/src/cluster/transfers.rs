@@ -16,7 +16,8 @@ use net::transport::{Link, RequestError, SendError, Transport, call};
 use parking_lot::Mutex;
 
 use super::core::Core;
-use crate::replica::content::{Asking, Pace, Receiver, Source, lend, send};
+use crate::replica::content::{Asking, Pace, Progress, lend};
+use crate::replica::installation::{Broken, Delivery, Installing};
 use crate::replica::{LocalReplica, Pinned, Sending};
 
 /// How long a receiver may take for one question: at the end it reads its map and syncs.
@@ -31,7 +32,7 @@ struct State {
     /// From whom content of a volume may come.
     expected: HashMap<TransferId, (VolumeId, NodeId)>,
     /// By volume: whoever writes to one has the lock, and the transfer it is of then.
-    receiving: HashMap<VolumeId, Arc<Mutex<Receiving>>>,
+    receiving: HashMap<VolumeId, Arc<Mutex<Installing>>>,
     cancelled: HashSet<TransferId>,
     /// What was frozen for nodes that are away, and up to where it goes.
     pins: HashMap<(VolumeId, NodeId), (StoreVolumeId, Lsn)>,
@@ -44,36 +45,6 @@ struct State {
 pub(super) struct Sent {
     pub(super) blocks_done: u64,
     pub(super) blocks_total: u64,
-}
-
-/// A transfer to this node.
-struct Receiving {
-    replica: Arc<LocalReplica>,
-    transfer: TransferId,
-    receiver: Option<Receiver>,
-}
-
-/// Why a transfer from this node ended early.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("the replica has ended, or cannot freeze its content")]
-    Ended,
-    #[error("the receiver is not connected")]
-    Unreachable,
-    #[error("it was cancelled")]
-    Cancelled,
-    #[error("the receiver refused")]
-    Refused,
-    #[error("the receiver's answer is not one")]
-    Nonsense,
-    #[error(transparent)]
-    Unasked(#[from] RequestError),
-    #[error(transparent)]
-    Content(#[from] crate::replica::content::SendError),
-    #[error(transparent)]
-    Node(#[from] crate::node::NodeError),
-    #[error(transparent)]
-    Store(#[from] lsm_store::Error),
 }
 
 impl Transfers {
@@ -143,7 +114,7 @@ impl Core {
 
     fn try_send_content(&self, replica: &LocalReplica, sending: &Sending) -> Result<(), Broken> {
         let link = self.transport().link(sending.to).ok_or(Broken::Unreachable)?;
-        let pinned = replica.shared().applying.pin(sending.at_least).ok_or(Broken::Ended)?;
+        let pinned = replica.pin(sending.at_least).ok_or(Broken::Ended)?;
         replica.hold(Some(pinned.at));
         let sent = self.send_pinned(replica, sending, link, &pinned);
         if let Err(error) = self.node.unpin_replica(pinned.snapshot) {
@@ -160,67 +131,34 @@ impl Core {
         link: Link,
         pinned: &Pinned,
     ) -> Result<(), Broken> {
-        let Sending { volume, transfer, .. } = *sending;
+        let Sending { volume, to, transfer, .. } = *sending;
         let mut history = replica.history().ok_or(Broken::Ended)?;
         history.truncate(pinned.at);
         let asking = LinkAsking { core: self, link };
-        let ask = |step| {
-            let is_over = self.is_stopping() || self.transfers.is_cancelled(transfer);
-            if is_over { Err(Broken::Cancelled) } else { asked(&asking, volume, transfer, step) }
-        };
-        let mut base = self.base(sending);
-        let since = base.as_ref().and(pinned_at(sending.base));
-        ask(Step::Begin { base: since })?;
         let store = self.node.store();
-        for snapshot in &pinned.older {
-            let content = store.volume(snapshot.info.id)?;
-            ask(Step::Prepare { size_bytes: content.size_bytes() })?;
-            self.send_one(sending, &asking, &content, base.take())?;
-            ask(Step::Freeze { snapshot: snapshot.name.snapshot.to_string() })?;
-            base = Some(content);
-        }
-        let content = store.volume(pinned.snapshot)?;
-        ask(Step::Prepare { size_bytes: content.size_bytes() })?;
-        self.send_one(sending, &asking, &content, base)?;
-        ask(Step::Install { history })?;
-        Ok(())
-    }
-
-    /// What the receiver has already.
-    fn base(&self, sending: &Sending) -> Option<Volume> {
-        let at = pinned_at(sending.base)?;
-        let pin = self.transfers.0.lock().pins.get(&(sending.volume, sending.to)).copied();
-        let (snapshot, _) = pin.filter(|(_, pinned)| *pinned == at)?;
-        self.node.store().volume(snapshot).ok()
-    }
-
-    fn send_one(
-        &self,
-        sending: &Sending,
-        asking: &LinkAsking<'_>,
-        content: &Volume,
-        base: Option<Volume>,
-    ) -> Result<(), Broken> {
-        let Sending { volume, to, transfer, .. } = *sending;
-        // A base of another size says nothing of what lies beyond.
-        let base = base.filter(|base| base.size_bytes() == content.size_bytes());
-        let source = Source { volume: content.clone(), base };
-        let clock: &dyn Clock = &**self.node.store().clock();
+        let clock: &dyn Clock = &**store.clock();
         let is_cancelled = || self.is_stopping() || self.transfers.is_cancelled(transfer);
         let pace = Pace { is_cancelled: &is_cancelled, ..Pace::new(clock) };
-        let watch = |progress: crate::replica::content::Progress| {
+        let watch = |progress: Progress| {
             let sent = Sent { blocks_done: progress.blocks_compared, blocks_total: progress.blocks_total };
             self.transfers.0.lock().sending.insert((volume, to), sent);
         };
-        let sent = send(&source, volume, transfer, asking, &pace, &watch)?;
-        tracing::info!(%volume, node = %to, blocks = sent.blocks, moved = sent.blocks_moved, bytes = sent.bytes_moved, "content");
-        Ok(())
+        let delivery = Delivery { volume, transfer, store, asking: &asking, pace, watch: &watch };
+        delivery.send(pinned, self.base(sending), history)
+    }
+
+    /// What the receiver has already, and up to where that goes.
+    fn base(&self, sending: &Sending) -> Option<(Volume, Lsn)> {
+        let Base::Pinned(at) = sending.base else { return None };
+        let pin = self.transfers.0.lock().pins.get(&(sending.volume, sending.to)).copied();
+        let (snapshot, _) = pin.filter(|(_, pinned)| *pinned == at)?;
+        Some((self.node.store().volume(snapshot).ok()?, at))
     }
 
     /// Freezes what a node that leaves has, so that only what changes has to travel when it is back.
     pub(super) fn pin(&self, volume: VolumeId, node: NodeId, at_most: Lsn) {
         let Some(replica) = self.replica(volume) else { return };
-        let Some(Pinned { snapshot, at, .. }) = replica.shared().applying.pin(Lsn(0)) else { return };
+        let Some(Pinned { snapshot, at, .. }) = replica.pin(Lsn(0)) else { return };
         if at > at_most || at == Lsn(0) {
             self.unpin_snapshot(snapshot);
             return;
@@ -263,18 +201,17 @@ impl Core {
         let transfer = ContentQuestion::decode(message).ok()?.transfer();
         let receiving = self.receiving(from, transfer)?;
         let mut receiving = receiving.lock();
-        let is_current = receiving.transfer == transfer;
-        Some(receiving.receiver.as_mut().filter(|_| is_current)?.handle(message))
+        if receiving.transfer() == transfer { receiving.handle(message) } else { None }
     }
 
     /// The transfer, if it is expected from this node.
-    fn receiving(&self, from: NodeId, transfer: TransferId) -> Option<Arc<Mutex<Receiving>>> {
+    fn receiving(&self, from: NodeId, transfer: TransferId) -> Option<Arc<Mutex<Installing>>> {
         let mut state = self.transfers.0.lock();
         let (volume, _) = state.expected.get(&transfer).filter(|(_, sender)| *sender == from).copied()?;
         if let Some(receiving) = state.receiving.get(&volume) {
             return Some(Arc::clone(receiving));
         }
-        let receiving = Arc::new(Mutex::new(Receiving { replica: self.replica(volume)?, transfer, receiver: None }));
+        let receiving = Arc::new(Mutex::new(Installing::new(self.replica(volume)?, transfer)));
         state.receiving.insert(volume, Arc::clone(&receiving));
         Some(receiving)
     }
@@ -283,71 +220,20 @@ impl Core {
         let receiving = self.receiving(from, question.transfer)?;
         let mut receiving = receiving.lock();
         let Question { volume, transfer, step } = question;
-        if receiving.replica.shared().id != *volume || self.transfers.is_cancelled(*transfer) {
+        if receiving.volume() != *volume || self.transfers.is_cancelled(*transfer) {
             return None;
         }
-        match step {
-            Step::Begin { base } => {
-                // It may have been started again since another transfer.
-                *receiving = Receiving { replica: self.replica(*volume)?, transfer: *transfer, receiver: None };
-                let replica = &receiving.replica;
-                if base.is_some_and(|base| !replica.apply_up_to(base, PATIENCE / 4)) {
-                    return None;
-                }
-                if !replica.begin_install(*transfer) {
-                    return None;
-                }
-                // The sender's come in their place: one of the same name may hold something else.
-                for snapshot in reported(self.node.replica_snapshots(*volume))? {
-                    reported(self.node.remove_replica_snapshot(*volume, &snapshot.name.snapshot))?;
-                }
-                Some(Answer::Done)
-            }
-            _ if receiving.transfer != *transfer => None,
-            Step::Prepare { size_bytes } => {
-                if !receiving.replica.begin_install(*transfer) {
-                    return None;
-                }
-                reported(self.node.resize_replica(*volume, *size_bytes))?;
-                let content = receiving.replica.shared().volume.clone();
-                receiving.receiver = Some(Receiver::new(content, *volume, *transfer));
-                Some(Answer::Done)
-            }
-            Step::Freeze { snapshot } => {
-                receiving.receiver.take().filter(Receiver::is_complete)?;
-                reported(self.node.snapshot_replica(*volume, &snapshot.parse().ok()?))?;
-                Some(Answer::Done)
-            }
-            Step::Install { history } => {
-                receiving.receiver.take().filter(Receiver::is_complete)?;
-                receiving.replica.install(*transfer, history.clone());
-                self.transfers.0.lock().expected.remove(transfer);
-                Some(Answer::Done)
-            }
+        if matches!(step, Step::Begin { .. }) {
+            // It may have been started again since another transfer.
+            *receiving = Installing::new(self.replica(*volume)?, *transfer);
         }
+        if receiving.transfer() != *transfer {
+            return None;
+        }
+        receiving.take(&self.node, step)?;
+        if matches!(step, Step::Install { .. }) {
+            self.transfers.0.lock().expected.remove(transfer);
+        }
+        Some(Answer::Done)
     }
-}
-
-fn pinned_at(base: Base) -> Option<Lsn> {
-    match base {
-        Base::Pinned(at) => Some(at),
-        Base::Nothing => None,
-    }
-}
-
-fn asked(asking: &LinkAsking<'_>, volume: VolumeId, transfer: TransferId, step: Step) -> Result<Answer, Broken> {
-    let answer = asking.ask(Question { volume, transfer, step }.encode())?;
-    match Answer::decode(&answer) {
-        Ok(Answer::Refused) => Err(Broken::Refused),
-        Ok(answer) => Ok(answer),
-        Err(_) => Err(Broken::Nonsense),
-    }
-}
-
-/// The result, or a line in the log.
-fn reported<T>(done: crate::node::Result<T>) -> Option<T> {
-    done.inspect_err(|error| {
-        tracing::warn!(error = error as &dyn std::error::Error, "content of a replica cannot be taken");
-    })
-    .ok()
 }

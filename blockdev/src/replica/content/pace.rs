@@ -18,7 +18,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 pub struct Pace<'a> {
     /// Blocks in one question, 1 to 256.
     pub blocks_at_once: usize,
-    /// Questions with blocks under way at once, at least 1; one more asks what is lacking further on.
+    /// Questions with blocks under way at once, while one more asks what is lacking further on; 0 asks one question after the
+    /// other, in the caller's thread.
     pub questions_at_once: usize,
     /// Bytes a second that the questions may take on the wire, at least 1; no limit if `None`.
     pub rate_bytes: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, scope};
 
 use lsm_store::id::BlockIndex;
@@ -123,22 +123,28 @@ impl Sending<'_> {
 
     /// Brings the receiver what it lacks.
     fn content(&self) -> Result<(), SendError> {
+        if self.pace.questions_at_once == 0 {
+            return self.compare(&mut |batch| self.move_batch(&batch));
+        }
         let (batches, waiting) = sync_channel(BATCHES_AHEAD);
         let waiting = Mutex::new(waiting);
         scope(|scope| {
             let move_all = || self.move_batches(&waiting);
-            for _ in 0..self.pace.questions_at_once.max(1) {
+            for _ in 0..self.pace.questions_at_once {
                 let started = Builder::new().name("silt-content".to_owned()).spawn_scoped(scope, move_all);
                 self.keep(started.map(drop).map_err(|error| SendError::Thread(Arc::new(error))));
             }
-            self.keep(self.compare(&batches));
+            self.keep(self.compare(&mut |batch| {
+                batches.send(batch).expect("the other end outlives those who use it");
+                Ok(())
+            }));
             drop(batches);
         });
         self.failed.lock().take().map_or(Ok(()), Err)
     }
 
     /// Asks what is lacking, page after page.
-    fn compare(&self, batches: &SyncSender<Batch>) -> Result<(), SendError> {
+    fn compare(&self, move_it: &mut dyn FnMut(Batch) -> Result<(), SendError>) -> Result<(), SendError> {
         let mut pages = Pages::new(self.source);
         while !self.has_failed()
             && let Some(page) = pages.next_page()?
@@ -147,7 +153,7 @@ impl Sending<'_> {
             self.compared.store(pages.position(), Ordering::Relaxed);
             self.tell();
             for batch in wanted.chunks(self.pace.blocks_at_once.clamp(1, net::content::BLOCKS_MAX)) {
-                batches.send(batch.to_vec()).expect("the other end outlives those who use it");
+                move_it(batch.to_vec())?;
             }
         }
         Ok(())
