@@ -18,4 +18,5 @@ mod service;
 mod world;
 
 pub use bug::Bug;
+pub(crate) use service::Service;
 pub use world::{Report, run, trace};

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod mark;
 pub mod model;
 pub mod nbd;
+pub mod nodes;
 pub mod planted;
 pub mod random;
 pub mod rot;

@@ -11,7 +11,7 @@ use fuzz::model::Violation;
 use fuzz::rot::{Damage, Golden, Stop, Tally};
 use fuzz::store::StoreMaker;
 use fuzz::system::Maker;
-use fuzz::{cluster, full, random};
+use fuzz::{cluster, full, nodes, random};
 use lsm_store::rng::SeededRng;
 
 #[derive(Parser)]
@@ -96,6 +96,21 @@ enum Harness {
     },
     /// Replicas under a network, disks and clocks that fail.
     Cluster {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many seeds, upwards from the first.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// Seeds tried at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: u64,
+        /// On a failure, tell everything that led to it.
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Whole nodes under the same, with real logs and stores.
+    Nodes {
         /// The first seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -213,6 +228,7 @@ fn run(harness: Harness) -> anyhow::Result<()> {
             crashes(&maker, seeds, effort)
         }
         Harness::Cluster { seed, seeds, threads, trace } => clusters(Seeds { seed, seeds, ops: 0, threads }, trace),
+        Harness::Nodes { seed, seeds, threads, trace } => whole_nodes(Seeds { seed, seeds, ops: 0, threads }, trace),
         Harness::Rot { seeds, stride, stop, part } => rot(&maker, seeds, stride, stop, part),
         Harness::Fault { seeds, stride, at, failure, part } => {
             faults(&maker, seeds, stride, part.with_only(at), failure)
@@ -290,6 +306,18 @@ fn clusters(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
         Ok(report.writes + report.reads + report.flushes)
     })?;
     say(&format!("{} seeds, {requests} requests", seeds.seeds));
+    Ok(())
+}
+
+fn whole_nodes(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
+    let answers = for_seeds(seeds, "nodes", |seed| {
+        let report = if trace { nodes::trace(seed, None) } else { nodes::run(seed, None) }?;
+        if seeds.seeds == 1 {
+            say(&format!("seed={seed} {report:?}"));
+        }
+        Ok(report.records + report.reads + report.flushes)
+    })?;
+    say(&format!("{} seeds, {answers} answers", seeds.seeds));
     Ok(())
 }
 

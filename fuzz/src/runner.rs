@@ -595,9 +595,9 @@ fn is_clean(error: &Error) -> bool {
 
 /// An error with its sources.
 #[must_use]
-pub fn chain(error: &Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(inner) = source {
         text.push_str(": ");
         text.push_str(&inner.to_string());

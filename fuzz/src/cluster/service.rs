@@ -3,24 +3,24 @@
 use net::replication::{Configuration, NodeId};
 
 #[derive(Debug)]
-pub(super) struct Service {
+pub(crate) struct Service {
     /// All configurations there were.
-    pub(super) past: Vec<Configuration>,
+    pub(crate) past: Vec<Configuration>,
     /// Until when nobody reaches it.
-    pub(super) down_until: u64,
+    pub(crate) down_until: u64,
 }
 
 impl Service {
-    pub(super) fn new(first: Configuration) -> Self {
+    pub(crate) fn new(first: Configuration) -> Self {
         Self { past: vec![first], down_until: 0 }
     }
 
-    pub(super) fn now(&self) -> &Configuration {
+    pub(crate) fn now(&self) -> &Configuration {
         self.past.last().expect("there is a first one")
     }
 
     /// Makes `next` the configuration if it was made from the present one.
-    pub(super) fn propose(&mut self, next: &Configuration, compares: bool) -> bool {
+    pub(crate) fn propose(&mut self, next: &Configuration, compares: bool) -> bool {
         let follows = next.epoch == self.now().epoch.next();
         let may = follows || !compares;
         if may {
@@ -30,7 +30,7 @@ impl Service {
         may
     }
 
-    pub(super) fn is_member(&self, node: NodeId) -> bool {
+    pub(crate) fn is_member(&self, node: NodeId) -> bool {
         self.now().contains(node)
     }
 }

@@ -5,4 +5,5 @@ mod crash;
 mod fault;
 mod full;
 mod model;
+mod nodes;
 mod rot;
