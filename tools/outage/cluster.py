@@ -69,12 +69,12 @@ class Member(Node):
         """Runs a command once."""
         return self.result(words, self.begin(*words))
 
-    def replication(self):
-        return self.ask("info", VOLUME)["replication"]
+    def replication(self, volume=VOLUME):
+        return self.ask("info", volume)["replication"]
 
-    def primary(self):
+    def primary(self, volume=VOLUME):
         """The name of the node that orders what is written, as this node sees it, or None."""
-        roles = {replica["role"]: replica["node_name"] for replica in self.replication()["replicas"]}
+        roles = {replica["role"]: replica["node_name"] for replica in self.replication(volume)["replicas"]}
         return roles.get("primary")
 
     def last_lines(self):
@@ -92,11 +92,15 @@ class Cluster:
         self.links = links
         self.members = {}
         self.gone = []
+        self.volumes = [VOLUME]
         # What every wait asks too: whether a client has met an error meanwhile.
         self.check = lambda: None
 
-    def wait_until(self, what, is_so, seconds=60):
-        """Waits until something is so; a command that fails meanwhile says only that it is not yet."""
+    def wait_until(self, what, is_so, seconds=60, seen=()):
+        """Waits until something is so; a command that fails meanwhile says only that it is not yet.
+
+        `seen` is what a failure tells of what was found instead.
+        """
         deadline = time.monotonic() + seconds
         why = ""
         while True:
@@ -106,7 +110,8 @@ class Cluster:
                     return
             except Refused as refused:
                 why = f"; last: {refused}"
-            assert time.monotonic() < deadline, f"gave up after {seconds} s waiting until {what}{why}"
+            instead = "".join(f"; seen: {state}" for state in seen)
+            assert time.monotonic() < deadline, f"gave up after {seconds} s waiting until {what}{why}{instead}"
             time.sleep(0.05)
 
     def new_member(self):
@@ -160,21 +165,25 @@ class Cluster:
 
     def wait_healthy(self, observer):
         """All copies are complete, on nodes that are reached."""
+        seen = []
 
         def is_healthy():
             replication = observer.replication()
+            seen[:] = [f"{replication['health']}, {replication['replicas']}"]
             backups = [replica for replica in replication["replicas"] if replica["role"] in ("primary", "backup")]
             is_reached = all(replica["reachable"] for replica in backups)
             return replication["health"] == "healthy" and len(backups) == REPLICAS and is_reached
 
-        self.wait_until(f"{VOLUME} is healthy, as {observer.name} sees it", is_healthy)
+        self.wait_until(f"{VOLUME} is healthy, as {observer.name} sees it", is_healthy, seen=seen)
 
     def move_primary(self, member):
-        """The primary follows the newest client: opens the volume at a node and leaves it."""
-        member.close(VOLUME)
-        member.open(VOLUME)
-        self.wait_until(f"{member.name} is primary, as it sees itself", lambda: member.primary() == member.name)
-        member.close(VOLUME)
+        """The primary follows the newest client: opens each volume at a node and leaves it."""
+        for volume in self.volumes:
+            member.close(volume)
+            member.open(volume)
+            seen = f"{member.name} is primary of {volume}, as it sees itself"
+            self.wait_until(seen, lambda volume=volume: member.primary(volume) == member.name)
+            member.close(volume)
 
     def end(self):
         """Nothing runs afterwards, whatever state it is in."""

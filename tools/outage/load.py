@@ -97,12 +97,15 @@ class Request:
 class Load(threading.Thread):
     """One connection, used by this thread alone. `failure` says what went wrong."""
 
-    def __init__(self, uri, image, rng, first_version):
+    def __init__(self, uri, image, rng, first_version, rate_max):
         super().__init__(daemon=True)
         self.uri = uri
         self.image = image
         self.rng = rng
         self.version = first_version
+        # Requests a second.
+        self.rate_max = rate_max
+        self.next_at = time.monotonic()
         self.in_flight = {}
         self.busy = set()
         self.may_go = threading.Event()
@@ -181,7 +184,8 @@ class Load(threading.Thread):
 
     def turn(self):
         if self.may_go.is_set():
-            while len(self.in_flight) < IN_FLIGHT_MAX:
+            while len(self.in_flight) < IN_FLIGHT_MAX and time.monotonic() >= self.next_at:
+                self.next_at = max(self.next_at + 1 / self.rate_max, time.monotonic() - 1)
                 self.send()
         elif not self.in_flight:
             self.is_idle.set()

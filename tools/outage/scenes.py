@@ -22,22 +22,27 @@ LEASE_SECONDS = 3
 
 
 class Outages:
-    """One cluster, and one client that never stops; it is at `home`."""
+    """One cluster, and one client that never stops; it is at `home`, and so are the tenants."""
 
-    def __init__(self, cluster, rng):
+    def __init__(self, cluster, rng, tenants):
         self.cluster = cluster
         self.rng = rng
+        self.tenants = tenants
         self.image = Image(SIZE_BYTES // BLOCK)
         self.home = None
         self.load = None
         self.snapshots = {}
         self.next_version = 1
         self.pauses = []
+        self.leaderless = 0.0
         self.counts = collections.Counter()
 
     def begin(self):
         self.cluster.found()
         self.look_around()
+        for tenant in self.tenants:
+            tenant.create(self.cluster.members["n1"])
+            self.cluster.volumes.append(tenant.volume)
         self.settle_at(self.cluster.members["n2"])
 
     def look_around(self):
@@ -61,8 +66,15 @@ class Outages:
         self.image.verify(member.open(VOLUME), doubts)
         member.close(VOLUME)
         uri = f"nbd+unix:///{VOLUME}?socket={member.disk.data}/nbd.sock"
-        self.load = Load(uri, self.image, self.rng, self.next_version)
-        self.cluster.check = self.load.check
+        self.load = Load(uri, self.image, self.rng, self.next_version, self.cluster.links.rate_max)
+        for tenant in self.tenants:
+            tenant.settle_at(member)
+        self.cluster.check = self.check_clients
+
+    def check_clients(self):
+        self.load.check()
+        for tenant in self.tenants:
+            tenant.check()
 
     def leave(self):
         """Disconnects the client; what may be in doubt is told."""
@@ -78,6 +90,8 @@ class Outages:
         """The client moves to a node that was not its own, where there is more than one."""
         self.load.pause()
         self.leave()
+        for tenant in self.tenants:
+            tenant.leave()
         self.settle_at(self.rng.choice(self.cluster.others(self.home)))
 
     def wait_progress(self, seconds=PAUSE_SECONDS_MAX):
@@ -87,6 +101,7 @@ class Outages:
 
     def act(self, scene):
         """One scene, and what must be so after each: healthy, everything there, and a bounded pause."""
+        print(f"{scene.__name__:18}{self.cluster.links.turn(self.rng)}", end="", flush=True)
         self.wait_progress()
         self.load.take_pause()
         began = time.monotonic()
@@ -98,7 +113,8 @@ class Outages:
         if scene.__name__ not in UNMEASURED:
             self.pauses.append(pause)
         self.counts[scene.__name__] += 1
-        print(f"{scene.__name__:18} {time.monotonic() - began:6.1f} s, longest answer {pause:5.2f} s", flush=True)
+        took = time.monotonic() - began
+        print(f" {took:6.1f} s, longest answer {pause:5.2f} s", flush=True)
         assert pause < PAUSE_SECONDS_MAX, f"{scene.__name__}: an answer took {pause:.1f} s"
 
     def take_snapshot(self, name):
@@ -203,8 +219,12 @@ class Outages:
         enough = self.load.flushes_count + 5
         self.cluster.wait_until("some flushes are answered", lambda: self.load.flushes_count >= enough)
         self.load.expect_loss()
+        for tenant in self.tenants:
+            tenant.expect_loss()
         for member in members:
             member.kill()
+        for tenant in self.tenants:
+            tenant.lose_home()
         return self.leave()
 
     # Nodes that come and go
@@ -310,6 +330,30 @@ class Outages:
         self.wait_progress()
         self.cluster.links.heal()
 
+    def member_returned(self):
+        """One that was cut off stood for election all the while. When it is back, for how long does nobody lead?"""
+        home = self.home
+        victim = next(member for member in self.cluster.others(home) if member.name != self.leader())
+        self.cluster.links.part(victim.name, self.names_but(victim))
+        time.sleep(FROZEN_SECONDS)
+        self.cluster.wait_until("somebody leads", lambda: self.leader() is not None)
+        self.cluster.links.heal()
+        last_led = deadline = time.monotonic()
+        deadline += WATCH_SECONDS
+        while time.monotonic() < deadline or not self.cluster.sees(home, victim):
+            self.cluster.check()
+            now = time.monotonic()
+            if self.leader() is not None:
+                self.leaderless = max(self.leaderless, now - last_led)
+                last_led = time.monotonic()
+            assert now - last_led < PAUSE_SECONDS_MAX, "nobody leads"
+
+    def leader(self):
+        """The name of the node that leads, as the client's own sees it, or None."""
+        status = self.home.ask("cluster", "status")
+        names = {node["id"]: node["name"] for node in status["nodes"]}
+        return names.get(status["leader"])
+
     def names_but(self, member):
         return [other.name for other in self.cluster.others(member)]
 
@@ -323,6 +367,12 @@ class Outages:
             self.compare_copy(member, VOLUME, self.image)
             for name, image in self.snapshots.items():
                 self.compare_copy(member, f"{VOLUME}@{name}", image)
+        for tenant in self.tenants:
+            tenant.leave()
+            for member in self.cluster.running():
+                tenant.compare_at(member)
+            self.counts[f"rounds of {tenant.volume}"] = tenant.rounds_count
+        self.tenants = []
         self.settle_at(self.home)
 
     def compare_copy(self, member, export, image):
@@ -337,4 +387,6 @@ class Outages:
         done = " ".join(f"{name}={count}" for name, count in sorted(self.counts.items()))
         if self.pauses:
             done += f"; pauses: median {statistics.median(self.pauses):.2f} s, worst {max(self.pauses):.2f} s"
+        if self.leaderless:
+            done += f"; longest without a leader after a return {self.leaderless:.2f} s"
         return done
