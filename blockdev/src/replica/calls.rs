@@ -91,12 +91,6 @@ impl Call {
         }
     }
 
-    /// What the worst of the requests came to; `None` while there are some that have not ended.
-    pub fn outcome(&self) -> Option<Outcome> {
-        let progress = self.progress.lock();
-        (progress.left == 0).then_some(progress.outcome)
-    }
-
     /// As [`Self::wait`], but for so long at most: then the outcome is unknown.
     pub fn wait_for(&self, timeout: Duration) -> Outcome {
         let mut progress = self.progress.lock();

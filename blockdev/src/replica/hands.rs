@@ -20,6 +20,9 @@ pub struct Hands {
     syncer: Syncer,
 }
 
+/// What a thread does until it ends.
+pub(super) type ThreadWork = Box<dyn FnOnce() + Send>;
+
 impl Hands {
     pub(super) fn new(executor: Executor, actions: Vec<Action>, applier: Applier, syncer: Syncer) -> Self {
         Self { executor, actions, applier, syncer }
@@ -30,7 +33,7 @@ impl Hands {
     }
 
     /// What each thread does, with its name.
-    pub(super) fn into_threads(self) -> (Arc<Shared>, [(&'static str, Box<dyn FnOnce() + Send>); 3]) {
+    pub(super) fn into_threads(self) -> (Arc<Shared>, [(&'static str, ThreadWork); 3]) {
         let Self { executor, actions, applier, syncer } = self;
         let (shared, of_syncer) = (Arc::clone(&executor.shared), Arc::clone(&executor.shared));
         let sync = move || of_syncer.syncing.run(of_syncer.id, &syncer, &of_syncer.inbox);

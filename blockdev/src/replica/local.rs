@@ -156,7 +156,7 @@ enum Workers {
     /// Threads of its own.
     Threads(Mutex<Vec<JoinHandle<()>>>),
     /// Nobody but the callers of [`LocalReplica::hands`], and those who would otherwise wait for ever.
-    Nobody(Mutex<Hands>),
+    Nobody(Box<Mutex<Hands>>),
 }
 
 impl LocalReplica {
@@ -181,7 +181,7 @@ impl LocalReplica {
     pub fn start_manual(setting: &Setting, bounds: Bounds) -> Result<Arc<Self>, StartError> {
         let hands = Self::ready(setting, bounds)?;
         let shared = Arc::clone(hands.shared());
-        Ok(Arc::new(Self { shared, workers: Workers::Nobody(Mutex::new(hands)) }))
+        Ok(Arc::new(Self { shared, workers: Workers::Nobody(Box::new(Mutex::new(hands))) }))
     }
 
     fn ready(setting: &Setting, bounds: Bounds) -> Result<Hands, StartError> {

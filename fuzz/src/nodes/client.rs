@@ -146,11 +146,11 @@ impl World {
         };
         let begun = match &call.wish {
             Wish::Read { first, count } => return self.begin_read(slot, (client, request), (*first, *count)),
-            Wish::Flush => replica.begin_flush(),
+            Wish::Flush => replica.begin_flush(None),
             Wish::Order(numbers) => {
                 let payloads: Vec<_> =
                     numbers.iter().map(|number| content::encode(*number, self.order.change(*number))).collect();
-                replica.begin_write(&payloads)
+                replica.begin_write(&payloads, None)
             }
         };
         match (begun, self.running_mut(slot)) {

@@ -95,7 +95,7 @@ fn bytes_of(number: u64, cell: u64) -> Vec<u8> {
     let word = number << 8 | cell;
     let mut bytes = word.to_le_bytes().repeat(CELL_BYTES as usize / 8);
     // Some of it compresses, some does not.
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         SeededRng::new(word).fill(&mut bytes[8..]);
     }
     bytes

@@ -134,6 +134,7 @@ impl Process {
             spec: VolumeSpec { size_bytes: CELLS * CELL_BYTES, codec: Codec::Lz4 },
             is_creator: configuration.epoch == Epoch(1) && configuration.primary == machine.id,
             is_alone: configuration.members.iter().all(|member| member.node == machine.id),
+            source: None,
             policy,
             ticks: machine.ticks.clone(),
             outside: Arc::clone(&outbox) as Arc<dyn Outside>,

@@ -99,7 +99,9 @@ impl Drop for Errand {
     fn drop(&mut self) {
         self.answers = None;
         // A panic was told as one, or is of no more interest.
-        self.thread.take().map(|thread| drop(thread.join()));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 
