@@ -270,7 +270,7 @@ fn await_changes(requests: &mut dyn Requests, count: usize) {
 
 #[test]
 fn changes_under_way_are_done_whoever_is_primary() {
-    let scratch = Scratch::new("changes");
+    let scratch = Scratch::new("under-way");
     let mut members: BTreeMap<u64, Member> = (1..).zip(cluster_of(&scratch, 4)).collect();
     members[&1].create("db", 3);
     members[&1].wait_healthy("db");
