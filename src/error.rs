@@ -1,5 +1,6 @@
 //! What can go wrong, by what the caller should do about it.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -51,7 +52,8 @@ pub enum ErrorKind {
     Other,
 }
 
-/// A failed operation: a message for people, its causes as [`std::error::Error::source`], and a kind for programs.
+/// A failed operation: a message for people, its causes as [`std::error::Error::source`], and a kind for programs. `{:#}` shows the
+/// message and its causes in one line.
 #[derive(Debug)]
 pub struct Error(Box<Cause>);
 
@@ -68,7 +70,14 @@ impl Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        let Self(cause) = self;
+        write!(f, "{cause}")?;
+        let mut source = cause.source().filter(|_| f.alternate());
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 

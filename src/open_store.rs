@@ -101,8 +101,8 @@ impl Store {
     }
 
     /// Ends an embedded store in order: what was written goes into segments, and the journal is removed. What is still open of
-    /// it fails from then on with [`Unavailable`](crate::ErrorKind::Unavailable). Of a connected store it lets go of idle
-    /// connections; the daemon goes on.
+    /// it fails from then on with [`Unavailable`](crate::ErrorKind::Unavailable), but for reads, which may still be answered. Of a
+    /// connected store it lets go of idle connections; the daemon goes on.
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) if the disk failed, now or before.

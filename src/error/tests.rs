@@ -24,6 +24,8 @@ fn a_wrapped_error_keeps_its_sources_and_says_nothing_twice() {
     let opening = Error::from(Cause::Directory { action: "opening", path: "/data".into(), source: io_error() });
     assert!(!opening.to_string().contains(&io_error().to_string()));
     assert_eq!(opening.source().unwrap().to_string(), io_error().to_string());
+    assert_eq!(format!("{opening:#}"), format!("{opening}: {}", io_error()));
+    assert_eq!(format!("{:#}", Error::from(Cause::Cancelled)), "cancelled");
 }
 
 #[test]
