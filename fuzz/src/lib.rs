@@ -14,6 +14,7 @@ pub mod model;
 pub mod nbd;
 pub mod nodes;
 pub mod planted;
+pub mod protocol;
 pub mod random;
 pub mod rot;
 pub mod runner;

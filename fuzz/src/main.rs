@@ -1,5 +1,6 @@
 //! Runs the harnesses for as long as one likes. Every failure ends with the command that repeats it.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use fuzz::model::Violation;
 use fuzz::rot::{Damage, Golden, Stop, Tally};
 use fuzz::store::StoreMaker;
 use fuzz::system::Maker;
-use fuzz::{cluster, full, nodes, random};
+use fuzz::{cluster, full, nodes, protocol, random};
 use lsm_store::rng::SeededRng;
 
 #[derive(Parser)]
@@ -124,6 +125,21 @@ enum Harness {
         #[arg(long)]
         trace: bool,
     },
+    /// The model of the replication protocol, every step from every state.
+    Protocol {
+        /// Only this scope.
+        #[arg(long)]
+        scope: Option<String>,
+        /// So much further than a test run: epochs, writes and messages on the way.
+        #[arg(long, default_value_t = 0)]
+        beyond: u8,
+        /// States explored at the same time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Give up after so many states: each takes some 200 bytes.
+        #[arg(long)]
+        states_max: Option<NonZeroUsize>,
+    },
     /// A flipped bit in every byte, zeroed and stale pages.
     Rot {
         #[command(flatten)]
@@ -229,6 +245,9 @@ fn run(harness: Harness) -> anyhow::Result<()> {
         }
         Harness::Cluster { seed, seeds, threads, trace } => clusters(Seeds { seed, seeds, ops: 0, threads }, trace),
         Harness::Nodes { seed, seeds, threads, trace } => whole_nodes(Seeds { seed, seeds, ops: 0, threads }, trace),
+        Harness::Protocol { scope, beyond, threads, states_max } => {
+            protocols(scope.as_deref(), beyond, threads, states_max)
+        }
         Harness::Rot { seeds, stride, stop, part } => rot(&maker, seeds, stride, stop, part),
         Harness::Fault { seeds, stride, at, failure, part } => {
             faults(&maker, seeds, stride, part.with_only(at), failure)
@@ -318,6 +337,18 @@ fn whole_nodes(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
         Ok(report.records + report.reads + report.flushes)
     })?;
     say(&format!("{} seeds, {answers} answers", seeds.seeds));
+    Ok(())
+}
+
+fn protocols(only: Option<&str>, beyond: u8, threads: usize, states_max: Option<NonZeroUsize>) -> anyhow::Result<()> {
+    for scope in protocol::Scope::ALL.iter().filter(|scope| only.is_none_or(|name| name == scope.name)) {
+        let explored = protocol::explore(scope.beyond(beyond), None, threads, states_max);
+        if let Some((what, way)) = explored.broken.first() {
+            bail!("scope {}: {what} does not hold after {way}", scope.name);
+        }
+        let how = if explored.is_complete { "all" } else { "not all: more than was allowed" };
+        say(&format!("{}: {how}, {} states, depth {}", scope.name, explored.states, explored.depth));
+    }
     Ok(())
 }
 

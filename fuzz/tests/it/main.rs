@@ -6,4 +6,5 @@ mod fault;
 mod full;
 mod model;
 mod nodes;
+mod protocol;
 mod rot;
