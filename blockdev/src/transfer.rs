@@ -1,9 +1,14 @@
 //! Snapshots on their way between nodes, as streams of bytes.
 //!
-//! `format` and `decoder` are bytes and rules without I/O (`docs/stream-format.md`); [`send`] and [`Receiver`] connect them to a
-//! node. What is received gets its name only when all of it has come, every block has the fingerprint that the stream says,
+//! `format`, `answer`, `chain` and `decoder` are bytes and rules without I/O (`docs/stream-format.md`); [`send`] and [`Receiver`]
+//! connect them to a node, [`offer`] and [`accept`] two of them that hear each other. What is received gets its name only when all of it has come, every block has the fingerprint that the stream says,
 //! and the whole has the root that the sender gave; before that nobody sees it, and a crash or an error leaves nothing.
 
+mod accept;
+pub(crate) mod adopt;
+mod answer;
+mod asking;
+mod chain;
 mod decoder;
 mod error;
 mod format;
@@ -12,13 +17,15 @@ mod root;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod wants;
 
+pub use accept::accept;
 pub use decoder::StreamDecoder;
 pub use error::{Result, StreamError, TransferError};
-pub use format::{Base, Begin, End, Record, StreamEncoder};
+pub use format::{Base, Begin, End, OFFER_BLOCKS_MAX, Record, StreamEncoder};
 pub use receiver::{ReceiveOptions, Received, Receiver};
 pub use root::{BytesRoot, Rooted};
-pub use sender::{Outlet, Sent, send};
+pub use sender::{Outlet, Sent, offer, send};
 
 use std::ops::ControlFlow;
 

@@ -64,6 +64,14 @@ impl Node {
         names.find(|name| catalog.entry(name).is_none()).expect("there are more numbers than volumes")
     }
 
+    /// The snapshot of a volume that was made last.
+    pub(crate) fn newest_snapshot(&self, of: &VolumeName) -> Option<VolumeName> {
+        let catalog = self.catalog.read();
+        let volume = ready(&catalog, of).ok()?.id;
+        // Ids grow.
+        catalog.snapshots(volume).max_by_key(|(_, id)| *id).map(|(name, _)| name.clone())
+    }
+
     /// That the volume may go on from the snapshot.
     ///
     /// # Errors

@@ -7,23 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use lsm_store::checksum::crc32c;
 use lsm_store::id::BLOCK_BYTES;
-use zerocopy::FromBytes;
 
+use super::chain::ChainReader;
 use super::error::StreamError;
-use super::format::{self, BadPreamble, End, HEADER_BYTES, PREAMBLE_BYTES, Record, RecordHeaderV1};
+use super::format::{self, BadPreamble, End, PREAMBLE_BYTES, Record, StreamRecords};
 
 /// A stream being taken apart.
 #[derive(Debug, Default)]
 pub struct StreamDecoder {
-    buffer: Vec<u8>,
-    /// How much of the buffer has been taken.
-    taken: usize,
+    chain: ChainReader,
+    /// The stream has to be one that asks; else it has to be one that does not.
+    asking: bool,
     place: Place,
-    previous: u32,
-    /// Records that came out.
-    records: u64,
     /// Blocks of the snapshot.
     blocks: u64,
     /// The first block that may come next.
@@ -42,11 +38,15 @@ enum Place {
 }
 
 impl StreamDecoder {
+    /// Takes apart a stream that asks what the receiver lacks.
+    #[must_use]
+    pub fn asking() -> Self {
+        Self { asking: true, ..Self::default() }
+    }
+
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        self.buffer.extend_from_slice(bytes);
+        self.chain.push(bytes);
     }
 
     /// The next record; `None` if more bytes are needed.
@@ -54,46 +54,32 @@ impl StreamDecoder {
     /// # Errors
     /// If what has come cannot be a stream. Nothing more is to be taken from it then.
     pub fn next_record(&mut self) -> Result<Option<Record>, StreamError> {
-        if self.place == Place::Preamble {
-            let Some(preamble) = self.buffer[self.taken..].first_chunk::<PREAMBLE_BYTES>() else { return Ok(None) };
-            self.previous = format::decode_preamble(preamble).map_err(|bad| match bad {
-                BadPreamble::Magic => StreamError::NotAStream,
-                BadPreamble::Version(found) => StreamError::Unsupported { what: "version", found },
-                BadPreamble::Features(found) => StreamError::Unsupported { what: "set of features", found },
-            })?;
-            self.taken += PREAMBLE_BYTES;
-            self.place = Place::Begin;
+        if self.place == Place::Preamble && !self.take_preamble()? {
+            return Ok(None);
         }
         if self.place == Place::Over {
-            return if self.taken < self.buffer.len() { Err(StreamError::Trailing) } else { Ok(None) };
+            return if self.chain.rest().is_empty() { Ok(None) } else { Err(StreamError::Trailing) };
         }
-        let Some((header, record_bytes)) = self.whole_record()? else { return Ok(None) };
-        let bytes = &self.buffer[self.taken..self.taken + record_bytes];
-        if crc32c(&bytes[4..]) != header.checksum.get() {
-            return Err(self.damaged("its checksum does not match"));
-        }
-        if header.previous.get() != self.previous {
-            return Err(self.damaged("it does not follow the record before"));
-        }
-        let record = format::decode_body(&header, &bytes[HEADER_BYTES..]);
-        let record = record.ok_or_else(|| self.damaged("it is not a record"))?;
+        let Some(record) = self.chain.next_record::<StreamRecords>()? else { return Ok(None) };
         self.check(&record)?;
-        self.taken += record_bytes;
-        self.previous = header.checksum.get();
-        self.records += 1;
         Ok(Some(record))
     }
 
-    /// The header of the next record and the length of all of it, once all of it is there.
-    fn whole_record(&self) -> Result<Option<(RecordHeaderV1, usize)>, StreamError> {
-        let rest = &self.buffer[self.taken..];
-        let Ok((header, _)) = RecordHeaderV1::read_from_prefix(rest) else { return Ok(None) };
-        let body_bytes = header.body_bytes.get() as usize;
-        if format::body_bytes_max(&header).is_none_or(|most| body_bytes > most) {
-            return Err(self.damaged("no record begins so"));
+    /// `false` if more bytes are needed.
+    fn take_preamble(&mut self) -> Result<bool, StreamError> {
+        let Some(preamble) = self.chain.rest().first_chunk::<PREAMBLE_BYTES>() else { return Ok(false) };
+        let preamble = format::decode_preamble(preamble).map_err(|bad| match bad {
+            BadPreamble::Magic => StreamError::NotAStream,
+            BadPreamble::Version(found) => StreamError::Unsupported { what: "version", found },
+            BadPreamble::Features(found) => StreamError::Unsupported { what: "set of features", found },
+        })?;
+        match (preamble.asks, self.asking) {
+            (true, false) => return Err(StreamError::Asks),
+            (false, true) => return Err(StreamError::AsksNothing),
+            _ => self.chain.begin(PREAMBLE_BYTES, preamble.checksum, preamble.asks),
         }
-        let record_bytes = HEADER_BYTES + body_bytes;
-        Ok((rest.len() >= record_bytes).then_some((header, record_bytes)))
+        self.place = Place::Begin;
+        Ok(true)
     }
 
     /// Checks that the record may come here.
@@ -107,18 +93,26 @@ impl StreamDecoder {
                 self.advance(first.0, *count)?;
                 self.zero_blocks += count;
             }
+            (Place::Content, Record::Offer { first, fingerprints }) if self.asking => {
+                self.advance(first.0, fingerprints.len() as u64)?;
+            }
             (Place::Content, Record::Blocks { first, blocks }) => {
-                self.advance(first.0, blocks.len() as u64)?;
-                self.data_blocks += blocks.len() as u64;
+                let count = blocks.len() as u64;
+                match self.asking {
+                    true => self.check_offered(first.0, count)?,
+                    false => self.advance(first.0, count)?,
+                }
+                self.data_blocks += count;
             }
             (Place::Content, Record::End(end)) => {
                 let End { data_blocks, zero_blocks, records, .. } = *end;
-                if (data_blocks, zero_blocks, records) != (self.data_blocks, self.zero_blocks, self.records) {
-                    return Err(self.damaged("it counts other records than have come"));
+                let records_before = self.chain.records() - 1;
+                if (data_blocks, zero_blocks, records) != (self.data_blocks, self.zero_blocks, records_before) {
+                    return Err(self.chain.last_damaged("it counts other records than have come"));
                 }
                 self.place = Place::Over;
             }
-            _ => return Err(self.damaged("it is out of order")),
+            _ => return Err(self.chain.last_damaged("it is out of order")),
         }
         Ok(())
     }
@@ -129,7 +123,14 @@ impl StreamDecoder {
                 self.next_block = end;
                 Ok(())
             }
-            _ => Err(self.damaged("its blocks are not where the next may be")),
+            _ => Err(self.chain.last_damaged("its blocks are not where the next may be")),
+        }
+    }
+
+    fn check_offered(&self, first: u64, count: u64) -> Result<(), StreamError> {
+        match first.checked_add(count) {
+            Some(end) if end <= self.next_block => Ok(()),
+            _ => Err(self.chain.last_damaged("its blocks were not offered")),
         }
     }
 
@@ -139,19 +140,26 @@ impl StreamDecoder {
         self.next_block
     }
 
+    /// True once the end has come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.place == Place::Over
+    }
+
+    /// What is wrong with the record that came last, as whoever took it found.
+    pub(super) fn last_damaged(&self, why: &'static str) -> StreamError {
+        self.chain.last_damaged(why)
+    }
+
     /// Checks that the stream has come to its end.
     ///
     /// # Errors
     /// [`StreamError::Truncated`] if it has not, [`StreamError::Trailing`] if something follows.
     pub fn finish(&self) -> Result<(), StreamError> {
         match self.place {
-            Place::Over if self.taken == self.buffer.len() => Ok(()),
+            Place::Over if self.chain.rest().is_empty() => Ok(()),
             Place::Over => Err(StreamError::Trailing),
-            _ => Err(StreamError::Truncated { record: self.records }),
+            _ => Err(StreamError::Truncated { record: self.chain.records() }),
         }
-    }
-
-    fn damaged(&self, why: &'static str) -> StreamError {
-        StreamError::Damaged { record: self.records, why }
     }
 }

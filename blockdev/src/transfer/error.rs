@@ -38,6 +38,12 @@ pub enum StreamError {
     /// Something follows its end.
     #[error("more bytes follow the end of the stream")]
     Trailing,
+    /// Its sender waits for answers.
+    #[error("the stream asks what is here and waits for an answer: `silt recv --serve` gives it")]
+    Asks,
+    /// Its sender listens to no answers.
+    #[error("the stream asks nothing: `silt recv` without --serve takes it")]
+    AsksNothing,
 }
 
 impl StreamError {
@@ -45,7 +51,7 @@ impl StreamError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotAStream => ErrorKind::Invalid,
+            Self::NotAStream | Self::Asks | Self::AsksNothing => ErrorKind::Invalid,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Damaged { .. } | Self::Truncated { .. } | Self::Trailing => ErrorKind::Corrupt,
         }
@@ -99,6 +105,39 @@ pub enum TransferError {
     /// Whoever asked for the transfer wants no more of it.
     #[error("the transfer was stopped")]
     Stopped,
+    /// The other end of an exchange is something else.
+    #[error("the other end does not answer as `silt recv --serve` does: it says {begins:?}")]
+    Stranger {
+        /// What it says first, as far as it is text.
+        begins: String,
+    },
+    /// The receiver takes no stream that this program can write.
+    #[error(
+        "the receiver takes streams of versions {version_min} to {version_max} and this program writes version {ours}: update the \
+         older one"
+    )]
+    NoCommonVersion {
+        /// The oldest version that the receiver takes.
+        version_min: u32,
+        /// The newest.
+        version_max: u32,
+        /// The version that this program writes.
+        ours: u32,
+    },
+    /// What the receiver says cannot be made sense of.
+    #[error("the receiver's answers make no sense")]
+    Answer(#[source] StreamError),
+    /// The receiver has ended, and did not say why.
+    #[error("the receiver ended before it had received everything")]
+    ReceiverGone,
+    /// The receiver has failed.
+    #[error("the receiver says: {message}")]
+    Receiver {
+        /// What to do about it, at the receiver.
+        kind: ErrorKind,
+        /// What happened there.
+        message: String,
+    },
 }
 
 /// Result of transfers.
@@ -114,8 +153,11 @@ impl TransferError {
             Self::NoBase(_) => ErrorKind::NotFound,
             Self::OtherBase { .. } | Self::Changed { .. } => ErrorKind::Invalid,
             Self::OtherRoot { .. } => ErrorKind::Corrupt,
-            Self::UnknownDomain(_) => ErrorKind::Unsupported,
-            Self::Stopped => ErrorKind::Io,
+            Self::UnknownDomain(_) | Self::NoCommonVersion { .. } => ErrorKind::Unsupported,
+            Self::Stopped | Self::ReceiverGone => ErrorKind::Io,
+            Self::Stranger { .. } => ErrorKind::Invalid,
+            Self::Answer(error) => error.kind(),
+            Self::Receiver { kind, .. } => *kind,
         }
     }
 }

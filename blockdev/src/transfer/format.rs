@@ -12,6 +12,7 @@ use lsm_store::store::{STORED_BLOCKS_MAX, StoredBlock, VOLUME_BYTES_MAX};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::chain::{ChainWriter, Records};
 use crate::name::{NAME_BYTES_MAX, VolumeName};
 use crate::root::Root;
 
@@ -19,7 +20,13 @@ use crate::root::Root;
 const MAGIC: [u8; 8] = *b"SiltStrm";
 
 /// The version that this program writes, and the newest it reads.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
+
+/// The feature of a stream that asks what its receiver lacks: whoever only listens cannot make sense of it.
+pub(super) const ASKS: u32 = 1;
+
+/// Blocks in one offer at most.
+pub const OFFER_BLOCKS_MAX: usize = 1024;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -29,15 +36,23 @@ pub(super) struct PreambleV1 {
     incompat: U32,
 }
 
-/// `checksum` covers all that follows in the record; `previous` is that of the record before.
+/// `checksum` covers all that follows in the record; `previous` is that of the record before; `check` covers the header in an
+/// exchange.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 pub(super) struct RecordHeaderV1 {
     pub(super) checksum: U32,
     pub(super) previous: U32,
-    kind: u8,
-    reserved: [u8; 3],
+    pub(super) kind: u8,
+    pub(super) check: [u8; 3],
     pub(super) body_bytes: U32,
+}
+
+impl RecordHeaderV1 {
+    /// Of a record whose checksum and check are not known yet.
+    pub(super) fn new(kind: u8, previous: u32, body_bytes: u32) -> Self {
+        Self { checksum: 0.into(), previous: previous.into(), kind, check: [0; 3], body_bytes: body_bytes.into() }
+    }
 }
 
 /// The names follow, in the order of their lengths.
@@ -83,6 +98,15 @@ struct BlockV1 {
     payload_bytes: U16,
 }
 
+/// `count` fingerprints of 32 bytes follow.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct OfferV1 {
+    first: U64,
+    count: U32,
+    reserved: U32,
+}
+
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct EndV1 {
@@ -96,12 +120,14 @@ pub(super) const PREAMBLE_BYTES: usize = size_of::<PreambleV1>();
 pub(super) const HEADER_BYTES: usize = size_of::<RecordHeaderV1>();
 
 const BEGIN_BYTES_MAX: usize = size_of::<BeginV1>() + 3 * NAME_BYTES_MAX;
+const OFFER_BYTES_MAX: usize = size_of::<OfferV1>() + OFFER_BLOCKS_MAX * size_of::<[u8; 32]>();
 const BLOCKS_BYTES_MAX: usize = size_of::<BlocksV1>() + STORED_BLOCKS_MAX * (size_of::<BlockV1>() + BLOCK_BYTES);
 
 const BEGIN: u8 = 1;
 const ZEROS: u8 = 2;
 const BLOCKS: u8 = 3;
 const END: u8 = 4;
+const OFFER: u8 = 5;
 
 /// What a stream brings, and where it comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,6 +195,13 @@ pub enum Record {
         /// What they hold.
         blocks: Vec<StoredBlock>,
     },
+    /// What adjacent blocks with data hold, 1 to [`OFFER_BLOCKS_MAX`]; only in a stream that asks.
+    Offer {
+        /// The first.
+        first: BlockIndex,
+        /// Their fingerprints.
+        fingerprints: Vec<Fingerprint>,
+    },
     /// The last.
     End(End),
 }
@@ -179,6 +212,7 @@ impl Record {
             Self::Begin(_) => BEGIN,
             Self::Zeros { .. } => ZEROS,
             Self::Blocks { .. } => BLOCKS,
+            Self::Offer { .. } => OFFER,
             Self::End(_) => END,
         }
     }
@@ -191,6 +225,7 @@ impl Record {
                 out.extend_from_slice(zeros.as_bytes());
             }
             Self::Blocks { first, blocks } => encode_blocks(*first, blocks, out),
+            Self::Offer { first, fingerprints } => encode_offer(*first, fingerprints, out),
             Self::End(end) => {
                 let (data_blocks, zero_blocks) = (end.data_blocks.into(), end.zero_blocks.into());
                 let end = EndV1 { root: end.root, data_blocks, zero_blocks, records: end.records.into() };
@@ -235,14 +270,28 @@ fn encode_blocks(first: BlockIndex, blocks: &[StoredBlock], out: &mut Vec<u8>) {
     blocks.iter().for_each(|block| out.extend_from_slice(&block.bytes));
 }
 
+fn encode_offer(first: BlockIndex, fingerprints: &[Fingerprint], out: &mut Vec<u8>) {
+    assert!((1..=OFFER_BLOCKS_MAX).contains(&fingerprints.len()), "an offer has 1 to {OFFER_BLOCKS_MAX} blocks");
+    let head = OfferV1 { first: first.0.into(), count: (fingerprints.len() as u32).into(), reserved: 0.into() };
+    out.extend_from_slice(head.as_bytes());
+    fingerprints.iter().for_each(|fingerprint| out.extend_from_slice(&fingerprint.0));
+}
+
 /// Writes records, each with its place in the chain of checksums.
 #[derive(Clone, Debug, Default)]
 pub struct StreamEncoder {
-    previous: u32,
+    chain: ChainWriter,
     records: u64,
+    features: u32,
 }
 
 impl StreamEncoder {
+    /// Writes a stream that asks what its receiver lacks.
+    #[must_use]
+    pub fn asking() -> Self {
+        Self { features: ASKS, ..Self::default() }
+    }
+
     /// Records written.
     #[must_use]
     pub fn records(&self) -> u64 {
@@ -255,27 +304,20 @@ impl StreamEncoder {
     /// If the record breaks the bounds that its type names.
     pub fn encode(&mut self, record: &Record, out: &mut Vec<u8>) {
         if self.records == 0 {
-            let preamble = PreambleV1 { magic: MAGIC, version: VERSION.into(), incompat: 0.into() };
+            let preamble = PreambleV1 { magic: MAGIC, version: VERSION.into(), incompat: self.features.into() };
             out.extend_from_slice(preamble.as_bytes());
-            self.previous = crc32c(preamble.as_bytes());
+            self.chain.begin(crc32c(preamble.as_bytes()), self.features == ASKS);
         }
-        let start = out.len();
-        let kind = record.kind();
-        let header = RecordHeaderV1 {
-            checksum: 0.into(),
-            previous: self.previous.into(),
-            kind,
-            reserved: [0; 3],
-            body_bytes: 0.into(),
-        };
-        out.extend_from_slice(header.as_bytes());
-        record.encode_body(out);
-        let body_bytes = (out.len() - start - HEADER_BYTES) as u32;
-        out[start + 12..start + 16].copy_from_slice(&body_bytes.to_le_bytes());
-        self.previous = crc32c(&out[start + 4..]);
-        out[start..start + 4].copy_from_slice(&self.previous.to_le_bytes());
+        self.chain.append(record.kind(), out, |out| record.encode_body(out));
         self.records += 1;
     }
+}
+
+/// What a stream begins with, read.
+pub(super) struct Preamble {
+    /// What the first record names as the one before it.
+    pub(super) checksum: u32,
+    pub(super) asks: bool,
 }
 
 /// What is wrong with a preamble.
@@ -285,48 +327,54 @@ pub(super) enum BadPreamble {
     Features(u32),
 }
 
-/// Checks what a stream begins with, and gives what the first record names as the one before it.
-pub(super) fn decode_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<u32, BadPreamble> {
+/// Checks what a stream begins with.
+pub(super) fn decode_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Preamble, BadPreamble> {
     let preamble: &PreambleV1 = zerocopy::transmute_ref!(bytes);
     if preamble.magic != MAGIC {
         return Err(BadPreamble::Magic);
     }
     match (preamble.version.get(), preamble.incompat.get()) {
-        (VERSION, 0) => Ok(crc32c(bytes)),
+        (VERSION, features @ (0 | ASKS)) => Ok(Preamble { checksum: crc32c(bytes), asks: features == ASKS }),
         (VERSION, features) => Err(BadPreamble::Features(features)),
         (0, _) => Err(BadPreamble::Magic),
         (version, _) => Err(BadPreamble::Version(version)),
     }
 }
 
-/// The most bytes that a body can have; `None` if no record begins so.
-pub(super) fn body_bytes_max(header: &RecordHeaderV1) -> Option<usize> {
-    match header.kind {
-        _ if header.reserved != [0; 3] => None,
-        BEGIN => Some(BEGIN_BYTES_MAX),
-        ZEROS => Some(size_of::<ZerosV1>()),
-        BLOCKS => Some(BLOCKS_BYTES_MAX),
-        END => Some(size_of::<EndV1>()),
-        _ => None,
-    }
-}
+/// The records of a stream.
+pub(super) enum StreamRecords {}
 
-/// The record with this body; `None` if it is not one, whatever its checksum says.
-pub(super) fn decode_body(header: &RecordHeaderV1, body: &[u8]) -> Option<Record> {
-    match header.kind {
-        BEGIN => decode_begin(body).map(Record::Begin),
-        ZEROS => {
-            let zeros = ZerosV1::read_from_bytes(body).ok()?;
-            let (first, count) = (zeros.first.get(), zeros.count.get());
-            Some(Record::Zeros { first: BlockIndex(first), count })
+impl Records for StreamRecords {
+    type Record = Record;
+
+    fn body_bytes_max(header: &RecordHeaderV1) -> Option<usize> {
+        match header.kind {
+            BEGIN => Some(BEGIN_BYTES_MAX),
+            ZEROS => Some(size_of::<ZerosV1>()),
+            BLOCKS => Some(BLOCKS_BYTES_MAX),
+            OFFER => Some(OFFER_BYTES_MAX),
+            END => Some(size_of::<EndV1>()),
+            _ => None,
         }
-        BLOCKS => decode_blocks(body),
-        END => {
-            let end = EndV1::read_from_bytes(body).ok()?;
-            let (data_blocks, zero_blocks) = (end.data_blocks.get(), end.zero_blocks.get());
-            Some(Record::End(End { root: end.root, data_blocks, zero_blocks, records: end.records.get() }))
+    }
+
+    fn decode(header: &RecordHeaderV1, body: &[u8]) -> Option<Record> {
+        match header.kind {
+            BEGIN => decode_begin(body).map(Record::Begin),
+            ZEROS => {
+                let zeros = ZerosV1::read_from_bytes(body).ok()?;
+                let (first, count) = (zeros.first.get(), zeros.count.get());
+                Some(Record::Zeros { first: BlockIndex(first), count })
+            }
+            BLOCKS => decode_blocks(body),
+            OFFER => decode_offer(body),
+            END => {
+                let end = EndV1::read_from_bytes(body).ok()?;
+                let (data_blocks, zero_blocks) = (end.data_blocks.get(), end.zero_blocks.get());
+                Some(Record::End(End { root: end.root, data_blocks, zero_blocks, records: end.records.get() }))
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 
@@ -382,4 +430,15 @@ fn decode_blocks(body: &[u8]) -> Option<Record> {
         payloads = behind;
     }
     payloads.is_empty().then_some(Record::Blocks { first: BlockIndex(head.first.get()), blocks })
+}
+
+fn decode_offer(body: &[u8]) -> Option<Record> {
+    let (head, fingerprints) = OfferV1::read_from_prefix(body).ok()?;
+    let count = head.count.get() as usize;
+    let (fingerprints, rest) = fingerprints.as_chunks::<32>();
+    let is_whole = fingerprints.len() == count && rest.is_empty() && head.reserved.get() == 0;
+    (is_whole && (1..=OFFER_BLOCKS_MAX).contains(&count)).then(|| Record::Offer {
+        first: BlockIndex(head.first.get()),
+        fingerprints: fingerprints.iter().copied().map(Fingerprint).collect(),
+    })
 }

@@ -3,6 +3,9 @@
 //! A full stream becomes a new volume, one that goes on from a snapshot a hidden clone of that snapshot, which takes the
 //! place of what the volume holds in the same commit that names the new snapshot. Until then nobody sees anything of it; an
 //! error, a drop and a crash leave the node as it was.
+//!
+//! In an exchange the sender is told what this node lacks. A full one may then also go on from the newest snapshot of a volume
+//! that is here, whatever that holds: what is not the same is asked for.
 
 use std::sync::Arc;
 
@@ -12,10 +15,13 @@ use lsm_store::request::Zeroing;
 use lsm_store::store::{Volume, VolumeSpec};
 
 use super::Watch;
+use super::adopt::{adopt, clear};
+use super::answer::{Answer, AnswerEncoder, Greeting, Wanted};
 use super::decoder::StreamDecoder;
 use super::error::{Result, TransferError};
 use super::format::{Base, Begin, End, Record};
 use super::root::root_of;
+use super::wants::Wants;
 use crate::name::{SnapshotName, VolumeName};
 use crate::node::{Import, NamedSnapshot, Node, Replacing};
 use crate::root::{PLAIN_DOMAIN, Root};
@@ -42,6 +48,8 @@ pub struct Received {
     pub data_blocks: u64,
     /// Blocks that it said to be zeros.
     pub zero_blocks: u64,
+    /// Blocks with data that it offered, and that were here.
+    pub had_blocks: u64,
 }
 
 /// A stream on its way into a node.
@@ -52,19 +60,65 @@ pub struct Receiver {
     decoder: StreamDecoder,
     target: Option<Target>,
     end: Option<End>,
+    /// In an exchange, what is said to the sender.
+    answering: Option<Answering>,
 }
 
 /// Where the content goes.
 struct Target {
     begin: Begin,
     import: Import,
+    /// The snapshot here that it goes on from.
+    base: Option<VolumeName>,
+}
+
+#[derive(Default)]
+struct Answering {
+    encoder: AnswerEncoder,
+    /// Answers that were not taken yet.
+    answers: Vec<u8>,
+    /// What was asked for and has not come.
+    wants: Wants,
+    had_blocks: u64,
+}
+
+impl Answering {
+    fn say(&mut self, answer: &Answer) {
+        self.encoder.encode(answer, &mut self.answers);
+    }
 }
 
 impl Receiver {
     /// Receives into the volume `name`: a new one for a full stream.
     #[must_use]
     pub fn new(node: Arc<Node>, name: VolumeName, options: ReceiveOptions) -> Self {
-        Self { node, name, options, decoder: StreamDecoder::default(), target: None, end: None }
+        Self { node, name, options, decoder: StreamDecoder::default(), target: None, end: None, answering: None }
+    }
+
+    /// Receives into the volume `name` in an exchange: what the sender offers is answered by what this node lacks of it.
+    pub(super) fn answering(node: Arc<Node>, name: VolumeName, options: ReceiveOptions) -> Self {
+        let mut answering = Answering::default();
+        answering.encoder.greet(Greeting::OURS, &mut answering.answers);
+        let decoder = StreamDecoder::asking();
+        Self { decoder, answering: Some(answering), ..Self::new(node, name, options) }
+    }
+
+    /// What is to be said to the sender, and was not taken before.
+    pub(super) fn take_answers(&mut self) -> Vec<u8> {
+        self.answering.as_mut().map(|answering| std::mem::take(&mut answering.answers)).unwrap_or_default()
+    }
+
+    /// What is to be said to the sender in the end.
+    pub(super) fn last_answer(&mut self, answer: &Answer) -> Vec<u8> {
+        if let Some(answering) = &mut self.answering {
+            answering.say(answer);
+        }
+        self.take_answers()
+    }
+
+    /// True once all of the stream has come.
+    pub(super) fn is_over(&self) -> bool {
+        self.decoder.is_over()
     }
 
     /// Takes the next bytes of the stream.
@@ -95,35 +149,66 @@ impl Receiver {
 
     fn take(&mut self, record: Record, watch: &mut Watch<'_>) -> Result<()> {
         if let Record::Begin(begin) = record {
-            let import = self.open(&begin, watch)?;
-            self.target = Some(Target { begin, import });
+            self.target = Some(self.open(begin, watch)?);
             return Ok(());
         }
         let volume = self.target.as_ref().expect("the first record is a beginning").import.volume();
-        match record {
-            Record::Zeros { first, count } => make_zero(volume, first.byte_offset(), count)?,
-            Record::Blocks { first, blocks } => volume.write_stored(first, &blocks)?,
-            Record::End(end) => self.end = Some(end),
-            Record::Begin(_) => {}
+        match (record, &mut self.answering) {
+            (Record::Zeros { first, count }, None) => make_zero(volume, first.byte_offset(), count)?,
+            (Record::Zeros { first, count }, Some(_)) => clear(volume, first, count)?,
+            (Record::Offer { first, fingerprints }, Some(answering)) => {
+                let wanted = adopt(volume, first, &fingerprints)?;
+                answering.wants.add(first, &fingerprints, &wanted).map_err(|why| self.decoder.last_damaged(why))?;
+                answering.had_blocks += wanted.iter().filter(|wanted| !**wanted).count() as u64;
+                answering.say(&Answer::Wanted(Wanted { first, wanted }));
+            }
+            (Record::Blocks { first, blocks }, answering) => {
+                if let Some(answering) = answering {
+                    answering.wants.take(first, &blocks).map_err(|why| self.decoder.last_damaged(why))?;
+                }
+                volume.write_stored(first, &blocks)?;
+            }
+            (Record::End(end), answering) => {
+                if answering.as_ref().is_some_and(|answering| !answering.wants.is_empty()) {
+                    return Err(self.decoder.last_damaged("it comes before all that was asked for").into());
+                }
+                self.end = Some(end);
+            }
+            (Record::Begin(_) | Record::Offer { .. }, _) => {}
         }
         Ok(())
     }
 
     /// Makes the volume that the content goes to.
-    fn open(&self, begin: &Begin, watch: &mut Watch<'_>) -> Result<Import> {
+    fn open(&self, begin: Begin, watch: &mut Watch<'_>) -> Result<Target> {
         if begin.domain != PLAIN_DOMAIN {
             return Err(TransferError::UnknownDomain(begin.domain));
         }
-        let Some(base) = &begin.base else {
-            let spec = VolumeSpec { size_bytes: begin.size_bytes, codec: self.options.codec };
-            return Ok(self.node.import(&self.name, spec)?);
+        let base = match &begin.base {
+            Some(base) => Some(base.snapshot.clone()),
+            None if self.answering.is_some() => self.node.newest_snapshot(&self.name),
+            None => None,
         };
+        let import = match &base {
+            None => {
+                let spec = VolumeSpec { size_bytes: begin.size_bytes, codec: self.options.codec };
+                self.node.import(&self.name, spec)?
+            }
+            Some(base) => self.open_on(base, &begin, watch)?,
+        };
+        Ok(Target { begin, import, base })
+    }
+
+    /// Makes a hidden clone of a snapshot that is here.
+    fn open_on(&self, base: &VolumeName, begin: &Begin, watch: &mut Watch<'_>) -> Result<Import> {
         self.node.check_replaceable(&self.replacing(begin, base))?;
-        let name = SnapshotName { volume: self.name.clone(), snapshot: base.snapshot.clone() };
+        let name = SnapshotName { volume: self.name.clone(), snapshot: base.clone() };
         let import = self.node.hidden_clone(&name.clone().into(), "receive")?;
-        let found = root_of(import.volume(), watch)?;
-        if found.root != base.root {
-            return Err(TransferError::OtherBase { name, expected: base.root, found: found.root });
+        if let Some(Base { root: expected, .. }) = begin.base {
+            let found = root_of(import.volume(), watch)?.root;
+            if found != expected {
+                return Err(TransferError::OtherBase { name, expected, found });
+            }
         }
         if import.volume().size_bytes() != begin.size_bytes {
             self.node.store().resize_volume(import.volume().id(), begin.size_bytes)?;
@@ -131,8 +216,8 @@ impl Receiver {
         Ok(import)
     }
 
-    fn replacing<'a>(&'a self, begin: &'a Begin, base: &'a Base) -> Replacing<'a> {
-        Replacing { volume: &self.name, base: &base.snapshot, snapshot: &begin.snapshot, force: self.options.force }
+    fn replacing<'a>(&'a self, begin: &'a Begin, base: &'a VolumeName) -> Replacing<'a> {
+        Replacing { volume: &self.name, base, snapshot: &begin.snapshot, force: self.options.force }
     }
 
     /// Proves that all has come, and gives it its name.
@@ -141,21 +226,26 @@ impl Receiver {
     /// [`TransferError::Stream`] if the stream has not come to its end, [`TransferError::OtherRoot`],
     /// [`TransferError::Changed`], and those of the node. Nothing was received then.
     pub fn finish(mut self, watch: &mut Watch<'_>) -> Result<Received> {
+        self.name_it(watch)
+    }
+
+    /// As [`Receiver::finish`]. The receiver can say its last then, and is of no further use.
+    pub(super) fn name_it(&mut self, watch: &mut Watch<'_>) -> Result<Received> {
         self.decoder.finish()?;
-        let Target { begin, import } = self.target.take().expect("a whole stream has a beginning");
+        let Target { begin, import, base } = self.target.take().expect("a whole stream has a beginning");
         let end = self.end.expect("a whole stream has an end");
         let expected = Root { domain: begin.domain, digest: end.root };
         let found = root_of(import.volume(), watch)?.root;
         if found != expected {
             return Err(TransferError::OtherRoot { expected, found });
         }
-        let snapshot = match &begin.base {
+        let snapshot = match &base {
             None => import.finish_with(&begin.snapshot)?,
             Some(base) => self.node.replace(&self.replacing(&begin, base), import)?,
         };
-        let base = begin.base.map(|base| base.snapshot);
         let End { data_blocks, zero_blocks, .. } = end;
-        Ok(Received { snapshot, root: found, base, data_blocks, zero_blocks })
+        let had_blocks = self.answering.as_ref().map_or(0, |answering| answering.had_blocks);
+        Ok(Received { snapshot, root: found, base, data_blocks, zero_blocks, had_blocks })
     }
 }
 

@@ -1,17 +1,20 @@
-//! Sends a snapshot: all of it, or what differs from an earlier one.
+//! Sends a snapshot: all of it, or what differs from an earlier one; to whoever listens, or, in an exchange, only what the
+//! receiver lacks.
 //!
 //! What holds data is known from the fingerprint map, and is read as it is stored.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use lsm_store::fingerprint::Fingerprint;
 use lsm_store::id::{BLOCK_BYTES, BlockIndex};
 use lsm_store::request::BlockIdentity;
 use lsm_store::store::{STORED_BLOCKS_MAX, Volume};
 
+use super::asking::{Asking, OFFERS_AHEAD};
 use super::error::Result;
 use super::flow;
-use super::format::{Base, Begin, End, Record, StreamEncoder};
+use super::format::{Base, Begin, End, OFFER_BLOCKS_MAX, Record, StreamEncoder};
 use super::root::{ENTRIES_MAX, root_of};
 use crate::export::Changes;
 use crate::name::{ExportName, SnapshotName};
@@ -28,6 +31,15 @@ pub trait Outlet {
     /// # Errors
     /// [`TransferError::Stopped`] ends the transfer.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Waits for the next bytes that the other end of an exchange says, as few as there are; none once it has ended. Asked only
+    /// in exchanges.
+    ///
+    /// # Errors
+    /// As [`Outlet::write`].
+    fn read(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
 
     /// Hears how far the work has come: bytes done and in all.
     ///
@@ -47,11 +59,13 @@ pub struct Sent {
     pub data_blocks: u64,
     /// Blocks that were said to be zeros.
     pub zero_blocks: u64,
+    /// Blocks with data that were offered, and that the receiver had.
+    pub had_blocks: u64,
     /// Bytes of the stream.
     pub stream_bytes: u64,
 }
 
-/// Sends a snapshot, or what differs in it from `base`.
+/// Sends a snapshot, or what differs in it from `base`, to whoever listens.
 ///
 /// # Errors
 /// [`crate::node::NodeError::NoSuchSnapshot`]; [`crate::node::NodeError::Unrelated`] if the two share no past; `Corrupt` if
@@ -62,9 +76,38 @@ pub fn send(
     base: Option<&SnapshotName>,
     outlet: &mut dyn Outlet,
 ) -> Result<Sent> {
+    transfer(node, name, base, Sending::listened(outlet))
+}
+
+/// Gives a snapshot to a receiver that answers ([`super::accept`]), or what differs in it from `base`: of the blocks only those
+/// that it lacks. Returns once the receiver has proved all of it.
+///
+/// # Errors
+/// As [`send`]; [`super::TransferError::Receiver`] if the receiver fails, [`super::TransferError::ReceiverGone`] if it ends, and if
+/// its answers make no sense [`super::TransferError::Stranger`], [`super::TransferError::NoCommonVersion`],
+/// [`super::TransferError::Answer`].
+pub fn offer(
+    node: &Arc<Node>,
+    name: &SnapshotName,
+    base: Option<&SnapshotName>,
+    outlet: &mut dyn Outlet,
+) -> Result<Sent> {
+    transfer(node, name, base, Sending::answered(outlet))
+}
+
+fn transfer(
+    node: &Arc<Node>,
+    name: &SnapshotName,
+    base: Option<&SnapshotName>,
+    mut sending: Sending<'_>,
+) -> Result<Sent> {
     let export = node.export(&ExportName::from(name.clone()))?;
     let snapshot = node.find_snapshot(name)?;
     let changes = base.map(|base| node.changes(&base.clone().into(), &name.clone().into())).transpose()?;
+    let outlet = &mut *sending.outlet;
+    if let Some(asking) = &mut sending.asking {
+        asking.greet(outlet)?;
+    }
     let base =
         base.zip(changes.as_ref()).map(|(base, changes)| describe_base(node, base, changes, outlet)).transpose()?;
     let begin = Begin {
@@ -77,16 +120,21 @@ pub fn send(
         domain: PLAIN_DOMAIN,
         base,
     };
-    let mut sending = Sending::new(export.volume(), outlet);
     sending.emit(&Record::Begin(begin))?;
+    let volume = export.volume();
     let root = match &changes {
-        None => sending.everything()?,
-        Some(changes) => sending.what_changed(changes)?,
+        None => sending.everything(volume)?,
+        Some(changes) => sending.what_changed(volume, changes)?,
     };
+    sending.send_wanted(volume, 0)?;
     let (data_blocks, zero_blocks) = (sending.data_blocks, sending.zero_blocks);
     let records = sending.encoder.records();
     sending.emit(&Record::End(End { root: root.digest, data_blocks, zero_blocks, records }))?;
-    Ok(Sent { snapshot, root, data_blocks, zero_blocks, stream_bytes: sending.stream_bytes })
+    let had_blocks = match &mut sending.asking {
+        Some(asking) => asking.finish(sending.outlet, root)?,
+        None => 0,
+    };
+    Ok(Sent { snapshot, root, data_blocks, zero_blocks, had_blocks, stream_bytes: sending.stream_bytes })
 }
 
 fn describe_base(
@@ -105,8 +153,9 @@ fn describe_base(
 }
 
 struct Sending<'a> {
-    volume: &'a Volume,
     outlet: &'a mut dyn Outlet,
+    /// In an exchange, what the receiver was asked.
+    asking: Option<Asking>,
     encoder: StreamEncoder,
     /// A record on its way; kept for its memory.
     buffer: Vec<u8>,
@@ -116,9 +165,13 @@ struct Sending<'a> {
 }
 
 impl<'a> Sending<'a> {
-    fn new(volume: &'a Volume, outlet: &'a mut dyn Outlet) -> Self {
+    fn listened(outlet: &'a mut dyn Outlet) -> Self {
         let (encoder, buffer) = (StreamEncoder::default(), Vec::new());
-        Self { volume, outlet, encoder, buffer, stream_bytes: 0, data_blocks: 0, zero_blocks: 0 }
+        Self { outlet, asking: None, encoder, buffer, stream_bytes: 0, data_blocks: 0, zero_blocks: 0 }
+    }
+
+    fn answered(outlet: &'a mut dyn Outlet) -> Self {
+        Self { asking: Some(Asking::default()), encoder: StreamEncoder::asking(), ..Self::listened(outlet) }
     }
 
     fn emit(&mut self, record: &Record) -> Result<()> {
@@ -128,16 +181,16 @@ impl<'a> Sending<'a> {
         self.outlet.write(&self.buffer)
     }
 
-    /// Sends all blocks with data; a new volume is zeros everywhere else.
-    fn everything(&mut self) -> Result<Root> {
-        let mut root = RootBuilder::new(PLAIN_DOMAIN, self.volume.size_bytes());
-        self.range(0..self.volume.block_count(), Some(&mut root))?;
+    /// Sends all blocks with data; where nobody answers, a new volume is zeros everywhere else.
+    fn everything(&mut self, volume: &Volume) -> Result<Root> {
+        let mut root = RootBuilder::new(PLAIN_DOMAIN, volume.size_bytes());
+        self.range(volume, 0..volume.block_count(), Some(&mut root))?;
         Ok(root.finish())
     }
 
     /// Sends all blocks that may differ.
-    fn what_changed(&mut self, changes: &VolumeChanges) -> Result<Root> {
-        let (size, blocks) = (self.volume.size_bytes(), self.volume.block_count());
+    fn what_changed(&mut self, volume: &Volume, changes: &VolumeChanges) -> Result<Root> {
+        let (size, blocks) = (volume.size_bytes(), volume.block_count());
         let (mut position, mut next_block) = (0, 0);
         while position < size {
             for extent in changes.extents(position, size - position, EXTENTS_MAX)? {
@@ -145,7 +198,7 @@ impl<'a> Sending<'a> {
                 if extent.changed {
                     let first = (position / BLOCK_BYTES as u64).max(next_block);
                     next_block = end.div_ceil(BLOCK_BYTES as u64).min(blocks);
-                    self.range(first..next_block, None)?;
+                    self.range(volume, first..next_block, None)?;
                 }
                 position = end;
             }
@@ -153,24 +206,26 @@ impl<'a> Sending<'a> {
         let outlet = &mut *self.outlet;
         let mut stopped = None;
         let what = "reading the map";
-        let rooted = root_of(self.volume, &mut |done, total| flow(outlet.progress(what, done, total), &mut stopped));
+        let rooted = root_of(volume, &mut |done, total| flow(outlet.progress(what, done, total), &mut stopped));
         Ok(rooted.map_err(|error| stopped.unwrap_or(error))?.root)
     }
 
-    /// Sends a range of blocks. With a root to make, the range is all, and what is not sent is zeros.
-    fn range(&mut self, blocks: Range<u64>, mut root: Option<&mut RootBuilder>) -> Result<()> {
-        let (mut at, size) = (blocks.start, self.volume.size_bytes());
+    /// Sends a range of blocks. With a root to make, the range is all, and to who only listens what is not sent is zeros.
+    fn range(&mut self, volume: &Volume, blocks: Range<u64>, mut root: Option<&mut RootBuilder>) -> Result<()> {
+        let (mut at, size) = (blocks.start, volume.size_bytes());
+        let are_zeros_known = root.is_some() && self.asking.is_none();
         while at < blocks.end {
-            let page = self.volume.fingerprints(BlockIndex(at), blocks.end - at, ENTRIES_MAX)?;
+            let page = volume.fingerprints(BlockIndex(at), blocks.end - at, ENTRIES_MAX)?;
             if let Some(root) = &mut root {
                 page.iter().for_each(|entry| root.push_identity(entry));
             }
             for alike in page.chunk_by(|a, b| is_data(a) && is_data(b)) {
                 let count = alike.iter().map(BlockIdentity::block_count).sum();
                 match alike {
-                    [BlockIdentity::Zeros(_)] if root.is_some() => {}
+                    [BlockIdentity::Zeros(_)] if are_zeros_known => {}
                     [BlockIdentity::Zeros(_)] => self.zeros(at, count)?,
-                    _ => self.data(at, count)?,
+                    _ if self.asking.is_some() => self.offer(volume, at, alike)?,
+                    _ => self.data(volume, at, count)?,
                 }
                 at += count;
             }
@@ -184,10 +239,10 @@ impl<'a> Sending<'a> {
         self.emit(&Record::Zeros { first: BlockIndex(first), count })
     }
 
-    fn data(&mut self, first: u64, count: u64) -> Result<()> {
+    fn data(&mut self, volume: &Volume, first: u64, count: u64) -> Result<()> {
         for at in (first..first + count).step_by(STORED_BLOCKS_MAX) {
             let count = (first + count - at).min(STORED_BLOCKS_MAX as u64);
-            let stored = self.volume.stored_blocks(BlockIndex(at), count)?;
+            let stored = volume.stored_blocks(BlockIndex(at), count)?;
             for run in stored.chunk_by(|a, b| a.0.next() == b.0) {
                 let blocks: Vec<_> = run.iter().map(|(_, block)| block.clone()).collect();
                 self.data_blocks += blocks.len() as u64;
@@ -196,8 +251,43 @@ impl<'a> Sending<'a> {
         }
         Ok(())
     }
+
+    /// Asks which of adjacent blocks with data the receiver lacks.
+    fn offer(&mut self, volume: &Volume, first: u64, blocks: &[BlockIdentity]) -> Result<()> {
+        let mut at = BlockIndex(first);
+        for blocks in blocks.chunks(OFFER_BLOCKS_MAX) {
+            let fingerprints: Vec<_> = blocks.iter().filter_map(fingerprint_of).collect();
+            let count = fingerprints.len();
+            self.emit(&Record::Offer { first: at, fingerprints })?;
+            if let Some(asking) = &mut self.asking {
+                asking.note(at, count);
+            }
+            at = BlockIndex(at.0 + count as u64);
+            self.send_wanted(volume, OFFERS_AHEAD)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is wanted of the oldest offers, until so many are left without an answer.
+    fn send_wanted(&mut self, volume: &Volume, offers_left: usize) -> Result<()> {
+        while let Some(asking) = &mut self.asking
+            && asking.unanswered() > offers_left
+        {
+            for run in asking.next_wanted(self.outlet)? {
+                self.data(volume, run.start, run.end - run.start)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn is_data(entry: &BlockIdentity) -> bool {
-    matches!(entry, BlockIdentity::Data(_))
+    fingerprint_of(entry).is_some()
+}
+
+fn fingerprint_of(entry: &BlockIdentity) -> Option<Fingerprint> {
+    match entry {
+        BlockIdentity::Data(fingerprint) => Some(*fingerprint),
+        BlockIdentity::Zeros(_) => None,
+    }
 }

@@ -1,3 +1,5 @@
+mod exchange;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

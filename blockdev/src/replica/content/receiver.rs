@@ -5,8 +5,7 @@
 
 use lsm_store::fingerprint::Fingerprint;
 use lsm_store::id::BlockIndex;
-use lsm_store::request::{BlockIdentity, BlockState, Zeroing};
-use lsm_store::store::{STORED_BLOCKS_MAX, StoredBlock, Volume};
+use lsm_store::store::{StoredBlock, Volume};
 use lsm_store::{Error, ErrorKind};
 use net::content::{Answer, Begin, Blocks, Entry, Page, PlacedBlock, Question, Refusal};
 use net::envelope::Message;
@@ -14,9 +13,7 @@ use net::replication::{TransferId, VolumeId};
 
 use super::form::stored_of;
 use crate::root::{PLAIN_DOMAIN, RootBuilder};
-
-/// Extents of block status asked for at once.
-const EXTENTS_MAX: usize = 1024;
+use crate::transfer::adopt::{adopt, clear};
 
 /// One transfer on its way into a volume.
 pub struct Receiver {
@@ -94,9 +91,9 @@ impl Receiver {
             match run[0] {
                 Entry::Same(_) if !based => return Err(Refusal::Senseless),
                 Entry::Same(_) => {}
-                Entry::Zeros(count) => self.clear(at, count)?,
+                Entry::Zeros(count) => clear(&self.volume, BlockIndex(at), count).map_err(refusal)?,
                 Entry::Data(_) => {
-                    let lacks = self.adopt(at, &fingerprints)?;
+                    let lacks = adopt(&self.volume, BlockIndex(at), &fingerprints).map_err(refusal)?;
                     wanted.extend((place..).zip(lacks).filter(|(_, lacks)| *lacks).map(|(place, _)| place));
                 }
             }
@@ -104,57 +101,6 @@ impl Receiver {
             at += run.iter().map(Entry::block_count).sum::<u64>();
         }
         Ok(wanted)
-    }
-
-    /// Makes zeros of what is none.
-    fn clear(&self, first: u64, count: u64) -> Result<(), Refusal> {
-        let mut at = BlockIndex(first).byte_offset();
-        let end = BlockIndex(first + count).byte_offset().min(self.volume.size_bytes());
-        while at < end {
-            for extent in self.volume.block_status(at, end - at, EXTENTS_MAX).map_err(refusal)? {
-                if extent.state == BlockState::Data {
-                    self.volume.zero(at, extent.len, Zeroing::Hole).map_err(refusal)?;
-                }
-                at += extent.len;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives adjacent blocks the content with these fingerprints if they have another and the store has it; which of them
-    /// have another still.
-    fn adopt(&self, first: u64, fingerprints: &[Fingerprint]) -> Result<Vec<bool>, Refusal> {
-        let mut lacks = self.compare(first, fingerprints).map_err(refusal)?;
-        let mut at = 0;
-        while at < lacks.len() {
-            let run = lacks[at..].iter().take(STORED_BLOCKS_MAX).take_while(|lacks| **lacks).count();
-            if run == 0 {
-                at += 1;
-                continue;
-            }
-            let had = self.volume.write_known(BlockIndex(first + at as u64), &fingerprints[at..at + run]);
-            for (lacks, had) in lacks[at..].iter_mut().zip(had.map_err(refusal)?) {
-                *lacks = !had;
-            }
-            at += run;
-        }
-        Ok(lacks)
-    }
-
-    /// Which of adjacent blocks have other content than that with these fingerprints.
-    fn compare(&self, first: u64, fingerprints: &[Fingerprint]) -> Result<Vec<bool>, Error> {
-        let mut differs = Vec::with_capacity(fingerprints.len());
-        while differs.len() < fingerprints.len() {
-            let rest = &fingerprints[differs.len()..];
-            let at = BlockIndex(first + differs.len() as u64);
-            for entry in self.volume.fingerprints(at, rest.len() as u64, rest.len())? {
-                match entry {
-                    BlockIdentity::Zeros(count) => differs.resize(differs.len() + count as usize, true),
-                    BlockIdentity::Data(found) => differs.push(found != fingerprints[differs.len()]),
-                }
-            }
-        }
-        Ok(differs)
     }
 
     fn take_blocks(&self, blocks: Blocks) -> Result<(), Refusal> {

@@ -2,11 +2,16 @@ use lsm_store::ErrorKind;
 use lsm_store::id::BlockIndex;
 
 use super::*;
-use crate::transfer::format::tests::small_stream;
+use crate::transfer::format::HEADER_BYTES;
+use crate::transfer::format::tests::{small_asking_stream, small_stream};
 
 /// All records of bytes that come `piece` at a time.
 fn decoded(bytes: &[u8], piece: usize) -> Result<Vec<Record>, StreamError> {
-    let (mut decoder, mut records) = (StreamDecoder::default(), Vec::new());
+    decoded_by(StreamDecoder::default(), bytes, piece)
+}
+
+fn decoded_by(mut decoder: StreamDecoder, bytes: &[u8], piece: usize) -> Result<Vec<Record>, StreamError> {
+    let mut records = Vec::new();
     for part in bytes.chunks(piece) {
         decoder.push(part);
         while let Some(record) = decoder.next_record()? {
@@ -60,7 +65,10 @@ fn other_files_and_newer_streams_are_told_apart_from_damage() {
 }
 
 fn encoded(records: &[Record]) -> Vec<u8> {
-    let mut encoder = format::StreamEncoder::default();
+    encoded_by(format::StreamEncoder::default(), records)
+}
+
+fn encoded_by(mut encoder: format::StreamEncoder, records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
     records.iter().for_each(|record| encoder.encode(record, &mut bytes));
     bytes
@@ -103,4 +111,48 @@ fn a_record_that_is_missing_repeated_or_of_another_stream_is_noticed() {
     begin.created_ms += 1;
     assert_eq!(decoded(&[&bytes[..zeros], &encoded(&records)[zeros..]].concat(), 64), unchained(1));
     assert_eq!(decoded(&[&encoded(&records)[..end], &bytes[end..]].concat(), 64), unchained(3));
+}
+
+#[test]
+fn a_stream_that_asks_is_for_who_answers() {
+    let (asking, plain) = (small_asking_stream(), small_stream());
+    assert_eq!(decoded_by(StreamDecoder::asking(), &asking, 13).unwrap().len(), 5);
+    assert_eq!(decoded(&asking, 64), Err(StreamError::Asks));
+    assert_eq!(decoded_by(StreamDecoder::asking(), &plain, 64), Err(StreamError::AsksNothing));
+    let records = decoded_by(StreamDecoder::asking(), &asking, 64).unwrap();
+    let [begin, zeros, offer, blocks, end] = &records[..] else { panic!("five records") };
+    let end_of =
+        |data_blocks, zero_blocks, records| Record::End(End { root: [0xee; 32], data_blocks, zero_blocks, records });
+    let by = |records: &[&Record]| {
+        let records: Vec<_> = records.iter().map(|record| (*record).clone()).collect();
+        decoded_by(StreamDecoder::asking(), &encoded_by(format::StreamEncoder::asking(), &records), 64)
+    };
+    assert_eq!(encoded_by(format::StreamEncoder::asking(), &records), asking);
+    // What is wanted may come late, and twice is for others to notice; nothing comes that was not offered.
+    assert!(by(&[begin, offer, blocks, &end_of(2, 0, 3)]).is_ok());
+    for wrong in [
+        &[begin, blocks, offer, end][..],
+        &[begin, zeros, blocks, &end_of(2, 2, 3)],
+        &[begin, offer, zeros, blocks, end],
+        &[begin, offer, offer, blocks, end],
+        &[begin, zeros, offer, end],
+    ] {
+        assert_eq!(by(wrong).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    let plain_offer = [begin.clone(), offer.clone(), end_of(0, 0, 2)];
+    assert_eq!(decoded(&encoded(&plain_offer), 64).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_stream_that_asks_is_as_whole_as_any() {
+    let bytes = small_asking_stream();
+    for len in 0..bytes.len() {
+        let cut = decoded_by(StreamDecoder::asking(), &bytes[..len], 64).unwrap_err();
+        assert!(matches!(cut, StreamError::Truncated { .. }), "at {len}: {cut}");
+    }
+    for bit in 0..8 * bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(decoded_by(StreamDecoder::asking(), &damaged, 64).is_err(), "bit {bit}");
+    }
 }

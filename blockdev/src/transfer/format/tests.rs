@@ -8,7 +8,7 @@ use crate::root::PLAIN_DOMAIN;
 const DOCUMENT: &str = include_str!("../../../../docs/stream-format.md");
 
 /// The rows of a struct's table without their last column.
-fn table_of(structure: &str) -> String {
+pub(in crate::transfer) fn table_of(structure: &str) -> String {
     let heading = format!("`{structure}`");
     let section = DOCUMENT.lines().skip_while(|line| !(line.starts_with('#') && line.contains(&heading))).skip(1);
     let rows = section.take_while(|line| !line.starts_with('#'));
@@ -25,11 +25,12 @@ macro_rules! assert_specified {
         assert_eq!(table_of(stringify!($struct)), (0..names.len()).map(row).collect::<String>());
     }};
 }
+pub(in crate::transfer) use assert_specified;
 
 #[test]
 fn the_document_has_the_offsets_of_the_code() {
     assert_specified!(PreambleV1 { magic, version, incompat });
-    assert_specified!(RecordHeaderV1 { checksum, previous, kind, reserved, body_bytes });
+    assert_specified!(RecordHeaderV1 { checksum, previous, kind, check, body_bytes });
     assert_specified!(BeginV1 {
         store,
         snapshot,
@@ -47,6 +48,7 @@ fn the_document_has_the_offsets_of_the_code() {
     assert_specified!(ZerosV1 { first, count });
     assert_specified!(BlocksV1 { first, count, reserved });
     assert_specified!(BlockV1 { fingerprint, encoding, reserved, payload_bytes });
+    assert_specified!(OfferV1 { first, count, reserved });
     assert_specified!(EndV1 { root, data_blocks, zero_blocks, records });
 }
 
@@ -91,6 +93,8 @@ fn any_record() -> impl Strategy<Value = Record> {
         (any::<u64>(), any::<u64>()).prop_map(|(first, count)| Record::Zeros { first: BlockIndex(first), count }),
         (any::<u64>(), prop::collection::vec(any_block(), 1..9))
             .prop_map(|(first, blocks)| Record::Blocks { first: BlockIndex(first), blocks }),
+        (any::<u64>(), prop::collection::vec(any::<[u8; 32]>().prop_map(Fingerprint), 1..40))
+            .prop_map(|(first, fingerprints)| Record::Offer { first: BlockIndex(first), fingerprints }),
         (any::<[u8; 32]>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
             |(root, data_blocks, zero_blocks, records)| {
                 Record::End(End { root, data_blocks, zero_blocks, records })
@@ -112,17 +116,16 @@ proptest! {
         let mut bytes = Vec::new();
         StreamEncoder::default().encode(&record, &mut bytes);
         let (header, body) = taken_apart(&bytes);
-        prop_assert!(body.len() <= body_bytes_max(&header).unwrap());
-        prop_assert_eq!(decode_body(&header, body), Some(record));
-        prop_assert_eq!(decode_preamble(bytes.first_chunk().unwrap()).ok(), Some(header.previous.get()));
+        prop_assert!(body.len() <= StreamRecords::body_bytes_max(&header).unwrap());
+        prop_assert_eq!(StreamRecords::decode(&header, body), Some(record));
+        let preamble = decode_preamble(bytes.first_chunk().unwrap()).ok().unwrap();
+        prop_assert_eq!((preamble.checksum, preamble.asks), (header.previous.get(), false));
         prop_assert_eq!(crc32c(&bytes[PREAMBLE_BYTES + 4..]), header.checksum.get());
     }
 
     #[test]
-    fn any_bytes_are_a_record_or_none(kind in 0..6_u8, body in prop::collection::vec(any::<u8>(), 0..400)) {
-        let body_bytes = (body.len() as u32).into();
-        let header = RecordHeaderV1 { checksum: 0.into(), previous: 0.into(), kind, reserved: [0; 3], body_bytes };
-        if let Some(record) = decode_body(&header, &body) {
+    fn any_bytes_are_a_record_or_none(kind in 0..7_u8, body in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Some(record) = StreamRecords::decode(&RecordHeaderV1::new(kind, 0, 0), &body) {
             let mut bytes = Vec::new();
             StreamEncoder::default().encode(&record, &mut bytes);
             prop_assert_eq!(taken_apart(&bytes).1, &body[..], "one record has one form");
@@ -137,11 +140,26 @@ fn the_largest_record_is_within_the_bound() {
     let mut bytes = Vec::new();
     StreamEncoder::default().encode(&record, &mut bytes);
     let (header, body) = taken_apart(&bytes);
-    assert_eq!(body.len(), body_bytes_max(&header).unwrap());
-    assert_eq!(decode_body(&header, body), Some(record));
+    assert_eq!(body.len(), StreamRecords::body_bytes_max(&header).unwrap());
+    assert_eq!(StreamRecords::decode(&header, body), Some(record));
+    let record = Record::Offer { first: BlockIndex(0), fingerprints: vec![Fingerprint([7; 32]); OFFER_BLOCKS_MAX] };
+    let mut bytes = Vec::new();
+    StreamEncoder::asking().encode(&record, &mut bytes);
+    let (header, body) = taken_apart(&bytes);
+    assert_eq!(body.len(), StreamRecords::body_bytes_max(&header).unwrap());
+    assert_eq!(StreamRecords::decode(&header, body), Some(record));
 }
 
 pub(in crate::transfer) fn small_stream() -> Vec<u8> {
+    small(StreamEncoder::default(), false)
+}
+
+/// The same of a stream that asks.
+pub(in crate::transfer) fn small_asking_stream() -> Vec<u8> {
+    small(StreamEncoder::asking(), true)
+}
+
+fn small(mut encoder: StreamEncoder, asks: bool) -> Vec<u8> {
     let name = |text: &str| text.parse::<VolumeName>().unwrap();
     let base = Base {
         id: VolumeId(3),
@@ -162,12 +180,16 @@ pub(in crate::transfer) fn small_stream() -> Vec<u8> {
     let block =
         |byte, encoding, len| StoredBlock { fingerprint: Fingerprint([byte; 32]), encoding, bytes: vec![byte; len] };
     let blocks = vec![block(1, Encoding::Lz4, 3), block(2, Encoding::Zstd, 2)];
-    let mut encoder = StreamEncoder::default();
     let mut bytes = Vec::new();
-    encoder.encode(&Record::Begin(begin), &mut bytes);
-    encoder.encode(&Record::Zeros { first: BlockIndex(1), count: 2 }, &mut bytes);
-    encoder.encode(&Record::Blocks { first: BlockIndex(4), blocks }, &mut bytes);
-    encoder.encode(&Record::End(End { root: [0xee; 32], data_blocks: 2, zero_blocks: 2, records: 3 }), &mut bytes);
+    let mut append = |record| encoder.encode(&record, &mut bytes);
+    append(Record::Begin(begin));
+    append(Record::Zeros { first: BlockIndex(1), count: 2 });
+    if asks {
+        let fingerprints = blocks.iter().map(|block| block.fingerprint).collect();
+        append(Record::Offer { first: BlockIndex(4), fingerprints });
+    }
+    append(Record::Blocks { first: BlockIndex(4), blocks });
+    append(Record::End(End { root: [0xee; 32], data_blocks: 2, zero_blocks: 2, records: if asks { 4 } else { 3 } }));
     bytes
 }
 
@@ -191,4 +213,29 @@ const GOLDEN: &str = concat!(
     "f30d52fd73bbb6860400000038000000",
     "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee02000000000000000200000000000000",
     "0300000000000000",
+);
+
+#[test]
+fn golden_bytes_of_a_stream_that_asks() {
+    let bytes: String = small_asking_stream().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(bytes, GOLDEN_ASKING);
+}
+
+const GOLDEN_ASKING: &str = concat!(
+    "53696c745374726d0100000001000000",
+    "91187e29d7cf6e240181d6b768000000",
+    "3031323334353637383961626364656605000000000000000058de16a2010000ff5f0000000000000000000002030300",
+    "03000000000000000050000000000000babababababababababababababababababababababababababababababababa",
+    "766d7475656d6f6e",
+    "cf35caae91187e29022c310d10000000",
+    "01000000000000000200000000000000",
+    "4a86fabacf35caae055447ec50000000",
+    "040000000000000002000000000000000101010101010101010101010101010101010101010101010101010101010101",
+    "0202020202020202020202020202020202020202020202020202020202020202",
+    "377fa2c54a86faba03f3ccfb5d000000",
+    "040000000000000002000000000000000101010101010101010101010101010101010101010101010101010101010101",
+    "010003000202020202020202020202020202020202020202020202020202020202020202020002000101010202",
+    "4ca242b6377fa2c50473a83738000000",
+    "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee02000000000000000200000000000000",
+    "0400000000000000",
 );
