@@ -237,6 +237,8 @@ impl Handler for NodeHandler {
             Request::Root { name } => self.root(name, peer),
             Request::Send { name, from } => self.send(name, from.as_deref(), peer),
             Request::Receive(receive) => self.receive(receive, peer),
+            Request::Offer { name, from } => self.offer(name, from.as_deref(), peer),
+            Request::Accept(receive) => self.accept(receive, peer),
             Request::PutObject(put) => self.put_object(put, peer),
             Request::FindUpload(put) => self.find_upload(put, peer),
             Request::GetObject { name, offset, length } => self.get_object(name, *offset, *length, peer),

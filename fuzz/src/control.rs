@@ -61,6 +61,8 @@ fn requests() -> Vec<Request> {
         Request::Root { name: name() },
         Request::Send { name: "vol@b".into(), from: Some("vol@a".into()) },
         Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()) }),
+        Request::Offer { name: "vol@b".into(), from: None },
+        Request::Accept(ReceiveSnapshot { name: name(), ..ReceiveSnapshot::default() }),
         Request::ClusterInit { name: None, zone: Some("left".into()) },
         Request::ClusterToken { validity_s: 3600 },
         Request::ClusterStatus,
@@ -186,15 +188,18 @@ impl Handler for Obliging {
             }),
             Request::Send { name, from } => {
                 peer.send(0, &[7; CHUNK_BYTES])?;
-                let (name, from, root) = (name.clone(), from.clone(), "11".repeat(32));
-                let (size_bytes, data_bytes, stream_bytes) = (1 << 30, 4096, 300);
-                Response::Sent(SentDescription { name, from, size_bytes, data_bytes, stream_bytes, root })
+                Response::Sent(sent(name, from.as_deref()))
             }
-            Request::Receive(receive) => loop {
+            Request::Offer { name, from } => {
+                for _ in 0..3 {
+                    peer.send(0, &[7; CHUNK_BYTES])?;
+                    peer.receive()?;
+                }
+                Response::Sent(sent(name, from.as_deref()))
+            }
+            Request::Receive(receive) | Request::Accept(receive) => loop {
                 if let Received::End { size_bytes } = peer.receive()? {
-                    let (name, root) = (receive.name.clone(), "22".repeat(32));
-                    let received = ReceivedDescription { name, id: 9, from: None, size_bytes, data_bytes: 0, root };
-                    return Ok(Response::Received(received));
+                    return Ok(Response::Received(received(&receive.name, size_bytes)));
                 }
             },
             Request::Scrub(_) => {
@@ -214,6 +219,23 @@ impl Handler for Obliging {
             _ => Response::Done,
         })
     }
+}
+
+fn sent(name: &str, from: Option<&str>) -> SentDescription {
+    SentDescription {
+        name: name.into(),
+        from: from.map(Into::into),
+        size_bytes: 1 << 30,
+        data_bytes: 4096,
+        had_bytes: 8192,
+        stream_bytes: 300,
+        root: "11".repeat(32),
+    }
+}
+
+fn received(name: &str, size_bytes: u64) -> ReceivedDescription {
+    let (name, root) = (name.into(), "22".repeat(32));
+    ReceivedDescription { name, id: 9, from: None, size_bytes, data_bytes: 0, had_bytes: 0, root }
 }
 
 /// Gives a few chunks, and takes all that comes.

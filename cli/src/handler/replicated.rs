@@ -198,8 +198,9 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         | Request::Fingerprints { name, .. }
         | Request::ScrubVolume { name, .. }
         | Request::Root { name }
-        | Request::Send { name, .. } => vec![name],
-        Request::Receive(receive) => vec![&receive.name],
+        | Request::Send { name, .. }
+        | Request::Offer { name, .. } => vec![name],
+        Request::Receive(receive) | Request::Accept(receive) => vec![&receive.name],
         _ => Vec::new(),
     };
     let volume = |text: &str| text.parse().ok().map(|name: ExportName| name.volume().clone());

@@ -8,6 +8,7 @@ use siltstone::control::{
     RootDescription, SentDescription,
 };
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
+use siltstone::node::Node;
 use siltstone::store::id::BLOCK_BYTES;
 use siltstone::transfer::{self, Outlet, ReceiveOptions, Receiver, Result as TransferResult, TransferError};
 
@@ -34,37 +35,63 @@ impl NodeHandler {
     }
 
     pub(super) fn send(&self, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        self.send_by(transfer::send, text, from, peer)
+    }
+
+    pub(super) fn offer(&self, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        self.send_by(transfer::offer, text, from, peer)
+    }
+
+    fn send_by(&self, send: Sending, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let name: SnapshotName = name(text)?;
         let from: Option<SnapshotName> = from.map(super::name).transpose()?;
-        let mut stream = Stream { teller: Teller::new(peer), offset: 0 };
-        let sent = transfer::send(self.node(), &name, from.as_ref(), &mut stream);
+        let mut stream = Stream::new(peer);
+        let sent = send(self.node(), &name, from.as_ref(), &mut stream);
         let sent = stream.teller.settle(sent)?;
         Ok(Response::Sent(SentDescription {
             name: name.to_string(),
             from: from.map(|from| from.to_string()),
             size_bytes: sent.snapshot.info.size_bytes,
             data_bytes: bytes(sent.data_blocks),
+            had_bytes: bytes(sent.had_blocks),
             stream_bytes: sent.stream_bytes,
             root: sent.root.to_string(),
         }))
     }
 
     pub(super) fn receive(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
-        let name: VolumeName = name(&request.name)?;
-        let options = ReceiveOptions { codec: self.codec(request.codec.as_deref())?, force: request.force };
+        let (name, options) = self.wishes(request)?;
         let receiver = Receiver::new(Arc::clone(self.node()), name, options);
-        let received = receive_all(receiver, peer)?;
-        let snapshot = received.snapshot;
-        let from = received.base.map(|base| SnapshotName { volume: snapshot.name.volume.clone(), snapshot: base });
-        Ok(Response::Received(ReceivedDescription {
-            name: snapshot.name.to_string(),
-            id: snapshot.info.id.0,
-            from: from.map(|from| from.to_string()),
-            size_bytes: snapshot.info.size_bytes,
-            data_bytes: bytes(received.data_blocks),
-            root: received.root.to_string(),
-        }))
+        receive_all(receiver, peer).map(answer)
     }
+
+    pub(super) fn accept(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        let (name, options) = self.wishes(request)?;
+        let mut stream = Stream::new(peer);
+        let received = transfer::accept(Arc::clone(self.node()), name, options, &mut stream);
+        stream.teller.settle(received).map(answer)
+    }
+
+    fn wishes(&self, request: &ReceiveSnapshot) -> Result<(VolumeName, ReceiveOptions), Failure> {
+        let options = ReceiveOptions { codec: self.codec(request.codec.as_deref())?, force: request.force };
+        Ok((name(&request.name)?, options))
+    }
+}
+
+type Sending = fn(&Arc<Node>, &SnapshotName, Option<&SnapshotName>, &mut dyn Outlet) -> TransferResult<transfer::Sent>;
+
+fn answer(received: transfer::Received) -> Response {
+    let snapshot = received.snapshot;
+    let from = received.base.map(|base| SnapshotName { volume: snapshot.name.volume.clone(), snapshot: base });
+    Response::Received(ReceivedDescription {
+        name: snapshot.name.to_string(),
+        id: snapshot.info.id.0,
+        from: from.map(|from| from.to_string()),
+        size_bytes: snapshot.info.size_bytes,
+        data_bytes: bytes(received.data_blocks),
+        had_bytes: bytes(received.had_blocks),
+        root: received.root.to_string(),
+    })
 }
 
 fn receive_all(mut receiver: Receiver, peer: &mut dyn Peer) -> Result<transfer::Received, Failure> {
@@ -143,22 +170,51 @@ impl<'p> Teller<'p> {
     }
 }
 
-/// A stream on its way to who asked.
+/// A stream on its way to who asked, and what comes back.
 struct Stream<'p> {
     teller: Teller<'p>,
     offset: u64,
+    /// Bytes that came back.
+    heard: u64,
+}
+
+impl<'p> Stream<'p> {
+    fn new(peer: &'p mut dyn Peer) -> Self {
+        Self { teller: Teller::new(peer), offset: 0, heard: 0 }
+    }
+
+    /// What the peer gave; if it is gone, the transfer is to stop.
+    fn note<T>(&mut self, given: Result<T, Error>) -> TransferResult<T> {
+        given.map_err(|error| {
+            self.teller.gone = Some(error);
+            TransferError::Stopped
+        })
+    }
 }
 
 impl Outlet for Stream<'_> {
     fn write(&mut self, bytes: &[u8]) -> TransferResult<()> {
         for piece in bytes.chunks(DATA_BYTES_MAX) {
-            if let Err(error) = self.teller.peer.send(self.offset, piece) {
-                self.teller.gone = Some(error);
-                return Err(TransferError::Stopped);
-            }
+            let sent = self.teller.peer.send(self.offset, piece);
+            self.note(sent)?;
             self.offset += piece.len() as u64;
         }
         Ok(())
+    }
+
+    fn read(&mut self) -> TransferResult<Vec<u8>> {
+        let given = self.teller.peer.receive();
+        match self.note(given)? {
+            Received::Chunk(chunk) if chunk.offset == self.heard => {
+                self.heard += chunk.data.len() as u64;
+                Ok(chunk.data)
+            }
+            Received::Chunk(_) => {
+                let why = "the pieces of a conversation do not follow each other";
+                self.note(Err(Failure::new(Kind::Protocol, why).into()))
+            }
+            Received::End { .. } => Ok(Vec::new()),
+        }
     }
 
     fn progress(&mut self, what: &str, done: u64, total: u64) -> TransferResult<()> {

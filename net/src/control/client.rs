@@ -66,7 +66,7 @@ impl<S: Read + Write> Client<S> {
         {
             return early;
         }
-        self.await_answer(peer)
+        self.await_answer(peer, request.converses())
     }
 
     /// Asks without waiting; [`Client::next_event`] says what comes of it. Nothing else is asked before the answer.
@@ -77,7 +77,7 @@ impl<S: Read + Write> Client<S> {
     /// # Panics
     /// If the request brings content.
     pub fn start(&mut self, request: &Request) -> Result<(), Error> {
-        assert!(!request.uploads(), "content is given by a peer");
+        assert!(!request.uploads() && !request.converses(), "content is given by a peer");
         self.connection.send(&FromClient::Request { request: request.clone() })
     }
 
@@ -87,11 +87,8 @@ impl<S: Read + Write> Client<S> {
     /// [`Error::Failed`] in place of an answer: the connection can be used again. After any other error it cannot.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         loop {
-            match next(&mut self.connection)? {
-                Incoming::Message(FromNode::Taken) => {}
-                Incoming::Message(FromNode::Progress(progress)) => return Ok(Event::Progress(progress)),
-                Incoming::Data(chunk) => return Ok(Event::Content(chunk)),
-                Incoming::Message(message) => return answer(message)?.map(|answer| Event::Answer(Box::new(answer))),
+            if let Some(event) = event(next(&mut self.connection)?)? {
+                return Ok(event);
             }
         }
     }
@@ -123,21 +120,51 @@ impl<S: Read + Write> Client<S> {
                 Err(error) => {
                     self.connection.send(&FromClient::Abort)?;
                     // The node's answer to an abort is a failure that says less than ours.
-                    let _ = self.await_answer(peer);
+                    let _ = self.await_answer(peer, false);
                     return Err(error);
                 }
             }
         }
     }
 
-    fn await_answer(&mut self, peer: &mut dyn Peer) -> Result<Response, Error> {
+    fn await_answer(&mut self, peer: &mut dyn Peer, converses: bool) -> Result<Response, Error> {
         loop {
-            match self.next_event()? {
-                Event::Progress(progress) => peer.progress(&progress)?,
-                Event::Content(chunk) => peer.send(chunk.offset, &chunk.data)?,
-                Event::Answer(answer) => return Ok(*answer),
+            let incoming = next(&mut self.connection)?;
+            if converses && incoming == Incoming::Message(FromNode::Give) {
+                self.give(peer)?;
+                continue;
+            }
+            match event(incoming)? {
+                Some(Event::Progress(progress)) => peer.progress(&progress)?,
+                Some(Event::Content(chunk)) => peer.send(chunk.offset, &chunk.data)?,
+                Some(Event::Answer(answer)) => return Ok(*answer),
+                None => {}
             }
         }
+    }
+
+    /// Gives the next piece of a conversation, or ends it.
+    fn give(&mut self, peer: &mut dyn Peer) -> Result<(), Error> {
+        match peer.receive() {
+            Ok(Received::Chunk(chunk)) => self.connection.send_data(chunk.offset, &chunk.data),
+            Ok(Received::End { size_bytes }) => self.connection.send(&FromClient::End { size_bytes }),
+            Err(error) => {
+                self.connection.send(&FromClient::Abort)?;
+                // The node's answer to an abort is a failure that says less than ours.
+                let _ = self.await_answer(peer, false);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What to tell the asker of what came; `None` if it is nothing to it.
+fn event(incoming: Incoming<FromNode>) -> Result<Option<Event>, Error> {
+    match incoming {
+        Incoming::Message(FromNode::Taken) => Ok(None),
+        Incoming::Message(FromNode::Progress(progress)) => Ok(Some(Event::Progress(progress))),
+        Incoming::Data(chunk) => Ok(Some(Event::Content(chunk))),
+        Incoming::Message(message) => answer(message)?.map(|answer| Some(Event::Answer(Box::new(answer)))),
     }
 }
 

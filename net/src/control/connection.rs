@@ -41,6 +41,8 @@ pub(super) enum FromNode {
     Progress(Progress),
     /// One data frame of the upload was taken.
     Taken,
+    /// The next piece of a conversation is wanted.
+    Give,
     /// The request is done.
     Answer {
         answer: Box<Response>,

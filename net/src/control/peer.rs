@@ -51,7 +51,7 @@ pub trait Peer {
     /// `data` is at most [`super::DATA_BYTES_MAX`] bytes.
     fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error>;
 
-    /// Takes content from the asker (an import).
+    /// Takes content from the asker (an import), or waits for the next piece of a conversation.
     fn receive(&mut self) -> Result<Received, Error>;
 }
 

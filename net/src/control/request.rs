@@ -174,6 +174,16 @@ pub enum Request {
     },
     /// Makes a snapshot from a stream that follows. Answer: `Received`.
     Receive(ReceiveSnapshot),
+    /// Gives a snapshot to a receiver that says what it lacks, in a conversation. Answer: `Sent`.
+    Offer {
+        /// The snapshot, as `VOLUME@NAME`.
+        name: String,
+        /// As in `Send`.
+        #[serde(default)]
+        from: Option<String>,
+    },
+    /// Makes a snapshot of what a sender offers, in a conversation. Answer: `Received`.
+    Accept(ReceiveSnapshot),
     /// Makes an object from content that follows, in order; what lies between is zeros. Answer: `Object`.
     PutObject(PutObject),
     /// Where `PutObject` of the same would go on. Answer: `Upload`, after up to 1 MiB of what is there before that.
@@ -249,6 +259,12 @@ impl Request {
     #[must_use]
     pub fn uploads(&self) -> bool {
         matches!(self, Self::Import(_) | Self::PutObject(_) | Self::Receive(_))
+    }
+
+    /// True if the asker brings content piece by piece, each when the node wants it.
+    #[must_use]
+    pub fn converses(&self) -> bool {
+        matches!(self, Self::Offer { .. } | Self::Accept(_))
     }
 }
 

@@ -614,6 +614,9 @@ pub struct SentDescription {
     pub size_bytes: u64,
     /// Bytes of blocks that were sent, before compression.
     pub data_bytes: u64,
+    /// Bytes of blocks that were offered and that the receiver had.
+    #[serde(default)]
+    pub had_bytes: u64,
     /// Bytes of the stream.
     pub stream_bytes: u64,
     /// The snapshot's root as text.
@@ -634,6 +637,9 @@ pub struct ReceivedDescription {
     pub size_bytes: u64,
     /// Bytes of blocks that came, before compression.
     pub data_bytes: u64,
+    /// Bytes of blocks that were offered and that the node had.
+    #[serde(default)]
+    pub had_bytes: u64,
     /// The snapshot's root as text.
     pub root: String,
 }

@@ -66,7 +66,8 @@ fn answer<S: Read + Write>(
     handler: &dyn Handler,
     request: &Request,
 ) -> Result<(), Error> {
-    let mut peer = Remote { connection, uploading: request.uploads(), ahead: 0 };
+    let (uploading, converses) = (request.uploads() || request.converses(), request.converses());
+    let mut peer = Remote { connection, uploading, converses, ahead: 0 };
     let result = match request {
         Request::Unknown => Err(Failure::new(Kind::Unsupported, "the node is too old to know this request")),
         known => handler.handle(known, &mut peer),
@@ -83,6 +84,8 @@ fn answer<S: Read + Write>(
 struct Remote<'c, S> {
     connection: &'c mut Connection<S>,
     uploading: bool,
+    /// It brings content only when it is asked to.
+    converses: bool,
     /// Data frames received after the last answer, when nothing is acknowledged any more.
     ahead: usize,
 }
@@ -90,7 +93,7 @@ struct Remote<'c, S> {
 impl<S: Read + Write> Remote<'_, S> {
     /// Discards what an uploader sent before it learnt that the request is over.
     fn drain(&mut self) -> Result<(), Error> {
-        while self.uploading {
+        while self.uploading && !self.converses {
             match self.upload_frame()? {
                 Some(Received::Chunk(_)) => self.ahead += 1,
                 Some(Received::End { .. }) | None => {}
@@ -133,7 +136,11 @@ impl<S: Read + Write> Peer for Remote<'_, S> {
         if !self.uploading {
             return Err(Failure::new(Kind::Protocol, "the request brings no content").into());
         }
+        if self.converses {
+            self.connection.send(&FromNode::Give)?;
+        }
         match self.upload_frame()? {
+            Some(chunk @ Received::Chunk(_)) if self.converses => Ok(chunk),
             Some(chunk @ Received::Chunk(_)) => {
                 self.connection.send(&FromNode::Taken)?;
                 Ok(chunk)

@@ -32,6 +32,22 @@ impl Handler for Memory {
                 Ok(transferred(name, 0))
             }
             Request::List => Ok(Response::Volumes { volumes: Vec::new() }),
+            // Says everything twice, and hears the end as often as it wants.
+            Request::Offer { .. } => loop {
+                match peer.receive()? {
+                    Received::Chunk(chunk) => (0..2).try_for_each(|_| peer.send(chunk.offset, &chunk.data))?,
+                    end => {
+                        return match peer.receive()? == end {
+                            true => Ok(Response::Done),
+                            false => Err(Failure::new(Kind::Other, "it has ended")),
+                        };
+                    }
+                }
+            },
+            Request::Accept(accept) => {
+                peer.receive()?;
+                Err(Failure::new(Kind::Exists, accept.name.clone()))
+            }
             // A handler that asks for content which the request does not bring.
             Request::Status => peer.receive().map(|_| Response::Done).map_err(Failure::from),
             _ => Ok(Response::Done),
@@ -125,6 +141,29 @@ fn content_can_be_taken_as_it_comes() {
         assert!(offsets.into_iter().eq((0..30).map(|i| i * 5000)));
         client.start(&Request::Status).unwrap();
         assert_eq!(client.next_event().unwrap_err().kind(), Kind::Protocol);
+        assert!(matches!(client.call(&Request::List, &mut NoTransfer), Ok(Response::Volumes { .. })));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_conversation_goes_piece_by_piece() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        let offer = Request::Offer { name: "a@s".into(), from: None };
+        for to_give in [0, 1, 30] {
+            let mut files = Files { to_give, ..Files::default() };
+            assert_eq!(client.call(&offer, &mut files).unwrap(), Response::Done);
+            let offsets = files.sent.iter().map(|chunk| chunk.offset);
+            assert!(offsets.eq((0..to_give as u64).flat_map(|i| [i * 5000; 2])));
+        }
+        let mut broken = Files { to_give: 3, fail_at_end: true, ..Files::default() };
+        let error = client.call(&offer, &mut broken).unwrap_err();
+        assert_eq!((error.kind(), broken.sent.len()), (Kind::Io, 6));
+        let accept = Request::Accept(ReceiveSnapshot { name: "b".into(), ..ReceiveSnapshot::default() });
+        let mut files = Files { to_give: 9, ..Files::default() };
+        assert_eq!(client.call(&accept, &mut files).unwrap_err().kind(), Kind::Exists);
+        assert_eq!(files.given, 1, "nothing is given that is not wanted");
         assert!(matches!(client.call(&Request::List, &mut NoTransfer), Ok(Response::Volumes { .. })));
     })
     .unwrap();
@@ -435,6 +474,11 @@ fn messages_have_this_json() {
             Request::Receive(ReceiveSnapshot { name: "b".into(), force: true, codec: None }),
             r#"{"verb":"receive","name":"b","force":true,"codec":null}"#,
         ),
+        (Request::Offer { name: "a@t".into(), from: None }, r#"{"verb":"offer","name":"a@t","from":null}"#),
+        (
+            Request::Accept(ReceiveSnapshot { name: "b".into(), force: false, codec: None }),
+            r#"{"verb":"accept","name":"b","force":false,"codec":null}"#,
+        ),
     ];
     let requests = requests.into_iter().chain(object_requests());
     for (request, expected) in requests {
@@ -455,11 +499,13 @@ fn messages_have_this_json() {
         from: from.clone(),
         size_bytes: 5,
         data_bytes: 4096,
+        had_bytes: 8192,
         stream_bytes: 99,
         root: "ab".into(),
     };
     let (name, root_text) = ("b@s".to_owned(), "ab".to_owned());
-    let received = ReceivedDescription { name, id: 3, from, size_bytes: 5, data_bytes: 4096, root: root_text };
+    let received =
+        ReceivedDescription { name, id: 3, from, size_bytes: 5, data_bytes: 4096, had_bytes: 8192, root: root_text };
     let answers = [
         (
             Response::Root(root),
@@ -467,11 +513,11 @@ fn messages_have_this_json() {
         ),
         (
             Response::Sent(sent),
-            r#"{"answer":"sent","name":"a@s","from":"a@r","size_bytes":5,"data_bytes":4096,"stream_bytes":99,"root":"ab"}"#,
+            r#"{"answer":"sent","name":"a@s","from":"a@r","size_bytes":5,"data_bytes":4096,"had_bytes":8192,"stream_bytes":99,"root":"ab"}"#,
         ),
         (
             Response::Received(received),
-            r#"{"answer":"received","name":"b@s","id":3,"from":"a@r","size_bytes":5,"data_bytes":4096,"root":"ab"}"#,
+            r#"{"answer":"received","name":"b@s","id":3,"from":"a@r","size_bytes":5,"data_bytes":4096,"had_bytes":8192,"root":"ab"}"#,
         ),
     ];
     for (answer, expected) in answers {
