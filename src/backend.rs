@@ -5,6 +5,7 @@
 #[cfg(feature = "connect")]
 pub(crate) mod connected;
 pub(crate) mod embedded;
+mod other;
 mod pieces;
 
 use std::io::{Read, Write};
@@ -26,6 +27,7 @@ use crate::snapshot::SnapshotInfo;
 use crate::space::{Collected, Space, Usage};
 use crate::streams::{ReceiveOptions, Received, Sent};
 use crate::volume::{VolumeInfo, VolumeOptions};
+pub(crate) use other::Other;
 pub(crate) use pieces::{PIECE_BYTES, read_piece};
 
 /// Extents in one page of an answer.
@@ -117,6 +119,22 @@ pub(crate) trait Streams {
         name: &VolumeName,
         options: &ReceiveOptions,
         from: &mut dyn Read,
+        watch: Watch<'_>,
+    ) -> Caused<Received>;
+    /// As `send`, to a receiver that is heard.
+    fn offer(
+        &self,
+        name: &SnapshotName,
+        base: Option<&SnapshotName>,
+        other: &mut Other<'_>,
+        watch: Watch<'_>,
+    ) -> Caused<Sent>;
+    /// As `receive`, from a sender that listens.
+    fn accept(
+        &self,
+        name: &VolumeName,
+        options: &ReceiveOptions,
+        other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Received>;
 }

@@ -1,12 +1,13 @@
 //! Snapshots: what volumes held at one moment.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use blockdev::name::SnapshotName;
 
-use crate::error::{Cause, Result};
+use crate::backend::Other;
+use crate::error::{Cause, Caused, Result};
 use crate::progress::Watch;
 use crate::streams::Sent;
 use crate::view::View;
@@ -85,12 +86,37 @@ impl Snapshot {
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`Unavailable`](crate::ErrorKind::Unavailable). What was written is no whole stream
     /// then, and is not received as one.
     pub fn send(&self, base: Option<&Self>, mut to: impl Write, watch: Watch<'_>) -> Result<Sent> {
-        if let Some(base) = base.filter(|base| !self.store().is_same(base.store())) {
-            let (earlier, later) = (base.name().to_owned(), self.name().to_owned());
-            return Err(Cause::OtherStore { earlier, later }.into());
-        }
-        let base = base.map(Self::snapshot_name);
+        let base = self.base_name(base)?;
         Ok(self.store().backend().send(self.snapshot_name(), base, &mut to, watch)?)
+    }
+
+    /// Gives it to another store, of the blocks only those which that lacks: `from` and `to` lead to
+    /// [`Store::accept`](crate::Store::accept) or `silt recv --serve`. As [`Snapshot::send`] otherwise, and it returns when the other
+    /// store has proved all of it.
+    ///
+    /// `from` gives what there is and does not wait for more, as a socket or a pipe does.
+    ///
+    /// # Errors
+    /// As [`Snapshot::send`]; [`Io`](crate::ErrorKind::Io) if `from` or `to` fails or the other store is gone. If the other store
+    /// fails, of the kind of its failure.
+    pub fn offer(
+        &self,
+        base: Option<&Self>,
+        mut from: impl Read,
+        mut to: impl Write,
+        watch: Watch<'_>,
+    ) -> Result<Sent> {
+        let (base, mut other) = (self.base_name(base)?, Other::new(&mut from, &mut to));
+        Ok(self.store().backend().offer(self.snapshot_name(), base, &mut other, watch)?)
+    }
+
+    fn base_name<'a>(&self, base: Option<&'a Self>) -> Caused<Option<&'a SnapshotName>> {
+        match base {
+            Some(base) if !self.store().is_same(base.store()) => {
+                Err(Cause::OtherStore { earlier: base.name().to_owned(), later: self.name().to_owned() })
+            }
+            base => Ok(base.map(Self::snapshot_name)),
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Sent {
     pub size_bytes: u64,
     /// Bytes of blocks that were sent, before compression.
     pub data_bytes: u64,
+    /// Bytes of blocks that were offered and that the receiver had; 0 if it was not asked.
+    pub had_bytes: u64,
     /// Bytes of the stream.
     pub stream_bytes: u64,
     /// What the snapshot holds.
@@ -66,6 +68,8 @@ pub struct Received {
     pub size_bytes: u64,
     /// Bytes of blocks that came, before compression.
     pub data_bytes: u64,
+    /// Bytes of blocks that were offered and that the store had; 0 if nothing was offered.
+    pub had_bytes: u64,
     /// What the snapshot holds: computed from what is stored, and the same as the sender's.
     pub root: Root,
 }

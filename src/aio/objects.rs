@@ -1,6 +1,6 @@
 //! Objects and streams for async code.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::{ControlFlow, RangeBounds};
 
 use super::Store;
@@ -78,5 +78,21 @@ impl Store {
     ) -> Result<Received> {
         let name = name.to_owned();
         self.run(move |store| store.receive(&name, &options, from, &mut watch)).await
+    }
+
+    /// See [`Store::accept`](crate::Store::accept). `from` and `to` are used, and `watch` called, by another thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn accept(
+        &self,
+        name: &str,
+        options: ReceiveOptions,
+        from: impl Read + Send + 'static,
+        to: impl Write + Send + 'static,
+        mut watch: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Received> {
+        let name = name.to_owned();
+        self.run(move |store| store.accept(&name, &options, from, to, &mut watch)).await
     }
 }

@@ -1,6 +1,6 @@
 //! Volumes and snapshots for async code.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::{ControlFlow, Deref, Range, RangeBounds};
 use std::sync::Arc;
 
@@ -139,6 +139,21 @@ impl Opened<SyncSnapshot> {
             Ok((sent, to))
         };
         self.run(send).await
+    }
+
+    /// See [`Snapshot::offer`](crate::Snapshot::offer). `from` and `to` are used, and `watch` called, by another thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn offer(
+        &self,
+        base: Option<&Self>,
+        from: impl Read + Send + 'static,
+        to: impl Write + Send + 'static,
+        mut watch: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Sent> {
+        let base = base.map(|base| Arc::clone(&base.view));
+        self.run(move |snapshot: &SyncSnapshot| snapshot.offer(base.as_deref(), from, to, &mut watch)).await
     }
 }
 

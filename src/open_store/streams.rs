@@ -1,8 +1,9 @@
 //! Snapshots that come from elsewhere.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use super::{Store, parse};
+use crate::backend::Other;
 use crate::error::Result;
 use crate::progress::Watch;
 use crate::streams::{ReceiveOptions, Received};
@@ -51,5 +52,50 @@ impl Store {
         watch: Watch<'_>,
     ) -> Result<Received> {
         Ok(self.backend.receive(&parse(name)?, options, &mut from, watch)?)
+    }
+
+    /// Takes a snapshot that [`Snapshot::offer`](crate::Snapshot::offer), `silt send --to` or `silt send --via` offers into the volume
+    /// `name`, and asks only for the blocks that this store lacks. As [`Store::receive`], but that a snapshot which is offered without
+    /// a base may also go on from the newest snapshot of a volume that is there.
+    ///
+    /// `from` gives what there is and does not wait for more, as a socket or a pipe does.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("siltstone-accept-{}", std::process::id()));
+    /// # let store = siltstone::Options::new().memory_bytes(128 << 20).create(&dir)?;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// use siltstone::{ReceiveOptions, VolumeOptions, unwatched};
+    ///
+    /// let disk = store.create_volume("disk", &VolumeOptions::new(1 << 20))?;
+    /// disk.write_at(0, b"to be copied")?;
+    /// let monday = disk.snapshot("monday")?;
+    ///
+    /// // Here both ends are in one process; a process at the other end of a pipe or of ssh is as good.
+    /// let (ours, theirs) = UnixStream::pair().unwrap();
+    /// let other = store.clone();
+    /// let accepting = std::thread::spawn(move || {
+    ///     other.accept("copy", &ReceiveOptions::new(), &theirs, &theirs, &mut unwatched)
+    /// });
+    /// let sent = monday.offer(None, &ours, &ours, &mut unwatched)?;
+    /// let received = accepting.join().unwrap()?;
+    /// assert_eq!((received.name.as_str(), received.root), ("copy@monday", sent.root));
+    /// # drop((disk, monday));
+    /// # store.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), siltstone::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::receive`], and [`Io`](crate::ErrorKind::Io) if `to` fails. The other end is told.
+    pub fn accept(
+        &self,
+        name: &str,
+        options: &ReceiveOptions,
+        mut from: impl Read,
+        mut to: impl Write,
+        watch: Watch<'_>,
+    ) -> Result<Received> {
+        Ok(self.backend.accept(&parse(name)?, options, &mut Other::new(&mut from, &mut to), watch)?)
     }
 }

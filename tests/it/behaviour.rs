@@ -60,6 +60,10 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("what_was_changed_is_not_lost", streams::what_was_changed_is_not_lost),
     ("damaged_streams_are_refused", streams::damaged_streams_are_refused),
     ("streams_can_be_cancelled", streams::streams_can_be_cancelled),
+    ("what_a_store_lacks_is_asked_for", streams::what_a_store_lacks_is_asked_for),
+    ("a_volume_goes_on_with_what_is_offered", streams::a_volume_goes_on_with_what_is_offered),
+    ("both_ends_hear_why_nothing_was_received", streams::both_ends_hear_why_nothing_was_received),
+    ("exchanges_can_be_cancelled", streams::exchanges_can_be_cancelled),
     ("roots_are_those_of_the_content", streams::roots_are_those_of_the_content),
 ];
 

@@ -76,10 +76,11 @@ impl Calls {
     /// Asks, and passes what comes before the answer to `listener`, whose error ends the request.
     pub(super) fn ask(&self, request: &Request, listener: &mut dyn Listener) -> Caused<Response> {
         let mut connection = self.connection()?;
-        let mut asker = Asker { listener, broken: None, giving: request.uploads() };
+        let mut asker = Asker { listener, broken: None, giving: request.uploads() || request.converses() };
         let answer = connection.call(request, &mut asker);
-        if let Some(cause) = asker.broken {
-            // The daemon is still at it, and learns that nobody waits by the end of the connection.
+        // What is done is done, even if it was too late to end it.
+        if let Some(cause) = asker.broken.filter(|_| answer.is_err()) {
+            // The daemon may still be at it, and learns that nobody waits by the end of the connection.
             return Err(cause);
         }
         self.settle(answer, connection)

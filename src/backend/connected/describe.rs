@@ -78,6 +78,7 @@ pub(super) fn sent(sent: &SentDescription) -> Caused<Sent> {
     Ok(Sent {
         size_bytes: sent.size_bytes,
         data_bytes: sent.data_bytes,
+        had_bytes: sent.had_bytes,
         stream_bytes: sent.stream_bytes,
         root: root(&sent.root)?,
     })
@@ -91,6 +92,7 @@ pub(super) fn received(received: ReceivedDescription) -> Caused<Received> {
         base: received.from,
         size_bytes: received.size_bytes,
         data_bytes: received.data_bytes,
+        had_bytes: received.had_bytes,
     })
 }
 

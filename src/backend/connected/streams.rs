@@ -7,7 +7,7 @@ use blockdev::net::control::{Chunk, Progress, ReceiveSnapshot, Received as Given
 
 use super::calls::Listener;
 use super::{Connected, describe};
-use crate::backend::{PIECE_BYTES, Streams, read_piece};
+use crate::backend::{Other, PIECE_BYTES, Streams, read_piece};
 use crate::error::{Cause, Caused};
 use crate::progress::{self, Watch};
 use crate::root_digest::Root;
@@ -47,13 +47,48 @@ impl Streams for Connected {
         from: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Caused<Received> {
-        let codec = options.codec.map(|codec| codec.to_string());
-        let request = Request::Receive(ReceiveSnapshot { name: name.to_string(), force: options.force, codec });
+        let request = Request::Receive(wishes(name, options));
         match self.calls.ask(&request, &mut Giving { from, position: 0, ended: false, teller: Teller::new(watch) })? {
             Response::Received(received) => describe::received(received),
             _ => Err(Cause::Answer),
         }
     }
+
+    fn offer(
+        &self,
+        name: &SnapshotName,
+        base: Option<&SnapshotName>,
+        other: &mut Other<'_>,
+        watch: Watch<'_>,
+    ) -> Caused<Sent> {
+        let mut speaking = Speaking { other, heard: 0, teller: Teller::new(watch) };
+        speaking.teller.tell()?;
+        let request = Request::Offer { name: name.to_string(), from: base.map(ToString::to_string) };
+        match self.calls.ask(&request, &mut speaking)? {
+            Response::Sent(sent) => describe::sent(&sent),
+            _ => Err(Cause::Answer),
+        }
+    }
+
+    fn accept(
+        &self,
+        name: &VolumeName,
+        options: &ReceiveOptions,
+        other: &mut Other<'_>,
+        watch: Watch<'_>,
+    ) -> Caused<Received> {
+        let mut speaking = Speaking { other, heard: 0, teller: Teller::new(watch) };
+        speaking.teller.tell()?;
+        match self.calls.ask(&Request::Accept(wishes(name, options)), &mut speaking)? {
+            Response::Received(received) => describe::received(received),
+            _ => Err(Cause::Answer),
+        }
+    }
+}
+
+fn wishes(name: &VolumeName, options: &ReceiveOptions) -> ReceiveSnapshot {
+    let codec = options.codec.map(|codec| codec.to_string());
+    ReceiveSnapshot { name: name.to_string(), force: options.force, codec }
 }
 
 /// Tells what the daemon has told last, so that a watch is heard also while the daemon says nothing.
@@ -124,5 +159,30 @@ impl Listener for Giving<'_> {
         self.position += data.len() as u64;
         self.ended = data.is_empty();
         Ok(if self.ended { Given::End { size_bytes: offset } } else { Given::Chunk(Chunk { offset, data }) })
+    }
+}
+
+/// The other end of an exchange with the daemon.
+struct Speaking<'a, 'o> {
+    other: &'a mut Other<'o>,
+    /// Bytes that the other end has said.
+    heard: u64,
+    teller: Teller<'a>,
+}
+
+impl Listener for Speaking<'_, '_> {
+    fn progress(&mut self, progress: &Progress) -> Caused<()> {
+        self.teller.hear(progress)
+    }
+
+    fn content(&mut self, _offset: u64, data: &[u8]) -> Caused<()> {
+        self.other.say(data)
+    }
+
+    fn give(&mut self) -> Caused<Given> {
+        self.teller.tell()?;
+        let (offset, data) = (self.heard, self.other.hear()?);
+        self.heard += data.len() as u64;
+        Ok(if data.is_empty() { Given::End { size_bytes: offset } } else { Given::Chunk(Chunk { offset, data }) })
     }
 }

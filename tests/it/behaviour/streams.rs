@@ -1,6 +1,8 @@
 //! Snapshots as streams, and roots.
 
 use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::thread;
 
 use siltstone::{ErrorKind, Progress, ReceiveOptions, Root, Shrink, Snapshot, Store, Volume, VolumeOptions, unwatched};
 
@@ -135,6 +137,126 @@ pub(super) fn streams_can_be_cancelled(store: &Store) {
     let names: Vec<_> = store.all_snapshots().unwrap().into_iter().map(|snapshot| snapshot.name).collect();
     assert_eq!(names, ["copy@monday", "disk@monday", "disk@tuesday"]);
     assert!(is_same(&store.volume("copy").unwrap(), &monday));
+}
+
+/// Both ends of an exchange in one store, and what each says of it.
+fn exchanged(
+    store: &Store,
+    (snapshot, base): (&Snapshot, Option<&Snapshot>),
+    name: &str,
+    options: &ReceiveOptions,
+) -> (siltstone::Result<siltstone::Sent>, siltstone::Result<siltstone::Received>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread::scope(|scope| {
+        let accepting = scope.spawn(move || store.accept(name, options, &theirs, &theirs, &mut unwatched));
+        let sent = snapshot.offer(base, &ours, &ours, &mut unwatched);
+        drop(ours);
+        (sent, accepting.join().unwrap())
+    })
+}
+
+fn exchange(store: &Store, what: (&Snapshot, Option<&Snapshot>), name: &str) -> (siltstone::Sent, siltstone::Received) {
+    let (sent, received) = exchanged(store, what, name, &ReceiveOptions::new());
+    let (sent, received) = (sent.unwrap(), received.unwrap());
+    assert_eq!((sent.root, sent.size_bytes), (received.root, received.size_bytes));
+    assert_eq!((sent.data_bytes, sent.had_bytes), (received.data_bytes, received.had_bytes));
+    (sent, received)
+}
+
+pub(super) fn what_a_store_lacks_is_asked_for(store: &Store) {
+    let (disk, monday) = source(store);
+    let (sent, received) = exchange(store, (&monday, None), "copy");
+    assert_eq!((received.name.as_str(), &received.base), ("copy@monday", &None));
+    assert_eq!(received.root, monday.root(&mut unwatched).unwrap());
+    // 3 MiB that begin and end within a block, and the tail.
+    assert_eq!(sent.data_bytes + sent.had_bytes, 3 * MIB + 2 * 4096);
+    disk.write_at(MIB, &noise(8192, 2)).unwrap();
+    disk.trim(2 * MIB, 8192).unwrap();
+    let tuesday = disk.snapshot("tuesday").unwrap();
+    // With a base little is offered, without one little is asked for.
+    let (sent, received) = exchange(store, (&tuesday, Some(&monday)), "copy");
+    assert_eq!((received.base.as_deref(), sent.stream_bytes < 20_000), (Some("copy@monday"), true), "{sent:?}");
+    assert!(is_same(&store.snapshot("copy@tuesday").unwrap(), &tuesday));
+    assert!(is_same(&store.volume("copy").unwrap(), &tuesday));
+}
+
+pub(super) fn a_volume_goes_on_with_what_is_offered(store: &Store) {
+    let (mut disk, monday) = source(store);
+    exchange(store, (&monday, None), "copy");
+    disk.write_at(MIB, &noise(8192, 2)).unwrap();
+    disk.resize(17 * MIB, Shrink::Refused).unwrap();
+    let tuesday = disk.snapshot("tuesday").unwrap();
+    let (sent, received) = exchange(store, (&tuesday, None), "copy");
+    assert_eq!(received.base.as_deref(), Some("copy@monday"));
+    assert!(sent.data_bytes <= 4 * 4096 && sent.had_bytes > 2 * MIB, "{sent:?}");
+    assert!(is_same(&store.snapshot("copy@monday").unwrap(), &monday));
+    assert!(is_same(&store.snapshot("copy@tuesday").unwrap(), &tuesday));
+    assert!(is_same(&store.volume("copy").unwrap(), &tuesday));
+}
+
+pub(super) fn both_ends_hear_why_nothing_was_received(store: &Store) {
+    let (disk, monday) = source(store);
+    let tuesday = disk.snapshot("tuesday").unwrap();
+    let refused = |what, name, options: &ReceiveOptions, kind| {
+        let (sent, received) = exchanged(store, what, name, options);
+        let told = sent.unwrap_err();
+        assert_eq!(told.kind(), kind, "{told}");
+        assert!(told.to_string().starts_with("the receiver says: "), "{told}");
+        assert_kind(received, kind);
+    };
+    let plain = ReceiveOptions::new();
+    refused((&tuesday, Some(&monday)), "copy", &plain, ErrorKind::NotFound);
+    let copy = store.create_volume("copy", &VolumeOptions::new(MIB)).unwrap();
+    refused((&monday, None), "copy", &plain, ErrorKind::Exists);
+    drop(copy.snapshot("monday").unwrap());
+    drop(copy);
+    refused((&tuesday, Some(&monday)), "copy", &plain, ErrorKind::Invalid);
+    refused((&monday, None), "copy", &plain, ErrorKind::Exists);
+    let copy = store.volume("copy").unwrap();
+    copy.write_at(0, b"precious").unwrap();
+    refused((&tuesday, None), "copy", &plain, ErrorKind::Busy);
+    drop(copy);
+    refused((&tuesday, None), "copy", &plain, ErrorKind::Invalid);
+    assert_eq!(read(&store.volume("copy").unwrap(), 0..8), b"precious");
+    let (sent, _) = exchanged(store, (&tuesday, None), "copy", &ReceiveOptions::new().force(true));
+    assert_eq!(sent.unwrap().root, store.volume("copy").unwrap().root(&mut unwatched).unwrap());
+    // Who is no such end.
+    let talk = |says: &[u8]| monday.offer(None, says, Vec::new(), &mut unwatched);
+    assert_kind(talk(b"Last login: today"), ErrorKind::Invalid);
+    assert_kind(talk(b""), ErrorKind::Io);
+    assert_cable(monday.offer(None, Breaking(b"Silt"), Vec::new(), &mut unwatched));
+    let stream = stream(&monday, None);
+    assert_kind(store.accept("new", &plain, &stream[..], Vec::new(), &mut unwatched), ErrorKind::Invalid);
+    assert_kind(store.accept("new", &plain, &b""[..], Vec::new(), &mut unwatched), ErrorKind::Corrupt);
+    assert_cable(store.accept("new", &plain, &b""[..], Full, &mut unwatched));
+    assert_kind(store.volume("new"), ErrorKind::NotFound);
+}
+
+pub(super) fn exchanges_can_be_cancelled(store: &Store) {
+    let (_disk, monday) = source(store);
+    for calls in 1..4 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let accepting =
+                scope.spawn(move || store.accept("copy", &ReceiveOptions::new(), &theirs, &theirs, &mut unwatched));
+            assert_kind(monday.offer(None, &ours, &ours, &mut breaking(calls)), ErrorKind::Cancelled);
+            drop(ours);
+            assert_kind(accepting.join().unwrap(), ErrorKind::Corrupt);
+        });
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let offering = scope.spawn({
+                let monday = &monday;
+                move || monday.offer(None, &theirs, &theirs, &mut unwatched)
+            });
+            let options = ReceiveOptions::new();
+            assert_kind(store.accept("copy", &options, &ours, &ours, &mut breaking(calls)), ErrorKind::Cancelled);
+            drop(ours);
+            assert!(offering.join().unwrap().is_err());
+        });
+    }
+    assert_kind(store.volume("copy"), ErrorKind::NotFound);
+    exchange(store, (&monday, None), "copy");
 }
 
 pub(super) fn roots_are_those_of_the_content(store: &Store) {
