@@ -6,6 +6,7 @@
 mod args;
 mod backend;
 mod command;
+mod conversation;
 mod daemon;
 mod data_dir;
 mod exit;

@@ -11,6 +11,7 @@ use siltstone::name::VolumeName;
 
 use crate::args::Global;
 use crate::backend;
+use crate::conversation::Conversation;
 use crate::data_dir::Access;
 use crate::exit::{Complaint, Exit};
 use crate::output::Output;
@@ -23,6 +24,9 @@ use crate::size;
 /// that name, which must hold the same, and the volume then holds what the new snapshot holds. Nothing is seen of it before
 /// all of it was proved: every block by its fingerprint, the whole by its root. A broken stream leaves nothing, and is sent
 /// again from its beginning. Exit code 3 if it is damaged.
+///
+/// With --serve it answers a sender, `silt send --to` or `--via`, on stdin and stdout. A full snapshot may then also go on from the
+/// newest snapshot of a volume that is here.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {
     /// The volume.
@@ -34,6 +38,9 @@ pub(crate) struct Recv {
     /// How blocks of a new volume are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
+    /// Say on stdout what is lacking: for a sender that hears it.
+    #[arg(long)]
+    serve: bool,
 }
 
 impl Recv {
@@ -43,17 +50,25 @@ impl Recv {
             return Err(Complaint::new(Kind::Invalid, message).into());
         }
         let (name, force, codec) = (self.name.to_string(), self.force, self.codec.clone());
-        let bar = progress::bytes(global, &format!("receiving {name}"), Some(0));
-        let request = Request::Receive(ReceiveSnapshot { name, force, codec });
-        let mut giver = Giver { stdin: io::stdin(), offset: 0, bar };
-        let answer = backend::transfer(global, Access::Create, &request, &mut giver);
-        giver.bar.finish_and_clear();
+        let shown = progress::bytes(global, &format!("receiving {name}"), Some(0));
+        // The sender shows how far it has come, and both may have one terminal.
+        let bar = if self.serve { ProgressBar::hidden() } else { shown };
+        let wishes = ReceiveSnapshot { name, force, codec };
+        let (request, mut peer): (_, Box<dyn Peer>) = match self.serve {
+            true => (Request::Accept(wishes), Box::new(Conversation::new(io::stdin(), io::stdout(), bar.clone()))),
+            false => (Request::Receive(wishes), Box::new(Giver { stdin: io::stdin(), offset: 0, bar: bar.clone() })),
+        };
+        let answer = backend::transfer(global, Access::Create, &request, &mut *peer);
+        bar.finish_and_clear();
         match answer? {
             Response::Received(received) => {
                 let sizes = (size::human(received.size_bytes), size::human(received.data_bytes));
                 let text =
                     || format!("received {}, {} ({} came), root {}", received.name, sizes.0, sizes.1, received.root);
-                Output::new(global).done(&received, text)?;
+                // The sender tells what was received, and stdout is taken.
+                if !self.serve {
+                    Output::new(global).done(&received, text)?;
+                }
                 Ok(Exit::Ok)
             }
             other => Err(backend::unexpected(&other)),

@@ -1,5 +1,7 @@
 //! `silt send`
 
+mod offer;
+
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::ProgressBar;
@@ -13,11 +15,18 @@ use crate::exit::{Complaint, Exit};
 use crate::output::Output;
 use crate::progress;
 use crate::size;
+use offer::Place;
 
-/// Write a snapshot to stdout, as a stream that `silt recv` reads.
+/// Send a snapshot: to another store, of the blocks only what it lacks, or to stdout as a stream that `silt recv` reads.
 ///
 /// The stream carries blocks as they are stored, with their fingerprints, and the snapshot's root: who receives it takes
 /// nothing on trust.
+///
+/// With --to or --via the receiver says what it has. A full snapshot then makes a new volume there, or goes on from the newest
+/// snapshot of one that is there, and it is not necessary to say what both sides have. What was broken off is sent again, and
+/// most of what had come by then does not travel again.
+///
+/// For example: silt send vm@monday --to backup.example.net:vm
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
     /// The snapshot.
@@ -26,18 +35,34 @@ pub(crate) struct Send {
     /// Send only what differs from this earlier snapshot, which the receiver must have under the same name.
     #[arg(long, value_parser = super::snapshot_name, value_name = "VOLUME@NAME")]
     from: Option<SnapshotName>,
+    /// Send to this volume on another machine, by `ssh [USER@]HOST silt recv --serve VOLUME`.
+    #[arg(long, value_name = "[USER@]HOST:VOLUME", conflicts_with = "via")]
+    to: Option<Place>,
+    /// Send by a command of the shell that leads to `silt recv --serve VOLUME`, for example 'ssh -p 2222 host silt recv --serve
+    /// vm --data /srv/silt'.
+    #[arg(long, value_name = "COMMAND")]
+    via: Option<String>,
 }
 
 impl Send {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
+        let (name, from) = (self.name.to_string(), self.from.as_ref().map(ToString::to_string));
+        match (&self.to, &self.via) {
+            (Some(place), _) => offer::run(global, Request::Offer { name, from }, place.command()),
+            (None, Some(command)) => offer::run(global, Request::Offer { name, from }, offer::shell(command)),
+            (None, None) => self.write(global, &Request::Send { name, from }),
+        }
+    }
+
+    fn write(&self, global: &Global, request: &Request) -> anyhow::Result<Exit> {
         if io::stdout().is_terminal() {
-            let message = "a stream is not for a terminal: pipe it into `silt recv`, or redirect it to a file";
+            let message =
+                "a stream is not for a terminal: pipe it into `silt recv`, redirect it to a file, or say --to or --via";
             return Err(Complaint::new(Kind::Invalid, message).into());
         }
-        let request = Request::Send { name: self.name.to_string(), from: self.from.as_ref().map(ToString::to_string) };
         let bar = progress::bytes(global, &format!("sending {}", self.name), Some(0));
         let mut taker = Taker { out: io::stdout(), bar };
-        let answer = backend::transfer(global, Access::Read, &request, &mut taker);
+        let answer = backend::transfer(global, Access::Read, request, &mut taker);
         taker.bar.finish_and_clear();
         match answer? {
             Response::Sent(sent) => {
