@@ -3,6 +3,8 @@
 //! Checksums may be switched off (`--cfg fuzzing`), fingerprints and roots are not: so whatever is received is what was
 //! sent, and anything else leaves the node as it was.
 
+mod exchange;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, S
 
 use crate::model::Violation;
 use crate::specimen::edited;
+pub use exchange::Exchange;
 
 /// Blocks of the volume that is sent.
 const BLOCKS: usize = 9;
@@ -106,19 +109,7 @@ impl Transmission {
     /// # Errors
     /// If a sound stream is not received: a bug to find by other tests.
     pub fn make() -> Result<Self, Violation> {
-        let (from, to) = (SimDevice::new(1, Faults::none()), SimDevice::new(2, Faults::none()));
-        let (from, node) = (opened(&from)?, opened(&to)?);
-        let spec = VolumeSpec { size_bytes: (BLOCKS * BLOCK_BYTES - 5) as u64, codec: Codec::Lz4 };
-        let id = from.create(&name::<VolumeName>("vm"), spec).map_err(broken)?.info.id;
-        let volume = from.store().volume(id).map_err(broken)?;
-        let block = |at: usize, byte: u8| (at as u64 * BLOCK_BYTES as u64, [byte; BLOCK_BYTES]);
-        let write = |(offset, data): (u64, [u8; BLOCK_BYTES])| volume.write(&[Write { offset, data: &data }]);
-        (0..6).try_for_each(|at| write(block(at, 1 + at as u8))).map_err(broken)?;
-        from.snapshot(&[name("vm@a")]).map_err(broken)?;
-        let base = received(&node, &sent(&from, "vm@a", None)?).map_err(broken)?;
-        [block(1, 77), block(7, 78)].into_iter().try_for_each(write).map_err(broken)?;
-        volume.zero(3 * BLOCK_BYTES as u64, BLOCK_BYTES as u64, Zeroing::Hole).map_err(broken)?;
-        from.snapshot(&[name("vm@b")]).map_err(broken)?;
+        let Pair { from, to, base } = Pair::make()?;
         let stream = sent(&from, "vm@b", Some("vm@a"))?;
         Ok(Self { receiver: to, stream, root: root(&from, "vm@b")?, base })
     }
@@ -136,6 +127,33 @@ impl Transmission {
             Ok(_) => Err(Violation(format!("{script:?} brings something else"))),
             Err(error) => Err(Violation(format!("{script:?} leaves something: {error}"))),
         }
+    }
+}
+
+/// A node with two snapshots, and the device of one that has the first of them.
+struct Pair {
+    from: Arc<Node>,
+    to: SimDevice,
+    /// The root of what both have.
+    base: Root,
+}
+
+impl Pair {
+    fn make() -> Result<Self, Violation> {
+        let (from, to) = (SimDevice::new(1, Faults::none()), SimDevice::new(2, Faults::none()));
+        let (from, node) = (opened(&from)?, opened(&to)?);
+        let spec = VolumeSpec { size_bytes: (BLOCKS * BLOCK_BYTES - 5) as u64, codec: Codec::Lz4 };
+        let id = from.create(&name::<VolumeName>("vm"), spec).map_err(broken)?.info.id;
+        let volume = from.store().volume(id).map_err(broken)?;
+        let block = |at: usize, byte: u8| (at as u64 * BLOCK_BYTES as u64, [byte; BLOCK_BYTES]);
+        let write = |(offset, data): (u64, [u8; BLOCK_BYTES])| volume.write(&[Write { offset, data: &data }]);
+        (0..6).try_for_each(|at| write(block(at, 1 + at as u8))).map_err(broken)?;
+        from.snapshot(&[name("vm@a")]).map_err(broken)?;
+        let base = received(&node, &sent(&from, "vm@a", None)?).map_err(broken)?;
+        [block(1, 77), block(7, 78)].into_iter().try_for_each(write).map_err(broken)?;
+        volume.zero(3 * BLOCK_BYTES as u64, BLOCK_BYTES as u64, Zeroing::Hole).map_err(broken)?;
+        from.snapshot(&[name("vm@b")]).map_err(broken)?;
+        Ok(Self { from, to, base })
     }
 }
 
