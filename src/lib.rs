@@ -149,7 +149,7 @@ pub use blockdev::net::control;
 #[doc(hidden)]
 pub use blockdev::net::join;
 #[doc(hidden)]
-pub use blockdev::{access, catalog, export, frontend, name, node, object, root, schedule, span, transfer};
+pub use blockdev::{access, catalog, events, export, frontend, name, node, object, root, schedule, span, transfer};
 #[doc(hidden)]
 pub use gc;
 #[cfg(feature = "connect")]

@@ -6,6 +6,7 @@ pub mod attach;
 pub mod catalog;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod events;
 pub mod export;
 pub mod frontend;
 pub mod name;

@@ -24,6 +24,7 @@ mod tests;
 mod trash;
 mod uploads;
 mod volume_export;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -35,6 +36,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::{AllowList, Principal};
 use crate::catalog::{self, Catalog, Entry, Origin, State};
+use crate::events::Events;
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
@@ -115,6 +117,9 @@ pub struct Node {
     looked_at: Mutex<HashMap<VolumeId, u64>>,
     /// The objects that are being put.
     uploading: Arc<Mutex<HashSet<ObjectName>>>,
+    events: Events,
+    /// What was so when it was last looked for changes.
+    seen: Mutex<Option<watch::Seen>>,
 }
 
 impl Node {
@@ -125,12 +130,15 @@ impl Node {
     /// [`NodeError::Catalog`] if the catalog's records are not what this version wrote.
     pub fn open(store: Arc<Store>, read_only: bool) -> Result<Arc<Self>> {
         let catalog = Catalog::decode(&store.records())?;
+        let events = Events::new(Arc::clone(store.clock()));
         let node = Self {
             store,
             catalog: RwLock::new(catalog),
             open: Mutex::default(),
             looked_at: Mutex::default(),
             uploading: Arc::default(),
+            events,
+            seen: Mutex::default(),
         };
         if !read_only {
             node.drop_broken_imports()?;

@@ -101,6 +101,9 @@ impl Daemon {
         }
         store.set_cold(options.cold);
         let node = Node::open(store, false)?;
+        if let Err(error) = node.events().keep_in(dir.path()) {
+            tracing::warn!(%error, "events are not kept in the data directory");
+        }
         prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
         // Before there are clients: of a replicated volume they would be told that it does not exist.
         let membership = Membership::start(options.place.clone(), options.token.as_ref(), &node);

@@ -70,11 +70,12 @@ fn tend_all(node: &Node, shared: &Shared) {
 
 impl Node {
     /// Does what is due by the clock's time: volumes in the trash, objects and uploads go whose time is over, schedules
-    /// are followed, and a scrub begins.
+    /// are followed, and a scrub begins. What has changed by itself is noted.
     ///
     /// # Errors
     /// Those of the store. What is still to do is due at the next call.
     pub fn tend(&self) -> Result<()> {
+        self.note_changes();
         for volume in self.purge(&Purge::Expired)? {
             tracing::info!(volume = %volume.trashed.name, id = volume.info.id.0, "removed a volume from the trash");
         }
