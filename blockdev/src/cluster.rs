@@ -10,6 +10,7 @@ mod duties;
 mod error;
 mod export;
 mod exports;
+mod keys;
 mod mail;
 mod manager;
 mod mending;
@@ -52,6 +53,12 @@ pub use report::{
 pub use schedules::ClusterRewound;
 pub use trash::ClusterTrashed;
 pub use volumes::ClusterSnapshot;
+
+/// How long a token waits for a node to get the authority's key.
+const AUTHORITY_WAIT: Duration = Duration::from_secs(15);
+
+/// Between two looks whether it has.
+const AUTHORITY_LOOK: Duration = Duration::from_millis(50);
 
 /// Where a node of a cluster keeps what it needs, and where others reach it.
 #[derive(Clone, Debug)]
@@ -124,18 +131,31 @@ impl Cluster {
         self.running.lock().address
     }
 
-    /// A token that lets one node join, good for so long. Only where the authority's key is.
+    /// A token that lets one node join, good for so long. A node that has only just joined waits until it has the authority's key.
     ///
     /// # Errors
     /// [`ClusterError::NoAuthority`]; without a majority [`ClusterError::Configuration`].
     pub fn token(&self, validity: Duration) -> Result<String> {
-        let authority = Authority::load(&self.running.lock().folder)?.ok_or(ClusterError::NoAuthority(1))?;
+        let authority = self.authority()?;
         let token = Token::draw(authority.fingerprint(), &self.addresses(), &SystemRng);
-        let now_ms = start::wall_ms();
+        let now_ms = self.core.wall_ms();
         let expires_ms = now_ms.saturating_add(validity.as_millis().try_into().unwrap_or(u64::MAX));
         let key = (&token.key()).into();
         self.core.propose(Command::CreateToken { token: token.id(), key, expires_ms, now_ms })?;
         Ok(token.to_string())
+    }
+
+    fn authority(&self) -> Result<Arc<Authority>> {
+        let keys = Arc::clone(&self.running.lock().keys);
+        let clock = Arc::clone(self.core.node.store().clock());
+        let begun = clock.monotonic();
+        loop {
+            match keys.authority() {
+                Some(authority) => return Ok(authority),
+                None if clock.monotonic() - begun >= AUTHORITY_WAIT => return Err(ClusterError::NoAuthority),
+                None => self.core.wait_change(AUTHORITY_LOOK),
+            }
+        }
     }
 
     /// Where nodes can be reached, this one first.
@@ -184,7 +204,21 @@ impl Cluster {
             // A leader that is removed may not come to say so.
             Err(ProposeError::Uncertain) if self.is_gone(id)? => Ok(()),
             done => Ok(done.map(drop)?),
+        }?;
+        if lost { self.void_tokens() } else { Ok(()) }
+    }
+
+    /// Takes back the invitations that nobody has used: whoever has a lost node's disk could use them.
+    fn void_tokens(&self) -> Result<()> {
+        let configuration = self.core.fresh_configuration()?;
+        for token in configuration.tokens().filter(|token| token.used_by.is_none()) {
+            match self.core.propose(Command::RemoveToken { token: token.id }) {
+                // It expired meanwhile, or was taken back by another.
+                Ok(_) | Err(ProposeError::Rejected(Rejection::InvalidToken)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     fn is_gone(&self, node: NodeId) -> Result<bool> {

@@ -38,7 +38,7 @@ pub(crate) struct Core {
     pub(super) ticks: Arc<dyn Ticks>,
     pub(super) rng: Arc<dyn Rng>,
     pub(super) runtime: Handle,
-    pub(super) transport: OnceLock<QuicTransport>,
+    pub(super) transport: OnceLock<Arc<QuicTransport>>,
     pub(super) consensus: OnceLock<Raft>,
     pub(super) replicas: RwLock<HashMap<VolumeId, Arc<LocalReplica>>>,
     pub(super) transfers: Transfers,
@@ -173,6 +173,11 @@ impl Core {
         if let Some(replica) = self.replicas.read().get(&volume) {
             replica.tell(event);
         }
+    }
+
+    /// Now, in milliseconds since the Unix epoch.
+    pub(super) fn wall_ms(&self) -> u64 {
+        self.node.store().clock().wall().as_millis().try_into().unwrap_or(u64::MAX)
     }
 
     /// What requests may wait for has changed.

@@ -21,9 +21,16 @@ pub enum ClusterError {
     /// The text is no token.
     #[error("this is no token: copy the whole line that `silt cluster token` printed")]
     Token(#[from] net::join::TokenError),
-    /// This node cannot sign certificates.
-    #[error("this node does not have the cluster's key: ask node {0}, which has it")]
-    NoAuthority(u64),
+    /// This node cannot sign certificates yet.
+    #[error("this node has not been given the cluster's key yet: see that it reaches the others, and try again")]
+    NoAuthority,
+    /// The certificate does not hold and the node cannot make another.
+    #[error(
+        "this node's certificate does not hold at this time, and the node never got the cluster's key to make another: if its \
+         clock is right, remove it from the cluster at another node (`silt node rm NAME --lost`) and let it join again with an \
+         empty data directory and a new token"
+    )]
+    Expired,
     /// A name that no volume of the cluster has.
     #[error("no volume of the cluster is named {0}")]
     NoSuchVolume(VolumeName),
@@ -150,7 +157,11 @@ impl ClusterError {
             | Self::ReservedName(_)
             | Self::Unrelated { .. }
             | Self::Text(_) => ErrorKind::Invalid,
-            Self::InUse { .. } | Self::NotReady(_) | Self::HoldsReplicas(_) | Self::BeingMade(_) => ErrorKind::Busy,
+            Self::InUse { .. }
+            | Self::NotReady(_)
+            | Self::HoldsReplicas(_)
+            | Self::BeingMade(_)
+            | Self::NoAuthority => ErrorKind::Busy,
             Self::Node(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Snapshot { exists: true, .. } => ErrorKind::Exists,

@@ -9,11 +9,13 @@ use net::config::raft::{CallError, Caller};
 use net::envelope::{Family, Kind, Message};
 use net::forward::FORWARD;
 use net::id::{NodeId, VolumeId};
+use net::identity::AUTHORITY;
 use net::replication::Event;
 use net::transport::{Class, Down, Handler, Link, Received, RequestError, Responder, Transport};
 use tokio::sync::oneshot;
 
 use super::core::Core;
+use super::keys::Keys;
 use super::workers::Workers;
 
 /// A question of the agreement on the configuration.
@@ -23,6 +25,8 @@ const AGREEMENT: Kind = Kind::control(1);
 pub(super) struct Network {
     /// Set once there is one; nothing comes before.
     pub(super) core: OnceLock<Weak<Core>>,
+    /// Set once they are there; until then nobody is given any.
+    pub(super) keys: OnceLock<Weak<Keys>>,
     /// For requests of clients.
     pub(super) workers: Arc<Workers>,
     /// For content: requests that wait must not keep it from ending their wait.
@@ -65,6 +69,11 @@ impl Handler for Network {
                     let answer = core.consensus().handle(link.peer, &message.body).await;
                     responder.answer(Message::new(AGREEMENT, answer));
                 });
+            }
+            AUTHORITY => {
+                if let Some(keys) = self.keys.get().and_then(Weak::upgrade) {
+                    responder.answer(keys.answer(&core.configuration(), link.peer));
+                }
             }
             FORWARD => self.workers.run(move || {
                 // Over a link that is down nobody waits for it any more, and it may have been asked again.

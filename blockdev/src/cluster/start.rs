@@ -13,16 +13,16 @@ use net::config::name::{Name, Text};
 use net::config::raft::{Consensus, Raft, Timing};
 use net::config::state::{About, Command, NodeState};
 use net::config::storage::Storage;
-use net::config::tokens::ConfiguredTokens;
 use net::environment::{Clock, Rng, SystemClock, SystemRng};
 use net::id::NodeId;
 use net::identity::{Authority, Credentials, Directory, Folder, NodeKey};
-use net::join::{Admission, Token};
+use net::join::Token;
 use net::transport::quic::{Config, QuicTransport, join};
 use net::transport::{Peer, Transport};
 use tokio::runtime::{Builder, Runtime};
 
 use super::core::Core;
+use super::keys::{Keys, Renewal};
 use super::network::{AgreementCaller, Network};
 use super::outside::NodeAround;
 use super::workers::Workers;
@@ -54,9 +54,10 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) struct Running {
     pub(super) core: Arc<Core>,
     pub(super) workers: [Arc<Workers>; 2],
+    /// That keep replicas, do what is due of volumes, and keep keys.
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) runtime: Option<Runtime>,
-    pub(super) folder: Directory,
+    pub(super) keys: Arc<Keys>,
     /// Where it is reached.
     pub(super) address: SocketAddr,
 }
@@ -77,13 +78,13 @@ pub(super) fn found(place: &Place, node: &Arc<Node>) -> Result<Running> {
         Some(begun) => begun,
         None => Authority::create(&folder, &SystemRng)?,
     };
-    let (key, now) = (NodeKey::generate()?, SystemClock.wall());
+    let (key, now) = (NodeKey::generate()?, clock(node).wall());
     let issued = authority.issue(NodeId(1), key.public(), now, &SystemRng)?;
     let credentials = key.with_certificate(issued, now)?;
     assign_storage(place, &credentials)?;
     // Last: with it the node is in the cluster.
     credentials.store(&folder)?;
-    run(place, node, folder, &credentials, Beginning { is_founder: true, members: Vec::new() })
+    run(place, node, folder, credentials, Beginning { is_founder: true, members: Vec::new() })
 }
 
 /// Joins a cluster.
@@ -91,16 +92,16 @@ pub(super) fn join_with(place: &Place, token: &str, node: &Arc<Node>) -> Result<
     let folder = open_folder(place)?;
     refuse_if_in_cluster(&folder)?;
     let token: Token = token.trim().parse()?;
-    let (key, clock) = (NodeKey::generate()?, Arc::new(SystemClock));
+    let (key, clock) = (NodeKey::generate()?, clock(node));
     let address = listen_address(place, &folder)?;
-    let joined = join(&token, &key, &[address], clock, PROGRAM)?;
-    let credentials = key.with_certificate(joined.issued, SystemClock.wall())?;
+    let joined = join(&token, &key, &[address], Arc::clone(&clock), PROGRAM)?;
+    let credentials = key.with_certificate(joined.issued, clock.wall())?;
     assign_storage(place, &credentials)?;
     let members = encode_members(&joined.members);
     folder.replace(MEMBERS_FILE, members.as_bytes()).map_err(|source| io("writing the cluster's members", source))?;
     credentials.store(&folder)?;
     let place = Place { listen: Some(address), ..place.clone() };
-    run(&place, node, folder, &credentials, Beginning { is_founder: false, members: joined.members })
+    run(&place, node, folder, credentials, Beginning { is_founder: false, members: joined.members })
 }
 
 /// Goes on in the cluster that the node is in.
@@ -110,12 +111,13 @@ pub(super) fn open(place: &Place, node: &Arc<Node>) -> Result<Option<Running>> {
     }
     let folder = open_folder(place)?;
     let Some(credentials) = Credentials::load(&folder)? else { return Ok(None) };
+    let credentials = made_valid(credentials, &folder, clock(node).wall())?;
     let members = folder.read(MEMBERS_FILE).map_err(|source| io("reading the cluster's members", source))?;
     let members = members.map_or_else(Vec::new, |bytes| decode_members(&String::from_utf8_lossy(&bytes)));
     // A founding that was cut short is gone on with; one that was not is not asked about: the others may be down.
     let is_founder = credentials.node() == NodeId(1) && !Storage::open(&place.data.join("cluster"))?.is_begun()?;
     let beginning = Beginning { is_founder, members };
-    run(place, node, folder, &credentials, beginning).map(Some)
+    run(place, node, folder, credentials, beginning).map(Some)
 }
 
 const PROGRAM: &str = concat!("silt ", env!("CARGO_PKG_VERSION"));
@@ -179,7 +181,7 @@ fn run(
     place: &Place,
     node: &Arc<Node>,
     folder: Directory,
-    credentials: &Credentials,
+    credentials: Credentials,
     beginning: Beginning,
 ) -> Result<Running> {
     let address = listen_address(place, &folder)?;
@@ -202,15 +204,17 @@ fn run(
     let (workers, movers) = (Arc::new(Workers::default()), Arc::new(Workers::default()));
     let network = Arc::new(Network {
         core: OnceLock::from(Arc::downgrade(&core)),
+        keys: OnceLock::new(),
         workers: Arc::clone(&workers),
         movers: Arc::clone(&movers),
     });
     let config = Config { program: PROGRAM.to_owned(), ..Config::new(address) };
-    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let transport = QuicTransport::start(config, credentials, clock.clone(), rng.clone(), network)?;
+    let (clock, heard) = (clock(node), Arc::clone(&network));
+    let transport = QuicTransport::start(config, &credentials, Arc::clone(&clock), Arc::new(SystemRng), heard)?;
+    let transport = Arc::new(transport);
     let kept = folder.replace(ADDRESS_FILE, address.to_string().as_bytes());
     kept.map_err(|source| io("writing the cluster's address", source))?;
-    set_once(&core.transport, transport);
+    set_once(&core.transport, Arc::clone(&transport));
     let storage = Storage::open(&place.data.join("cluster"))?;
     let store = storage.store();
     let caller = Arc::new(AgreementCaller { core: Arc::downgrade(&core) });
@@ -224,23 +228,53 @@ fn run(
     }
     let me = Introduction { address, name: place.name.clone(), zone: place.zone.clone(), store };
     if beginning.is_founder {
-        runtime.block_on(raft.found(me.about(core.me, credentials)?, wall_ms()))?;
+        runtime.block_on(raft.found(me.about(core.me, &credentials)?, wall_ms()))?;
     }
-    if let Some(authority) = Authority::load(&folder)? {
-        let consensus: Arc<dyn Consensus> = Arc::new(raft.clone());
-        let tokens = ConfiguredTokens::new(consensus, runtime.handle().clone());
-        core.transport().admit_by(Some(Arc::new(Admission::new(authority, Arc::new(tokens), clock, rng))));
-    }
-    runtime.spawn(follow(Arc::downgrade(&core)));
+    let keys = Arc::new(Keys::new(&core, transport, clock));
+    set_once(&network.keys, Arc::downgrade(&keys));
+    let renewal = Renewal::new(Arc::clone(&keys), folder, credentials)?;
+    runtime.spawn(follow(Arc::downgrade(&core), Arc::downgrade(&keys)));
+    runtime.spawn(Keys::learn(Arc::downgrade(&keys)));
     runtime.spawn(introduce(Arc::downgrade(&core), me));
     let outside: Arc<dyn Outside> = Arc::new(NodeAround { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
     let managed = Arc::clone(&core);
-    let manager = thread::Builder::new().name("silt-cluster".into()).spawn(move || managed.manage(&outside));
-    let manager = manager.map_err(|source| io("starting a thread", source))?;
     let tended = Arc::clone(&core);
-    let duties = thread::Builder::new().name("cluster-duties".into()).spawn(move || tended.tend());
-    let threads = vec![manager, duties.map_err(|source| io("starting a thread", source))?];
-    Ok(Running { core, workers: [workers, movers], threads, runtime: Some(runtime), folder, address })
+    let threads = vec![
+        spawned("silt-cluster", move || managed.manage(&outside))?,
+        spawned("cluster-duties", move || tended.tend())?,
+        spawned("silt-keys", move || renewal.keep())?,
+    ];
+    Ok(Running { core, workers: [workers, movers], threads, runtime: Some(runtime), keys, address })
+}
+
+fn spawned(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|source| io("starting a thread", source))
+}
+
+/// The time by which certificates and tokens are good.
+fn clock(node: &Arc<Node>) -> Arc<dyn Clock> {
+    Arc::new(StoreClock(Arc::clone(node.store().clock())))
+}
+
+struct StoreClock(Arc<dyn lsm_store::clock::Clock>);
+
+impl Clock for StoreClock {
+    fn wall(&self) -> Duration {
+        self.0.wall()
+    }
+}
+
+/// The credentials with a certificate that holds: a node that was off for long makes itself another, if it can.
+fn made_valid(credentials: Credentials, folder: &Directory, now: Duration) -> Result<Credentials> {
+    if credentials.is_valid(now) {
+        return Ok(credentials);
+    }
+    let authority = Authority::load(folder)?.ok_or(ClusterError::Expired)?;
+    let reissued = credentials.reissued(&authority, now, &SystemRng)?;
+    reissued.store_renewed(folder)?;
+    tracing::info!("this node's certificate did not hold any more and was made anew");
+    Ok(reissued)
 }
 
 /// Makes a directory whose name survives a power cut, as what is in it must.
@@ -258,13 +292,16 @@ pub(super) fn wall_ms() -> u64 {
 }
 
 /// Passes on what the cluster agrees on.
-async fn follow(core: Weak<Core>) {
+async fn follow(core: Weak<Core>, keys: Weak<Keys>) {
     let Some(mut view) = core.upgrade().and_then(|core| core.view.get().cloned()) else { return };
     loop {
         let configuration = Arc::clone(&view.borrow_and_update().configuration);
         let Some(core) = core.upgrade() else { return };
         if configuration.cluster().is_some() {
             core.set_peers(&configuration);
+            if let Some(keys) = keys.upgrade() {
+                keys.follow(&core);
+            }
             core.spread(&configuration);
         }
         drop(core);
@@ -379,7 +416,7 @@ impl Running {
             let consensus = self.core.consensus();
             // Within a moment: a stop must not wait for other nodes.
             let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), consensus.stop()).await });
-            self.core.transport().set_peers(Vec::new());
+            self.keys.stop_speaking();
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
     }

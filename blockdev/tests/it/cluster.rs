@@ -2,6 +2,7 @@
 
 mod changes;
 mod clones;
+mod keys;
 mod schedules;
 mod trash;
 
@@ -77,10 +78,13 @@ fn place(path: &Path) -> Place {
 }
 
 fn open_node(path: &Path) -> Arc<Node> {
+    open_node_at(path, Arc::new(SystemClock::new()))
+}
+
+fn open_node_at(path: &Path, clock: Arc<dyn Clock>) -> Arc<Node> {
     fs::create_dir_all(path).unwrap();
     let device = DirectoryDevice::open(path, AccessMode::ReadWrite).unwrap();
-    let environment =
-        Environment { device: Arc::new(device), clock: Arc::new(SystemClock::new()), rng: Arc::new(SystemRng) };
+    let environment = Environment { device: Arc::new(device), clock, rng: Arc::new(SystemRng) };
     if !Store::exists(&environment).unwrap() {
         Store::create(&environment, Settings::default()).unwrap();
     }

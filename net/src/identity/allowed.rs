@@ -1,33 +1,58 @@
-//! The nodes that may speak now, as the cluster's configuration says.
+//! The nodes that may speak now, as the cluster's configuration says, and the keys that are theirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use rcgen::PublicKeyData;
 
-use super::NodeId;
+use super::{NodeId, PublicKey};
 
-/// The set of nodes that may speak, shared between whoever follows the configuration and the checks of certificates.
+/// The nodes that may speak, shared between whoever follows the configuration and the checks of certificates.
 ///
-/// A certificate of a node that is not in the set is worth nothing, however long it is valid.
+/// A certificate of a node that is not in the set is worth nothing, however long it is valid. Where the keys are known to be the
+/// present ones, a certificate with another key is worth nothing either: whoever has only the authority's key can sign one.
 #[derive(Clone, Debug, Default)]
-pub struct Allowed(Arc<RwLock<BTreeSet<NodeId>>>);
+pub struct Allowed(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeSet<NodeId>,
+    /// `None` while this node may be behind: then others may have renewed their keys without its knowing.
+    keys: Option<BTreeMap<NodeId, PublicKey>>,
+}
 
 impl Allowed {
-    /// These nodes and no others.
+    /// These nodes and no others, with any key.
     #[must_use]
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
-        Self(Arc::new(RwLock::new(nodes.into_iter().collect())))
+        Self(Arc::new(RwLock::new(State { nodes: nodes.into_iter().collect(), keys: None })))
     }
 
     /// True if `node` may speak.
     #[must_use]
     pub fn contains(&self, node: NodeId) -> bool {
-        self.0.read().contains(&node)
+        self.0.read().nodes.contains(&node)
+    }
+
+    /// True if `node` may speak with the key of this SubjectPublicKeyInfo, X.509 DER.
+    #[must_use]
+    pub fn permits(&self, node: NodeId, key_info: &[u8]) -> bool {
+        let state = self.0.read();
+        let is_key = |keys: &BTreeMap<NodeId, PublicKey>| {
+            keys.get(&node).is_some_and(|key| key.subject_public_key_info() == key_info)
+        };
+        state.nodes.contains(&node) && state.keys.as_ref().is_none_or(is_key)
     }
 
     /// From now on these nodes and no others. Handshakes see it at once.
     pub fn replace(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        *self.0.write() = nodes.into_iter().collect();
+        self.0.write().nodes = nodes.into_iter().collect();
+    }
+
+    /// From now on nodes have these keys and no others; `None`: any that the authority signed for them. Handshakes see it at once.
+    /// True if keys were known before, so that whoever spoke until now had one that was right then.
+    pub fn pin(&self, keys: Option<BTreeMap<NodeId, PublicKey>>) -> bool {
+        std::mem::replace(&mut self.0.write().keys, keys).is_some()
     }
 }

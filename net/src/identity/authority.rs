@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, SerialNumber,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use zeroize::Zeroizing;
@@ -16,7 +16,7 @@ use super::error::Error;
 use super::folder::Folder;
 use super::name::node_name;
 use super::stored::Stored;
-use super::verifier::{Fingerprint, verify_chain};
+use super::verifier::{Fingerprint, key_info, verify_chain};
 use super::{ClusterId, NodeId};
 use crate::environment::{Rng, random};
 
@@ -27,7 +27,7 @@ const AUTHORITY_FILE: &str = "authority";
 pub const NODE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How long before its end it is renewed.
-pub(super) const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const RENEW_BEFORE_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How far a certificate's validity starts before the authority's clock, for nodes whose clocks are behind.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
@@ -71,11 +71,37 @@ impl Authority {
         let certificate = params.self_signed(&key)?.der().to_vec();
         let stored =
             Stored { cluster, key: Zeroizing::new(key.serialize_der()), authority: certificate.clone(), certificate };
-        folder.create(AUTHORITY_FILE, &stored.encode()).map_err(|source| match source.kind() {
+        let made = Self::from_stored(&stored)?;
+        made.store(folder)?;
+        Ok(made)
+    }
+
+    /// Writes it to a folder that has none.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the folder has one already.
+    pub fn store(&self, folder: &dyn Folder) -> Result<(), Error> {
+        folder.create(AUTHORITY_FILE, &self.encode()).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => Error::Exists { name: AUTHORITY_FILE },
             _ => Error::Io { name: AUTHORITY_FILE, source },
-        })?;
-        Self::from_stored(&stored)
+        })
+    }
+
+    /// The bytes of its file, a secret.
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let certificate = self.certificate.to_vec();
+        let key = Zeroizing::new(self.issuer.key().serialize_der());
+        Stored { cluster: self.cluster, key, authority: certificate.clone(), certificate }.encode()
+    }
+
+    /// The authority of these bytes, if it is the one that the certificate is of.
+    pub(super) fn decode(bytes: &[u8], certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+        let authority = Self::from_stored(&Stored::decode(AUTHORITY_FILE, bytes)?)?;
+        let has_key = authority.issuer.key().subject_public_key_info() == key_info(certificate)?;
+        if authority.certificate != *certificate || !has_key {
+            return Err(Error::Name { found: "another cluster's authority".to_owned() });
+        }
+        Ok(authority)
     }
 
     /// Reads the authority from its folder; `None` if this node does not have it.

@@ -8,15 +8,19 @@ use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use zeroize::Zeroizing;
 
-use super::authority::{Issued, RENEW_BEFORE_EXPIRY};
+use super::authority::{Authority, Issued, RENEW_BEFORE_EXPIRY};
 use super::error::Error;
 use super::folder::Folder;
 use super::stored::Stored;
 use super::verifier::{Fingerprint, expiry, verify_chain};
 use super::{ClusterId, NodeId, peer_node};
+use crate::environment::Rng;
 
 /// The file with a node's key and certificate.
 pub(super) const NODE_FILE: &str = "node";
+
+/// The file with those that are to take their place.
+const NEXT_FILE: &str = "node-next";
 
 /// An Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -106,9 +110,18 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Reads what [`Self::store`] wrote; `None` if this folder is of no cluster. An expired certificate is read too.
     pub fn load(folder: &dyn Folder) -> Result<Option<Self>, Error> {
-        let bytes = folder.read(NODE_FILE).map_err(|source| Error::Io { name: NODE_FILE, source })?;
+        Self::load_file(folder, NODE_FILE)
+    }
+
+    /// Reads what [`Self::store_next`] wrote last, also if it has taken the place of the older ones since; `None` if nothing was.
+    pub fn load_next(folder: &dyn Folder) -> Result<Option<Self>, Error> {
+        Self::load_file(folder, NEXT_FILE)
+    }
+
+    fn load_file(folder: &dyn Folder, name: &'static str) -> Result<Option<Self>, Error> {
+        let bytes = folder.read(name).map_err(|source| Error::Io { name, source })?;
         let Some(bytes) = bytes else { return Ok(None) };
-        Self::checked(Stored::decode(NODE_FILE, &bytes)?, None).map(Some)
+        Self::checked(Stored::decode(name, &bytes)?, None).map(Some)
     }
 
     /// Writes them for the first time.
@@ -133,6 +146,18 @@ impl Credentials {
             return Err(Error::Name { found: format!("{} of cluster {}", old.node, old.cluster) });
         }
         folder.replace(NODE_FILE, &self.encode()).map_err(|source| Error::Io { name: NODE_FILE, source })
+    }
+
+    /// Writes them beside those that count, until the cluster knows their key.
+    pub fn store_next(&self, folder: &dyn Folder) -> Result<(), Error> {
+        folder.replace(NEXT_FILE, &self.encode()).map_err(|source| Error::Io { name: NEXT_FILE, source })
+    }
+
+    /// The same key with a new certificate, valid from `now` on.
+    pub fn reissued(&self, authority: &Authority, now: Duration, rng: &dyn Rng) -> Result<Self, Error> {
+        let Issued { cluster, node, certificate, authority } =
+            authority.issue(self.node, self.public_key()?, now, rng)?;
+        Self::checked(Stored { cluster, key: self.key.clone(), certificate, authority }, Some((node, now)))
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -188,7 +213,14 @@ impl Credentials {
         self.expires
     }
 
-    /// When to ask for the next one, since the Unix epoch.
+    /// Whether the certificate holds at `now`: it may have expired, or have been made by a clock that was ahead.
+    #[must_use]
+    pub fn is_valid(&self, now: Duration) -> bool {
+        let now = UnixTime::since_unix_epoch(now);
+        verify_chain(&self.certificate, &self.authority, now, webpki::KeyUsage::client_auth()).is_ok()
+    }
+
+    /// When to make the next one, since the Unix epoch.
     #[must_use]
     pub fn renew_at(&self) -> Duration {
         self.expires.saturating_sub(RENEW_BEFORE_EXPIRY)

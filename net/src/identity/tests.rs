@@ -7,11 +7,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
 use zeroize::Zeroizing;
 
+use super::handing::handed;
 use super::stored::Stored;
 use super::{
     Authority, ClusterId, Credentials, Directory, Error, Folder, Issued, MemoryFolder, NODE_VALIDITY, NodeId, NodeKey,
-    node_name, peer_node, verifier::verify_chain,
+    ask_authority, hand_authority, node_name, peer_node, take_authority, verifier::verify_chain,
 };
+use crate::envelope::Message;
 use crate::environment::SystemRng;
 
 const NOW: Duration = Duration::from_secs(1_795_000_000);
@@ -149,4 +151,56 @@ fn a_directory_keeps_secrets_to_its_owner() {
     std::fs::write(path.join("long"), vec![0; 70_000]).unwrap();
     assert_eq!(folder.read("long").unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
     std::fs::remove_dir_all(&path).unwrap();
+}
+
+#[test]
+fn a_certificate_can_be_made_anew_for_the_same_key() {
+    let (authority, folder) = (authority(), MemoryFolder::default());
+    let (key, issued) = issue(&authority, 3);
+    let old = key.with_certificate(issued, NOW).unwrap();
+    let later = NOW + NODE_VALIDITY * 3;
+    assert!(old.is_valid(NOW) && !old.is_valid(later) && !old.is_valid(NOW - NODE_VALIDITY));
+    let new = old.reissued(&authority, later, &SystemRng).unwrap();
+    assert!(new.is_valid(later));
+    assert_eq!((new.node(), new.public_key().unwrap()), (NodeId(3), old.public_key().unwrap()));
+    assert_eq!(new.expires(), later + NODE_VALIDITY);
+    // What is to take the place of another is kept beside it.
+    old.store(&folder).unwrap();
+    assert!(Credentials::load_next(&folder).unwrap().is_none());
+    new.store_next(&folder).unwrap();
+    assert_eq!(Credentials::load(&folder).unwrap().unwrap().expires(), old.expires());
+    assert_eq!(Credentials::load_next(&folder).unwrap().unwrap().expires(), new.expires());
+}
+
+#[test]
+fn only_the_node_s_own_authority_is_taken() {
+    let (ours, other) = (authority(), authority());
+    let (key, issued) = issue(&ours, 3);
+    let own = key.with_certificate(issued, NOW).unwrap();
+    let taken = take_authority(&hand_authority(Some(&ours)), &own).unwrap().unwrap();
+    let folder = MemoryFolder::default();
+    taken.store(&folder).unwrap();
+    let (key, issued) = issue(&Authority::load(&folder).unwrap().unwrap(), 4);
+    assert!(key.with_certificate(issued, NOW).unwrap().is_valid(NOW));
+    assert!(matches!(taken.store(&folder), Err(Error::Exists { .. })));
+    assert!(take_authority(&hand_authority(None), &own).unwrap().is_none());
+    assert!(matches!(take_authority(&hand_authority(Some(&other)), &own), Err(Error::Name { .. })));
+    // The right certificate with a key that is not its own.
+    let mut forged = Stored::decode("", &other.encode()).unwrap();
+    forged.certificate = Stored::decode("", &ours.encode()).unwrap().certificate;
+    let forged = Authority::decode(&forged.encode(), own.authority());
+    assert!(matches!(forged, Err(Error::Name { .. })));
+    let mut cut = hand_authority(Some(&ours));
+    cut.body.truncate(40);
+    assert!(matches!(take_authority(&cut, &own), Err(Error::Damaged { .. })));
+    assert!(matches!(take_authority(&ask_authority(), &own), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn golden_handing() {
+    let hex = |message: &Message| message.body.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!((ask_authority().kind.0, hex(&ask_authority())), (0x0202, String::new()));
+    let nothing = hand_authority(None);
+    assert_eq!((nothing.kind.0, hex(&nothing)), (0x0203, "000000000000000000".to_owned()));
+    assert_eq!(hex(&handed(Some(vec![1, 2, 3]))), "01020301fcffffff03000000");
 }

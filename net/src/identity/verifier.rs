@@ -53,6 +53,12 @@ pub(super) fn expiry(certificate: &CertificateDer<'_>, authority: &CertificateDe
     }
 }
 
+/// The key of a certificate, as a SubjectPublicKeyInfo.
+pub(crate) fn key_info(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, Error> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(Error::Untrusted)?;
+    Ok(parsed.subject_public_key_info().to_vec())
+}
+
 /// What both ends of a connection between nodes check.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -67,7 +73,8 @@ impl Check {
     fn peer(&self, certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) -> Result<NodeId, rustls::Error> {
         verify_chain(certificate, &self.authority, now, usage).map_err(refused)?;
         let node = peer_node(self.cluster, certificate).map_err(refused)?;
-        if !self.allowed.contains(node) {
+        let key_info = key_info(certificate).map_err(refused)?;
+        if !self.allowed.permits(node, &key_info) {
             return Err(CertificateError::Revoked.into());
         }
         Ok(node)

@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use self::outbox::Outbox;
 use super::{Channel, Down, Handler, Link, OnAnswer, Peer, RequestError, SendError, Transport};
 use crate::envelope::Message;
 use crate::environment::{Clock, Rng};
-use crate::identity::{self, Allowed, ClusterId, Credentials, NodeId, Tls};
+use crate::identity::{self, Allowed, ClusterId, Credentials, NodeId, PublicKey, Tls};
 use crate::join::{Admission, JOIN_PROTOCOL};
 
 /// The protocol between nodes, as TLS negotiates it.
@@ -82,7 +82,7 @@ enum Command {
 pub struct QuicTransport {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for QuicTransport {
@@ -138,7 +138,7 @@ impl QuicTransport {
             let shared = shared.clone();
             move || run(&runtime, shared, queue)
         });
-        Ok(Self { shared, commands, thread: Some(thread.map_err(StartError::Runtime)?) })
+        Ok(Self { shared, commands, thread: Mutex::new(Some(thread.map_err(StartError::Runtime)?)) })
     }
 
     /// The address it listens on.
@@ -159,6 +159,25 @@ impl QuicTransport {
         shared.endpoint.set_server_config(Some(endpoint::server_config(&shared.config, &tls)));
         *shared.tls.lock() = tls;
         Ok(())
+    }
+
+    /// From now on a node may speak with its key of these and no other; `None`: with any that the authority signed for it, which
+    /// is for as long as this node may not know the present ones. Sessions that began with another key end; where the keys were
+    /// known already, those that began before a key was renewed go on.
+    pub fn pin_keys(&self, keys: Option<BTreeMap<NodeId, PublicKey>>) {
+        if !self.shared.allowed.pin(keys) {
+            self.shared.sessions.lock().values().for_each(|outbox| end_stranger(&self.shared, outbox));
+        }
+    }
+
+    /// Ends all sessions in good order, and listens no more. Blocks until peers have been told.
+    pub fn stop(&self) {
+        // Fails only if the thread has stopped already.
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread was reported by the panic hook.
+            let _ = thread.join();
+        }
     }
 
     /// From now on `admission` decides about nodes that want to join; none, and nobody can.
@@ -217,11 +236,7 @@ impl Transport for QuicTransport {
 
 impl Drop for QuicTransport {
     fn drop(&mut self) {
-        let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported by the panic hook.
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 
@@ -258,6 +273,15 @@ fn end_others(shared: &Shared) {
         }
         stays
     });
+}
+
+/// Ends a session whose peer has shown a key that is not its own.
+fn end_stranger(shared: &Shared, outbox: &Outbox) {
+    let peer = outbox.link().peer;
+    let is_its_own = |connection| accept::key_of(connection).is_some_and(|key| shared.allowed.permits(peer, &key));
+    if !outbox.connections().iter().all(is_its_own) {
+        outbox.end(Down::Identity("its key is not the one that the cluster knows of".to_owned()));
+    }
 }
 
 /// Ends all sessions and waits until their handlers have heard it.

@@ -10,8 +10,6 @@ use crate::exit::Exit;
 use crate::output::Output;
 
 /// Print a token with which one node can join: `silt serve --join TOKEN`. It is a secret until it is used.
-///
-/// Only a node that has the cluster's key can make one: the node that made the cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Token {
     /// For how long it is good, for example 10m or 1d.

@@ -14,7 +14,7 @@ use super::config::CONNECTIONS_MAX;
 use super::stream::{read_early, write_last};
 use super::{Shared, close, join, session};
 use crate::envelope::{Family, Header, Hello, LINK_VERSION, Welcome};
-use crate::identity::{NodeId, peer_node};
+use crate::identity::{NodeId, key_info, peer_node};
 use crate::join::JOIN_PROTOCOL;
 use crate::transport::Down;
 
@@ -106,15 +106,24 @@ fn protocol(connection: &Connection) -> Option<Vec<u8>> {
 
 /// The node at the other end, by its certificate, which the handshake has checked.
 fn peer(shared: &Shared, connection: &Connection) -> Result<NodeId, Down> {
-    let unknown = || Down::Identity("no certificate".to_owned());
-    let chain = connection.peer_identity().ok_or_else(unknown)?;
-    let chain = chain.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| unknown())?;
-    let peer = peer_node(shared.cluster, chain.first().ok_or_else(unknown)?);
+    let certificate = certificate(connection).ok_or_else(|| Down::Identity("no certificate".to_owned()))?;
+    let peer = peer_node(shared.cluster, &certificate);
     let peer = peer.map_err(|error| Down::Identity(error.to_string()))?;
     if peer >= shared.node {
         return Err(Down::Protocol("the node with the higher id dialled"));
     }
     Ok(peer)
+}
+
+/// The certificate that the other end has shown.
+fn certificate(connection: &Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
+}
+
+/// The key that the other end has shown, as a SubjectPublicKeyInfo.
+pub(super) fn key_of(connection: &Connection) -> Option<Vec<u8>> {
+    key_info(&certificate(connection)?).ok()
 }
 
 /// Reads the hello and answers it.

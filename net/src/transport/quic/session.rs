@@ -30,6 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: NodeId, version: u16, connect
     if !shared.allowed.contains(peer) {
         outbox.end(Down::Removed);
     }
+    super::end_stranger(&shared, &outbox);
     let link = outbox.link();
     tracing::info!(%link, version, connections = outbox.connections().len(), "connected");
     shared.handler.handle_up(link);

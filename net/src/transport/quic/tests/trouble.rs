@@ -1,10 +1,11 @@
 //! Nodes that die, are removed, or are not who they should be.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Node, authority, config, credentials, credentials_at, introduce, numbered, pair, until};
 use crate::environment::{Clock, SystemClock};
-use crate::identity::NodeId;
+use crate::identity::{Credentials, NodeId, PublicKey};
 use crate::transport::quic::Config;
 use crate::transport::{Channel, Down, Peer, Transport};
 
@@ -119,4 +120,68 @@ fn a_certificate_from_the_future_is_refused() {
     let two = Node::start(&credentials_at(&authority, 2, later), config());
     introduce(&[&one, &two]);
     refused(&one, &two);
+}
+
+fn keys(known: &[&Credentials]) -> Option<BTreeMap<NodeId, PublicKey>> {
+    Some(known.iter().map(|credentials| (credentials.node(), credentials.public_key().unwrap())).collect())
+}
+
+/// What somebody could do who has the authority's key and no node's.
+#[test]
+fn a_certificate_with_another_key_is_refused_where_keys_are_known() {
+    let authority = authority();
+    let (first, second, forged) = (credentials(&authority, 1), credentials(&authority, 2), credentials(&authority, 2));
+    let one = Node::start(&first, config());
+    one.transport.pin_keys(keys(&[&first, &second]));
+    let thief = Node::start(&forged, config());
+    introduce(&[&one, &thief]);
+    refused(&one, &thief);
+    let two = Node::start(&second, config());
+    introduce(&[&one, &two]);
+    one.up();
+    two.up();
+}
+
+#[test]
+fn a_session_with_another_key_ends_when_keys_become_known() {
+    let authority = authority();
+    let (first, second, forged) = (credentials(&authority, 1), credentials(&authority, 2), credentials(&authority, 2));
+    let (one, thief) = (Node::start(&first, config()), Node::start(&forged, config()));
+    introduce(&[&one, &thief]);
+    let link = one.up();
+    one.transport.pin_keys(keys(&[&first, &second]));
+    let (down, reason) = one.down();
+    assert_eq!(down, link);
+    assert!(matches!(reason, Down::Identity(_)), "{reason:?}");
+    refused(&one, &thief);
+}
+
+#[test]
+fn renewing_a_key_interrupts_nothing() {
+    let authority = authority();
+    let (first, second, renewed) = (credentials(&authority, 1), credentials(&authority, 2), credentials(&authority, 2));
+    let (one, two) = (Node::start(&first, config()), Node::start(&second, config()));
+    introduce(&[&one, &two]);
+    let (to_two, to_one) = (one.up(), two.up());
+    for node in [&one, &two] {
+        node.transport.pin_keys(keys(&[&first, &second]));
+        node.transport.pin_keys(keys(&[&first, &renewed]));
+    }
+    two.transport.renew(&renewed).unwrap();
+    let channel = Channel::journal(1);
+    one.transport.send(to_two, channel, numbered(channel, 0, 8)).unwrap();
+    assert_eq!(two.message().message, numbered(channel, 0, 8));
+    assert_eq!((one.transport.link(two.id), two.transport.link(one.id)), (Some(to_two), Some(to_one)));
+    // The next session is with the new key.
+    one.transport.disconnect(to_two);
+    assert!(one.up().session > to_two.session);
+}
+
+#[test]
+fn a_node_that_stops_says_so() {
+    let (one, two, to_two, _) = pair(config());
+    two.transport.stop();
+    assert_eq!(one.down(), (to_two, Down::Stopped));
+    assert_eq!(two.transport.link(one.id), None);
+    two.transport.stop();
 }
