@@ -41,6 +41,8 @@ struct Wanted {
     noted: Lsn,
     /// Nothing more is applied before the log knows that the store has everything up to here.
     awaited: Lsn,
+    /// The store may have a part of what is to be applied next.
+    is_amid: bool,
     is_paused: bool,
     is_working: bool,
     is_stopping: bool,
@@ -131,7 +133,7 @@ impl Applying {
     /// Goes on with a store that has everything up to `flushable`.
     pub fn resume(&self, flushable: Lsn) {
         let mut wanted = self.wanted.lock();
-        (wanted.is_paused, wanted.flushable, wanted.awaited) = (false, flushable, Lsn(0));
+        (wanted.is_paused, wanted.is_amid, wanted.flushable, wanted.awaited) = (false, false, flushable, Lsn(0));
         self.changed.notify_all();
     }
 
@@ -144,6 +146,10 @@ impl Applying {
     /// Nothing more is applied before the log knows that the store has everything up to here.
     fn await_note(&self, lsn: Lsn) {
         self.wanted.lock().awaited = lsn;
+    }
+
+    fn note_amid(&self, is_amid: bool) {
+        self.wanted.lock().is_amid = is_amid;
     }
 
     /// A piece of work is done.
@@ -284,7 +290,7 @@ impl Applier {
         if wanted.is_paused {
             return Next::Nothing;
         }
-        if wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
+        if !wanted.is_amid && wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
             return Next::Pin;
         }
         let is_awaited = wanted.noted < wanted.awaited;
@@ -313,6 +319,7 @@ impl Applier {
                 // All of the batch is applied again, which does no harm.
                 Err(error) if error.kind() == ErrorKind::OutOfSpace => {
                     tracing::warn!(volume = %self.id, "a replica waits for room in the store");
+                    self.applying.note_amid(true);
                     return Ok(Turn::NoRoom);
                 }
                 // It was ordered, and makes no sense; it makes none on any replica.
@@ -324,6 +331,7 @@ impl Applier {
         }
         self.unsaved += batch.records.iter().flat_map(|it| it.iter()).map(|it| it.encoded_bytes() as u64).sum::<u64>();
         self.pending.batch_applied();
+        self.applying.note_amid(false);
         if is_barrier || self.unsaved >= CHECKPOINT_BYTES {
             self.checkpoint()?;
         }
