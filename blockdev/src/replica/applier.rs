@@ -133,7 +133,9 @@ impl Applying {
     /// Goes on with a store that has everything up to `flushable`.
     pub fn resume(&self, flushable: Lsn) {
         let mut wanted = self.wanted.lock();
-        (wanted.is_paused, wanted.is_amid, wanted.flushable, wanted.awaited) = (false, false, flushable, Lsn(0));
+        (wanted.is_paused, wanted.is_amid, wanted.flushable) = (false, false, flushable);
+        // It may be older than what there was.
+        (wanted.noted, wanted.awaited) = (flushable, Lsn(0));
         self.changed.notify_all();
     }
 
@@ -146,6 +148,13 @@ impl Applying {
     /// Nothing more is applied before the log knows that the store has everything up to here.
     fn await_note(&self, lsn: Lsn) {
         self.wanted.lock().awaited = lsn;
+    }
+
+    /// True if the log does not know that the store has everything up to `lsn`; nothing more is applied before it does.
+    fn is_behind(&self, lsn: Lsn) -> bool {
+        let mut wanted = self.wanted.lock();
+        wanted.awaited = wanted.awaited.max(lsn);
+        wanted.noted < lsn
     }
 
     fn note_amid(&self, is_amid: bool) {
@@ -314,6 +323,12 @@ impl Applier {
     fn apply_batch(&mut self, flushable: Lsn) -> Result<Turn, NodeError> {
         let Some(batch) = self.pending.next_batch(flushable, BATCH_BYTES) else { return Ok(Turn::Idle) };
         let is_barrier = batch.records.iter().flat_map(|it| it.iter()).any(Operation::is_barrier);
+        // What comes before it is known to be done too: done again behind a change of the size, a write could do more than
+        // it did.
+        if is_barrier && self.applying.is_behind(self.pending.applied()) {
+            self.checkpoint()?;
+            return Ok(Turn::Worked);
+        }
         for part in parts(&batch.records) {
             match self.apply(&part) {
                 // All of the batch is applied again, which does no harm.

@@ -202,6 +202,7 @@ impl LocalReplica {
             failed_at: AtomicU64::new(0),
         });
         fill_pending(&log, &shared.pending, recovered.floor)?;
+        shared.applying.note_floor(recovered.floor);
         let start = Start {
             me: setting.me,
             incarnation: setting.incarnation,

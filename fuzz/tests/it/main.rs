@@ -7,4 +7,5 @@ mod full;
 mod model;
 mod nodes;
 mod protocol;
+mod replica;
 mod rot;
