@@ -7,8 +7,8 @@ pub enum Bug {
     AnswersBeforeHanded,
     /// The log says that it has synced, and has not.
     LogNotSynced,
-    /// The store gets what is visible, whatever the other members have synced.
-    AppliesTheVisible,
+    /// The store gets all that this node's log has, whatever the other members have.
+    AppliesAlone,
     /// The log is told what the store has before the store has flushed that.
     NotedBeforeFlushed,
     /// Reads take what the store has, without what lies over it.
@@ -26,7 +26,7 @@ impl Bug {
     pub const ALL: [Self; 8] = [
         Self::AnswersBeforeHanded,
         Self::LogNotSynced,
-        Self::AppliesTheVisible,
+        Self::AppliesAlone,
         Self::NotedBeforeFlushed,
         Self::OverlayIgnored,
         Self::ReadNotHeld,

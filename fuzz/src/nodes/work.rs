@@ -19,7 +19,7 @@ use crate::model::Violation;
 const IDLE_US: u64 = 2 * SECOND;
 
 /// Between two looks at the store's background work.
-const STORE_US: u64 = 20 * MS;
+const STORE_US: u64 = 80 * MS;
 
 impl World {
     pub(super) fn running(&self, slot: usize) -> Option<(&Process, &Running)> {
@@ -76,10 +76,13 @@ impl World {
             return Ok(());
         }
         if let Some(replica) = self.replica(slot) {
-            replica.hands().map(|mut hands| hands.execute());
-            if self.bug == Some(Bug::AppliesTheVisible) {
-                let shared = replica.shared();
-                shared.applying.raise(shared.pending.visible());
+            if let Some(mut hands) = replica.hands() {
+                hands.execute();
+            }
+            if self.bug == Some(Bug::AppliesAlone) {
+                let (shared, all) = (replica.shared(), Lsn(u64::MAX));
+                shared.pending.show(all);
+                shared.applying.raise(all);
             }
         }
         self.settle(slot)
@@ -127,7 +130,9 @@ impl World {
         if self.running_mut(slot).is_some_and(|running| running.syncs.is(now))
             && let Some(replica) = self.replica(slot)
         {
-            replica.hands().map(|mut hands| hands.sync());
+            if let Some(mut hands) = replica.hands() {
+                hands.sync();
+            }
         }
         self.settle(slot)
     }
