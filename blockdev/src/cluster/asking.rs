@@ -62,6 +62,13 @@ impl Session {
         Self { core, volume, id, attempt, epoch, is_broken, has_wished: Arc::default() }
     }
 
+    /// A session that leaves the volume where it is: of nobody who uses it.
+    pub(super) fn aside(core: Arc<Core>, volume: VolumeId) -> Self {
+        let session = Self::new(core, volume);
+        session.has_wished.store(true, Ordering::Relaxed);
+        session
+    }
+
     /// Has records ordered and waits until every member holds them.
     pub(super) fn write(&self, records: &[Bytes]) -> Result<(), Error> {
         self.until_done(|target| match target {

@@ -115,7 +115,7 @@ impl Core {
 /// The size in bytes of the seed of a clone, as the source's primary has it. Waits for there to be one.
 pub(super) fn seed_bytes(core: &Arc<Core>, source: VolumeId, clone: VolumeId) -> Result<Option<u64>> {
     let seed = seed_name(clone);
-    let known = Session::new(Arc::clone(core), source).snapshots()?;
+    let known = Session::aside(Arc::clone(core), source).snapshots()?;
     Ok(known.into_iter().find(|entry| entry.name == seed.as_str()).map(|entry| entry.size_bytes))
 }
 

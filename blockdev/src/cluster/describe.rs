@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use lsm_store::codec::Codec;
+use lsm_store::store::VolumeInfo;
 use net::config::raft::Consensus;
 use net::config::state::{Configuration, Node as ClusterNode, NodeState, Origin, Volume, VolumeState};
 use net::id::{NodeId, VolumeId};
 use net::transport::Transport;
 
+use super::Cluster;
 use super::core::Core;
 use super::report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
 };
 use super::schedules::schedule_of;
+use crate::name::{ExportName, SnapshotName, VolumeName};
+use crate::node::seed_of;
 
 impl Core {
     pub(super) fn report(&self) -> ClusterReport {
@@ -115,6 +119,31 @@ impl Core {
         };
         let said: Vec<_> = sending.iter().map(say).collect();
         (!said.is_empty()).then(|| said.join(", "))
+    }
+}
+
+impl Cluster {
+    /// What this node's store has of the cluster's volumes and their snapshots, by the names they have there.
+    #[must_use]
+    pub fn held(&self) -> Vec<(ExportName, VolumeInfo)> {
+        let (core, configuration) = (&self.core, self.core.configuration());
+        let usable = configuration.volumes().filter(|volume| volume.trashed.is_none());
+        usable.flat_map(|volume| core.held_of(volume).unwrap_or_default()).collect()
+    }
+}
+
+impl Core {
+    /// A volume and its snapshots, as this node's store has them; `None` if it has none.
+    fn held_of(&self, volume: &Volume) -> Option<Vec<(ExportName, VolumeInfo)>> {
+        let name: VolumeName = volume.name.as_str().parse().ok()?;
+        let info = self.node.replica_info(volume.id).ok()?;
+        let snapshots = self.node.replica_snapshots(volume.id).ok()?.into_iter();
+        let snapshots = snapshots.filter(|snapshot| seed_of(&snapshot.name.snapshot).is_none());
+        let snapshots = snapshots.map(|snapshot| {
+            let name = SnapshotName { volume: name.clone(), snapshot: snapshot.name.snapshot };
+            (ExportName::Snapshot(name), snapshot.info)
+        });
+        Some(std::iter::once((ExportName::Volume(name.clone()), info)).chain(snapshots).collect())
     }
 }
 

@@ -86,7 +86,7 @@ impl Core {
     pub(super) fn settle_clone(self: &Arc<Self>, clone: &Volume, age: Duration) -> Result<()> {
         let source = clone.origin.map(|origin| origin.volume).filter(|source| self.volume(*source).is_some());
         // Of a source that nobody serves nothing can be said now.
-        let is_served = |volume| Session::new(Arc::clone(self), volume).is_served();
+        let is_served = |volume| Session::aside(Arc::clone(self), volume).is_served();
         if source.map_or(Ok(false), |source| is_served(source).map(|served| !served))? {
             return Ok(());
         }

@@ -133,7 +133,7 @@ impl Scheduled for OfCluster<'_> {
 
     fn has_changed(&self, since: Option<&VolumeName>) -> Result<bool> {
         let Some(since) = since else { return Ok(true) };
-        let session = Session::new(Arc::clone(self.core), self.id);
+        let session = Session::aside(Arc::clone(self.core), self.id);
         let found = session.changes(since.as_str(), None, (0, u64::MAX))?;
         let covered: u64 = found.extents.iter().map(|(len, _)| len).sum();
         let is_whole = covered >= found.sizes_bytes.0.max(found.sizes_bytes.1);

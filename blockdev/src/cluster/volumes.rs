@@ -259,6 +259,19 @@ impl Cluster {
         self.wait_snapshot(name, false).map(drop)
     }
 
+    /// Gives a snapshot another name among those of its volume.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
+    pub fn rename_snapshot(&self, name: &SnapshotName, to: &VolumeName) -> Result<ClusterSnapshot> {
+        let volume = self.core.ready_volume(&name.volume)?;
+        self.check_snapshot(name)?;
+        let new = SnapshotName { volume: name.volume.clone(), snapshot: to.clone() };
+        self.check_free(&new)?;
+        self.ordered(&volume, Operation::RenameSnapshot { name: name.snapshot.clone(), to: to.clone() })?;
+        self.wait_snapshot(&new, true)?.ok_or_else(|| ClusterError::NotReady(name.volume.clone()))
+    }
+
     /// Puts a volume back to what a snapshot of it holds.
     ///
     /// # Errors
@@ -317,7 +330,7 @@ pub(super) fn named(entries: Vec<SnapshotEntry>) -> impl Iterator<Item = (Volume
 
 /// Has every replica of a volume do something, durably.
 pub(super) fn order(core: &Arc<Core>, volume: VolumeId, operation: Operation) -> Result<()> {
-    let session = Session::new(Arc::clone(core), volume);
+    let session = Session::aside(Arc::clone(core), volume);
     let record: Bytes = operation::encode(&[operation]);
     session.write(&[record])?;
     Ok(session.flush()?)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::{Record, Volume, VolumeSpec};
+use lsm_store::store::{Record, Volume, VolumeInfo, VolumeSpec};
 
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
@@ -139,6 +139,30 @@ impl Node {
             Some(id) => self.drop_snapshot(&mut catalog, of, name, id),
             None => Ok(()),
         }
+    }
+
+    /// Gives a snapshot of a replica another name, if there is the one and not the other.
+    pub(crate) fn rename_replica_snapshot(
+        &self,
+        volume: net::id::VolumeId,
+        name: &VolumeName,
+        to: &VolumeName,
+    ) -> Result<()> {
+        let mut catalog = self.catalog.write();
+        let of = entry(&catalog, volume)?.id;
+        let (Some(id), None) = (catalog.snapshot(of, name), catalog.snapshot(of, to)) else { return Ok(()) };
+        let records = [catalog::snapshot_removal(of, name), catalog::snapshot_record(of, to, id)];
+        self.store.put_records(records.into())?;
+        catalog.remove_snapshot(of, name);
+        catalog.insert_snapshot(of, to.clone(), id);
+        Ok(())
+    }
+
+    /// What the store knows of a replica.
+    pub(crate) fn replica_info(&self, volume: net::id::VolumeId) -> Result<VolumeInfo> {
+        let id = entry(&self.catalog.read(), volume)?.id;
+        let info = self.store.volumes().into_iter().find(|info| info.id == id);
+        Ok(info.ok_or(lsm_store::Error::NoSuchVolume(id))?)
     }
 
     /// Puts a replica back to what a snapshot of it holds.

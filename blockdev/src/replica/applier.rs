@@ -379,6 +379,7 @@ impl Applier {
             Operation::Snapshot { name } => self.node.snapshot_replica(self.id, name),
             Operation::RemoveSnapshot { name } => self.node.remove_replica_snapshot(self.id, name),
             Operation::RollBack { to } => self.node.roll_back_replica(self.id, to),
+            Operation::RenameSnapshot { name, to } => self.node.rename_replica_snapshot(self.id, name, to),
             Operation::Seed { clone, of } => self.node.make_seed(self.id, *clone, of.as_ref()),
         }
     }

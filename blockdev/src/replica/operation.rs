@@ -41,6 +41,7 @@ const SNAPSHOT: u8 = 5;
 const REMOVE_SNAPSHOT: u8 = 6;
 const ROLL_BACK: u8 = 7;
 const SEED: u8 = 8;
+const RENAME_SNAPSHOT: u8 = 9;
 
 /// One change of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,6 +89,13 @@ pub enum Operation {
         /// The snapshot that it is made of; what the volume holds now if there is none.
         of: Option<VolumeName>,
     },
+    /// A snapshot gets another name.
+    RenameSnapshot {
+        /// The name it has.
+        name: VolumeName,
+        /// The name it gets.
+        to: VolumeName,
+    },
 }
 
 /// Bytes that are no record's operations. A replica that has them lacks what a newer program wrote.
@@ -129,6 +137,7 @@ impl Operation {
             Self::Snapshot { name } | Self::RemoveSnapshot { name } | Self::RollBack { to: name } => {
                 2 + name.as_str().len()
             }
+            Self::RenameSnapshot { name, to } => 3 + name.as_str().len() + to.as_str().len(),
             Self::Seed { of, .. } => 10 + of.as_ref().map_or(0, |name| name.as_str().len()),
         }
     }
@@ -152,6 +161,11 @@ impl Operation {
             Self::Resize { size_bytes } => {
                 out.put_u8(RESIZE);
                 out.put_u64_le(*size_bytes);
+            }
+            Self::RenameSnapshot { name, to } => {
+                named(RENAME_SNAPSHOT, name);
+                out.put_u8(to.as_str().len() as u8);
+                out.put_slice(to.as_str().as_bytes());
             }
             Self::Seed { clone, of } => {
                 let name = of.as_ref().map_or("", VolumeName::as_str);
@@ -318,6 +332,7 @@ fn decode_one(rest: &mut Bytes) -> Option<Operation> {
             let of = if text.is_empty() { None } else { Some(parse_name(&text)?) };
             Some(Operation::Seed { clone, of })
         }
+        RENAME_SNAPSHOT => Some(Operation::RenameSnapshot { name: decode_name(rest)?, to: decode_name(rest)? }),
         _ => None,
     }
 }

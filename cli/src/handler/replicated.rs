@@ -100,7 +100,10 @@ impl NodeHandler {
     pub(super) fn check_replicated(&self, request: &Request) -> Result<(), Failure> {
         for name in local_only(request) {
             if self.replicated(&name)?.is_some() {
-                let message = format!("volume {name} is replicated: this is not possible for replicated volumes yet");
+                let message = format!(
+                    "volume {name} is replicated: this is not possible for replicated volumes yet; {}",
+                    instead(request)
+                );
                 return Err(Failure::new(Kind::Unsupported, message));
             }
         }
@@ -132,6 +135,11 @@ impl Replicated {
     pub(super) fn remove_snapshot(&self, name: &SnapshotName) -> Result<Response, Failure> {
         self.cluster.remove_snapshot(name).map_err(cluster_failure)?;
         Ok(Response::Done)
+    }
+
+    pub(super) fn rename_snapshot(&self, name: &SnapshotName, to: &VolumeName) -> Result<Response, Failure> {
+        let renamed = self.cluster.rename_snapshot(name, to).map_err(cluster_failure)?;
+        Ok(Response::Snapshot(describe::cluster::snapshot(&renamed)))
     }
 
     pub(super) fn roll_back(&self, to: &SnapshotName) -> Result<Response, Failure> {
@@ -193,9 +201,7 @@ fn reuse(cluster: &Cluster, name: &VolumeName, size_bytes: u64) -> Result<Respon
 fn local_only(request: &Request) -> Vec<VolumeName> {
     let texts: Vec<&str> = match request {
         Request::Snapshot { names } if names.len() > 1 => names.iter().map(String::as_str).collect(),
-        Request::Usage { names } => names.iter().map(String::as_str).collect(),
-        Request::RenameSnapshot { name, .. }
-        | Request::Fingerprints { name, .. }
+        Request::Fingerprints { name, .. }
         | Request::ScrubVolume { name, .. }
         | Request::Root { name }
         | Request::Send { name, .. }
@@ -205,6 +211,16 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
     };
     let volume = |text: &str| text.parse().ok().map(|name: ExportName| name.volume().clone());
     texts.into_iter().filter_map(volume).collect()
+}
+
+/// What does for a replicated volume what comes next to the request.
+fn instead(request: &Request) -> &'static str {
+    match request {
+        Request::Snapshot { .. } => "snapshots of such volumes are made one at a time",
+        Request::ScrubVolume { .. } => "`silt scrub` verifies all that a node holds",
+        Request::Receive(_) => "`silt create --replicas` makes a volume that an image can be copied to by NBD",
+        _ => "`silt export` gives what it holds",
+    }
 }
 
 /// The volume of the node alone that the request makes.

@@ -75,7 +75,11 @@ impl NodeHandler {
     }
 
     pub(super) fn rename_snapshot(&self, text: &str, to: &str) -> Result<Response, Failure> {
-        let snapshot = self.node().rename_snapshot(&name(text)?, &name(to)?).map_err(failure)?;
+        let (from, to): (SnapshotName, VolumeName) = (name(text)?, name(to)?);
+        if let Some(replicated) = self.replicated(&from.volume)? {
+            return replicated.rename_snapshot(&from, &to);
+        }
+        let snapshot = self.node().rename_snapshot(&from, &to).map_err(failure)?;
         Ok(Response::Snapshot(describe::snapshot(&snapshot)))
     }
 

@@ -1,6 +1,6 @@
 //! Space by volume and snapshot, from a census of the store.
 
-use siltstone::control::{Failure, NodeUsage, ObjectsUsage, Peer, Progress, Response, Usage, VolumeUsage};
+use siltstone::control::{Failure, Kind, NodeUsage, ObjectsUsage, Peer, Progress, Response, Usage, VolumeUsage};
 use siltstone::gc;
 use siltstone::name::ExportName;
 use siltstone::node::ObjectTotals;
@@ -12,8 +12,10 @@ impl NodeHandler {
     /// What the volumes and snapshots in `names` (all if empty) take, and the whole node.
     pub(super) fn usage(&self, names: &[String], peer: &mut dyn Peer) -> Result<Response, Failure> {
         let names = names.iter().map(|text| name(text)).collect::<Result<Vec<ExportName>, _>>()?;
-        for name in &names {
-            self.check_exists(name)?;
+        let held = self.cluster().map(|cluster| cluster.held()).unwrap_or_default();
+        let is_held = |name: &ExportName| held.iter().any(|(held, _)| held == name);
+        for name in names.iter().filter(|name| !is_held(name)) {
+            self.check_counted(name)?;
         }
         peer.progress(&Progress { done: 0, total: None, what: "reading the map".into() })?;
         let hidden = self.node.hidden_volumes();
@@ -23,16 +25,28 @@ impl NodeHandler {
         let totals = self.node.object_totals();
         let objects = (!hidden.is_empty()).then(|| objects_usage(totals, &census.group));
         let size_bytes: u64 = volumes.iter().map(|volume| volume.info.size_bytes).sum();
-        let size_bytes = size_bytes + totals.length_bytes;
+        let replicas = held.iter().filter(|(name, _)| matches!(name, ExportName::Volume(_)));
+        let size_bytes = size_bytes + totals.length_bytes + replicas.map(|(_, info)| info.size_bytes).sum::<u64>();
         let volumes = volumes.into_iter().map(|volume| (ExportName::Volume(volume.name), volume.info));
         let snapshots = self.node.all_snapshots().into_iter();
         let snapshots = snapshots.map(|snapshot| (ExportName::Snapshot(snapshot.name), snapshot.info));
         let mut wanted: Vec<_> =
-            volumes.chain(snapshots).filter(|(name, _)| names.is_empty() || names.contains(name)).collect();
+            volumes.chain(snapshots).chain(held).filter(|(name, _)| names.is_empty() || names.contains(name)).collect();
         // A volume, then its snapshots from the oldest.
         wanted.sort_by(|(a, _), (b, _)| a.volume().cmp(b.volume()));
         let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info, &census)).collect();
         Ok(Response::Usage(Usage { volumes, objects, node: node_usage(size_bytes, &census) }))
+    }
+
+    /// That something is there, and its blocks are on this node.
+    fn check_counted(&self, name: &ExportName) -> Result<(), Failure> {
+        let Some(replicated) = self.replicated(name.volume())? else { return self.check_exists(name) };
+        if let ExportName::Snapshot(snapshot) = name {
+            replicated.find_snapshot(snapshot)?;
+        }
+        let message =
+            format!("this node holds nothing of {name}: ask one of those that `silt info {}` lists", name.volume());
+        Err(Failure::new(Kind::Unsupported, message))
     }
 }
 

@@ -12,6 +12,7 @@ mod images;
 mod library;
 mod load;
 mod objects;
+mod replicated;
 mod schedule;
 mod scratch;
 mod scrub;

@@ -18,10 +18,11 @@ fn a_record_keeps_its_bytes() {
         Operation::RollBack { to: name("c") },
         Operation::Seed { clone: VolumeId(6), of: None },
         Operation::Seed { clone: VolumeId(7), of: Some(name("d")) },
+        Operation::RenameSnapshot { name: name("e"), to: name("f") },
     ]);
     let golden = "01 01 0010000000000000 03000000 616263 02 0100000000000000 0200000000000000 \
         03 0300000000000000 0400000000000000 04 0500000000000000 05 01 61 06 01 62 07 01 63 \
-        08 0600000000000000 00 08 0700000000000000 01 64";
+        08 0600000000000000 00 08 0700000000000000 01 64 09 01 65 01 66";
     let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, golden.replace(' ', ""));
 }
@@ -41,6 +42,7 @@ fn operations() -> impl Strategy<Value = Operation> {
         named.prop_map(|text| Operation::Snapshot { name: name(&text) }),
         named.prop_map(|text| Operation::RemoveSnapshot { name: name(&text) }),
         named.prop_map(|text| Operation::RollBack { to: name(&text) }),
+        (named, named).prop_map(|(text, to)| Operation::RenameSnapshot { name: name(&text), to: name(&to) }),
         (any::<u64>(), prop::option::of(named))
             .prop_map(|(clone, of)| Operation::Seed { clone: VolumeId(clone), of: of.as_deref().map(name) }),
     ]

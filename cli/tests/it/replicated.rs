@@ -1,0 +1,94 @@
+//! Replicated volumes by the real command, on three daemons.
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::scratch::Scratch;
+use crate::silt::Silt;
+use crate::snapshots::{BLOCK_BYTES, connect, names};
+
+/// A cluster of three.
+struct Three {
+    silts: Vec<Silt>,
+    daemons: Vec<Daemon>,
+}
+
+impl Three {
+    fn new(scratch: &Scratch) -> Self {
+        let silts: Vec<_> = (1..=3).map(|number| Silt::new(&scratch.join(&format!("n{number}")))).collect();
+        let listen = ["--listen", "127.0.0.1:0"];
+        let mut daemons = vec![Daemon::start(&silts[0], &listen)];
+        silts[0].run(&["cluster", "init", "--name", "n1"]).expect(0);
+        for (silt, name) in silts[1..].iter().zip(["n2", "n3"]) {
+            let token = silts[0].run(&["cluster", "token"]).expect(0).text();
+            let join = ["--join", token.trim(), "--node-name", name];
+            daemons.push(Daemon::start(silt, &[&listen[..], &join[..]].concat()));
+        }
+        Self { silts, daemons }
+    }
+
+    fn stop(self) {
+        self.daemons.into_iter().for_each(|daemon| drop(daemon.stop().expect(0)));
+    }
+}
+
+/// Fills a block of a volume with a byte, by a client of this node.
+fn fill(silt: &Silt, volume: &str, block: usize, byte: u8) {
+    let client = connect(silt, volume);
+    client.write((block * BLOCK_BYTES) as u64, &[byte; BLOCK_BYTES], true).unwrap();
+    client.disconnect();
+    drop(client);
+    // The daemon notices a little later.
+    while silt.json(&["info", volume])["connections"] != 0 {
+        std::thread::yield_now();
+    }
+}
+
+fn first_byte(silt: &Silt, name: &str) -> u8 {
+    connect(silt, name).read(0, 1).unwrap()[0]
+}
+
+#[test]
+fn every_command_works_against_any_node() {
+    let scratch = Scratch::new("replicated");
+    let three = Three::new(&scratch);
+    let [one, two, other] = &three.silts[..] else { panic!("three") };
+    one.run(&["create", "vm", "--size", "1M", "--replicas", "3"]).expect(0);
+    fill(two, "vm", 0, 1);
+    other.run(&["snap", "create", "vm@base"]).expect(0);
+    fill(one, "vm", 3, 2);
+
+    let diff = two.json(&["diff", "vm@base", "vm"]);
+    assert_eq!(diff["extents"], json!([{ "offset": 3 * BLOCK_BYTES, "length": BLOCK_BYTES }]));
+
+    let copy = other.json(&["clone", "vm@base", "copy"]);
+    assert_eq!((&copy["origin"]["volume"], &copy["state"]), (&json!("vm"), &json!("ready")));
+    fill(two, "copy", 0, 9);
+    assert_eq!((first_byte(one, "copy"), first_byte(other, "vm")), (9, 1));
+    assert_eq!(names(&one.json(&["children", "vm"])["volumes"]), ["copy"]);
+    two.run(&["create", "local", "--size", "1M"]).expect(0);
+    let taken = two.run(&["clone", "vm", "local"]).expect(1);
+    assert!(taken.stderr.contains("local"), "{}", taken.stderr);
+
+    one.run(&["snap", "rename", "vm@base", "first"]).expect(0);
+    assert_eq!(names(&two.json(&["snap", "ls", "vm"])["snapshots"]), ["vm@first"]);
+    let usage = other.json(&["du", "vm", "vm@first"]);
+    assert_eq!(names(&usage["volumes"]), ["vm", "vm@first"]);
+    assert_eq!(usage["volumes"][0]["mapped_bytes"], 2 * BLOCK_BYTES);
+
+    let set = two.json(&["set", "copy", "snap-every=1h", "keep=1h:1d"]);
+    assert_eq!(set["schedule"], json!({ "every": "1h", "keep": "1h:1d" }));
+    let rewound = one.json(&["rewind", "vm", "--to", "2100-01-01T00:00:00Z", "--as", "early"]);
+    assert_eq!(rewound["to"], "vm@first");
+    assert_eq!(other.json(&["info", "early"])["name"], "early");
+
+    one.run(&["rm", "vm"]).expect(2);
+    other.run(&["rm", "vm", "--snapshots"]).expect(0);
+    assert_eq!(names(&two.json(&["trash", "ls"])["trash"]), ["vm"]);
+    assert_eq!(two.json(&["info", "copy"])["origin"]["volume"], Value::Null);
+    two.run(&["trash", "restore", "vm"]).expect(0);
+    assert_eq!(first_byte(one, "vm"), 1);
+    other.run(&["rm", "copy", "early", "--snapshots"]).expect(0);
+    assert_eq!(one.json(&["trash", "purge", "--all"])["purged"].as_array().map(Vec::len), Some(2));
+    three.stop();
+}
