@@ -608,6 +608,17 @@ impl Store {
         self.inner.status()
     }
 
+    /// Bytes of room, counted as [`room_of_write`] does, that writes may still take until one is refused for want of space:
+    /// in any order, whatever they bring and however little of it the store has flushed by then. What is reserved for any
+    /// volume is left out. `beside_64ths` is what others on the same disk take for every 64 bytes of it, which counts as long as
+    /// the store has no capacity.
+    ///
+    /// # Errors
+    /// `Poisoned`, `ReadOnly`, `Io` if the device does not say what is free.
+    pub fn room_to_write(&self, beside_64ths: u64) -> Result<u64> {
+        self.inner.room_to_write(beside_64ths)
+    }
+
     /// Changes how much space is allocated ahead; `None` lets the store grow on demand.
     ///
     /// # Errors
@@ -631,6 +642,12 @@ impl Drop for Store {
         self.stop_threads();
         self.inner.abandon();
     }
+}
+
+/// Room that a write of `len` bytes at `offset` takes at most, and what [`Store::room_to_write`] counts.
+#[must_use]
+pub fn room_of_write(offset: u64, len: u64) -> u64 {
+    front::held_bytes_max(offset, len)
 }
 
 fn check_size(size_bytes: u64) -> Result<()> {

@@ -393,6 +393,18 @@ fn held_bytes(change_count: usize, payload_bytes: usize) -> u64 {
     (payload::capacity(payload_bytes) + (change_count + payload_bytes / BLOCK_BYTES) * memtable::ENTRY_BYTES) as u64
 }
 
+/// Bytes that a write may hold at most, however it is cut, packed, and put together with others. A buffer of several
+/// writes may be nearly twice as long as what is in it.
+pub(super) fn held_bytes_max(offset: u64, len: u64) -> u64 {
+    if len == 0 {
+        return 0;
+    }
+    let block = BLOCK_BYTES as u64;
+    let blocks = (offset % block).saturating_add(len).div_ceil(block);
+    let overhead = memtable::ENTRY_BYTES + packed::BLOCK_OVERHEAD_BYTES;
+    blocks.saturating_mul(2 * block + overhead as u64).saturating_add(2 * memtable::ENTRY_BYTES as u64)
+}
+
 /// Gives the changes their LSNs. The caller holds the front's lock.
 fn assign(volume: &VolumeState, changes: &[Change<'_>], checksums: &[u32]) -> Vec<Record> {
     let (lsn, layer) = (volume.advance_lsn(changes.len() as u64), volume.layer());

@@ -67,6 +67,11 @@ impl Pace {
         }
     }
 
+    /// What may be held.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes held.
     pub(super) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)

@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::front::held_bytes_max;
 use super::inner::Inner;
 use super::meta::Meta;
 use crate::device::{Access, Device, File};
 use crate::error::{Error, Result};
+use crate::id::BLOCK_BYTES;
 use crate::manifest::{Edit, State};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::superblock::SUPERBLOCK_BYTES;
@@ -35,6 +37,9 @@ const MERGE_BYTES: u64 = 16 << 20;
 
 /// Segments under construction at once, and a merge of runs meanwhile.
 const WORK_BYTES: u64 = 2 * SEGMENT_BYTES_MAX + MERGE_BYTES;
+
+/// Below so much room, files of the journal that nobody needs now are given up.
+const SCARCE_BYTES: u64 = 4 << 20;
 
 /// Bytes a block may take at most in a segment and in the map, as parts of 64 of its length.
 const WORST_CASE_64THS: u64 = 66;
@@ -311,6 +316,48 @@ impl Inner {
         let held = self.pace.held();
         let taken = (worst_case(held) + self.generations.missing_bytes(held)).saturating_add(worst_case(reserved));
         Ok(self.space.room(&*self.device)?.saturating_sub(taken) / WORST_CASE_64THS * 64)
+    }
+
+    /// Bytes that writes may still hold, one after the other, before one is refused: whatever they bring, and however little of
+    /// it has been flushed by then. `beside_64ths` is what others take of the same disk for every 64 of them.
+    pub(super) fn room_to_write(&self, beside_64ths: u64) -> Result<u64> {
+        self.refuse_if_unwritable()?;
+        loop {
+            let room = self.find_room(beside_64ths)?;
+            if room >= SCARCE_BYTES {
+                return Ok(room);
+            }
+            if !self.give_up_surplus()? {
+                if self.awaits_collection() {
+                    self.background.wake();
+                }
+                return Ok(room);
+            }
+        }
+    }
+
+    fn find_room(&self, beside_64ths: u64) -> Result<u64> {
+        let held = self.pace.held();
+        let (others, own) = self.unfilled_bytes(None);
+        let reserved = worst_case(others.saturating_add(own));
+        // What is allocated ahead is taken by nobody else.
+        let beside_64ths = if self.space.capacity_bytes().is_some() { 0 } else { beside_64ths };
+        let room = self.space.room(&*self.device)?.saturating_sub(reserved);
+        // What does not fit in memory has been flushed, and its journal is used again; a batch is looked at before it waits for that.
+        let journalled_max = self.pace.limit().max(held) + held_bytes_max(0, self.budget.batch_bytes as u64);
+        let takes = |more: u64| {
+            let journalled = (held + more).min(journalled_max);
+            worst_case(held + more) + self.generations.missing_bytes(journalled) + more.div_ceil(64) * beside_64ths
+        };
+        let (mut fits, mut over) = (0, room + 1);
+        if takes(0) >= room {
+            return Ok(0);
+        }
+        while over - fits > BLOCK_BYTES as u64 {
+            let middle = fits + (over - fits) / 2;
+            if takes(middle) < room { fits = middle } else { over = middle }
+        }
+        Ok(fits)
     }
 
     /// True if there is room for a flush job or a merge.
