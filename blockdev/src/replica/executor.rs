@@ -26,8 +26,8 @@ pub struct Bounds {
     pub pending_bytes_max: u64,
     /// How much of the log is kept for nodes that come back soon.
     pub kept_bytes: u64,
-    /// How long the files of its log are.
-    pub log_files: Sizes,
+    /// How long the files of its log are; `None`: as suits the disk.
+    pub log_files: Option<Sizes>,
 }
 
 impl Bounds {
@@ -36,7 +36,7 @@ impl Bounds {
         pending_bytes: 16 << 20,
         pending_bytes_max: 128 << 20,
         kept_bytes: 128 << 20,
-        log_files: Sizes::DEFAULT,
+        log_files: None,
     };
 }
 

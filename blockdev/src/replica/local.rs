@@ -22,7 +22,7 @@ use super::calls::{Call, Calls, Ended};
 use super::executor::{Bounds, Executor};
 use super::hands::Hands;
 use super::inbox::{Inbox, Input};
-use super::log::{BootId, LogError, Recovered, ReplicaLog};
+use super::log::{BootId, LogError, Recovered, ReplicaLog, Sizes};
 use super::operation;
 use super::outside::Outside;
 use super::pending::{Overlay, Pending};
@@ -499,6 +499,10 @@ fn clear(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartErro
     Ok(node.remove_replica(id)?)
 }
 
+fn log_files(setting: &Setting, bounds: Bounds) -> Sizes {
+    bounds.log_files.unwrap_or_else(|| Sizes::of(&*setting.device))
+}
+
 fn open_log(setting: &Setting, bounds: Bounds) -> Result<(ReplicaLog, Recovered), StartError> {
     let (device, id) = (&setting.device, setting.id);
     if let Some(source) = setting.source
@@ -514,7 +518,7 @@ fn open_log(setting: &Setting, bounds: Bounds) -> Result<(ReplicaLog, Recovered)
         return create_log(setting, bounds, standing);
     }
     let has_content = setting.node.has_replica(id);
-    match ReplicaLog::open_sized(Arc::clone(device), id, setting.boot, bounds.log_files) {
+    match ReplicaLog::open_sized(Arc::clone(device), id, setting.boot, log_files(setting, bounds)) {
         Ok((log, recovered)) if !recovered.is_torn && (recovered.floor == Lsn(0) || has_content) => {
             Ok((log, recovered))
         }
@@ -531,7 +535,7 @@ fn open_log(setting: &Setting, bounds: Bounds) -> Result<(ReplicaLog, Recovered)
 /// Makes a log without records, over content without blocks.
 fn create_log(setting: &Setting, bounds: Bounds, standing: Standing) -> Result<(ReplicaLog, Recovered), StartError> {
     clear(&*setting.device, &setting.node, setting.id)?;
-    let (device, files) = (Arc::clone(&setting.device), bounds.log_files);
+    let (device, files) = (Arc::clone(&setting.device), log_files(setting, bounds));
     let log = ReplicaLog::create_sized(device, setting.id, setting.boot, standing, files)?;
     let (synced, floor, start) = (Lsn(0), Lsn(0), Lsn(1));
     let history = History::default();

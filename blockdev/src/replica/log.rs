@@ -25,23 +25,29 @@ mod tail;
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_store::device::Device;
+use lsm_store::device::{DIRECT_ALIGNMENT, Device};
 use net::id::{Epoch, Lsn, VolumeId};
 use net::replication::{History, Record, Standing};
 
 pub use self::error::LogError;
 use self::error::Result;
 use self::frame::{Content, first_frame};
-use self::header::remembered;
+use self::header::{HEADER_BYTES, remembered};
 use self::place::Place;
 pub use self::reader::LogReader;
 use self::shared::{Contents, Held, Shared};
 use self::state::State;
 pub use self::syncer::Syncer;
-use self::tail::{Batch, Tail};
+use self::tail::{Batch, Tail, make_spare};
 
 /// The longest payload of a record.
 pub const RECORD_BYTES_MAX: u64 = 48 << 20;
+
+/// The longest file is this part of the disk.
+const FILES_OF_DISK: u64 = 32;
+
+/// The longest file on the smallest disk: it holds two of the longest records that replicas make, and more.
+const FILE_BYTES_MIN: u64 = 8 << 20;
 
 /// A start of the kernel, as `/proc/sys/kernel/random/boot_id` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -54,11 +60,28 @@ pub struct Sizes {
     pub file_bytes: u64,
     /// What is allocated at a time.
     pub step_bytes: u64,
+    /// At the end of what is allocated, left to frames without records: on a full disk they are still written.
+    pub reserve_bytes: u64,
 }
 
 impl Sizes {
-    /// 64 MiB, and 4 MiB at a time.
-    pub const DEFAULT: Self = Self { file_bytes: 64 << 20, step_bytes: 4 << 20 };
+    /// 64 MiB, 4 MiB at a time, and 64 KiB in reserve.
+    const USUAL: Self = Self { file_bytes: 64 << 20, step_bytes: 4 << 20, reserve_bytes: 64 << 10 };
+
+    /// Shorter files on a small disk, since only whole ones are given back.
+    pub(super) fn of(device: &dyn Device) -> Self {
+        let usual = Self::USUAL;
+        // A device that does not say how large it is gets the usual ones.
+        let total_bytes = device.space().map_or(u64::MAX, |space| space.total_bytes);
+        let file_bytes = (total_bytes / FILES_OF_DISK).clamp(FILE_BYTES_MIN, usual.file_bytes);
+        let file_bytes = 1 << file_bytes.ilog2();
+        Self { file_bytes, step_bytes: usual.step_bytes.min(file_bytes / 8), ..usual }
+    }
+
+    /// Length of the file that is kept for a full disk: a header, and the reserve.
+    fn spare_bytes(self) -> u64 {
+        (HEADER_BYTES as u64 + self.reserve_bytes).next_multiple_of(DIRECT_ALIGNMENT as u64)
+    }
 
     /// The longest body of a frame with more than one record.
     fn body_bytes_max(self) -> u64 {
@@ -93,6 +116,8 @@ pub struct ReplicaLog {
     sizes: Sizes,
     state: State,
     tail: Tail,
+    /// There is a file for a full disk.
+    has_spare: bool,
 }
 
 impl fmt::Debug for ReplicaLog {
@@ -108,14 +133,15 @@ impl ReplicaLog {
     /// Makes the log of a volume, empty and durable.
     ///
     /// # Errors
-    /// [`LogError::Exists`], [`LogError::Io`].
+    /// [`LogError::Exists`], [`LogError::Full`], [`LogError::Io`].
     pub fn create(
         device: Arc<dyn Device>,
         volume: VolumeId,
         boot: BootId,
         standing: Standing,
     ) -> std::result::Result<Self, LogError> {
-        Self::create_sized(device, volume, boot, standing, Sizes::DEFAULT)
+        let sizes = Sizes::of(&*device);
+        Self::create_sized(device, volume, boot, standing, sizes)
     }
 
     /// True if there is a log of the volume, whatever its condition.
@@ -130,13 +156,14 @@ impl ReplicaLog {
     ///
     /// # Errors
     /// [`LogError::Missing`]; [`LogError::Corrupt`] if something that was synced is not there; [`LogError::Unsupported`];
-    /// [`LogError::Io`]. Nothing was changed if it is one of the first three.
+    /// [`LogError::Full`]; [`LogError::Io`]. Nothing was changed if it is one of the first three.
     pub fn open(
         device: Arc<dyn Device>,
         volume: VolumeId,
         boot: BootId,
     ) -> std::result::Result<(Self, Recovered), LogError> {
-        Self::open_sized(device, volume, boot, Sizes::DEFAULT)
+        let sizes = Sizes::of(&*device);
+        Self::open_sized(device, volume, boot, sizes)
     }
 
     /// Removes the log of a volume, if there is one, whatever its condition. Durable on return.
@@ -147,6 +174,7 @@ impl ReplicaLog {
         let place = Place::new(volume);
         let numbers = place.numbers(device)?;
         place.remove(device, &place.new_path())?;
+        place.remove(device, &place.spare_path())?;
         let Some((last, older)) = numbers.split_last() else { return Ok(()) };
         // What a power cut leaves begins with all the log says, or with a gap: never is it an older state of the log.
         for number in older {
@@ -160,8 +188,8 @@ impl ReplicaLog {
     /// Adds records, which are handed to the kernel on return.
     ///
     /// # Errors
-    /// [`LogError::Invalid`] if there is a record of an older epoch, or a too long one; [`LogError::Io`] and
-    /// [`LogError::Failed`].
+    /// [`LogError::Invalid`] if there is a record of an older epoch, or a too long one; [`LogError::Full`], and then the
+    /// records up to [`Self::end`] were added; [`LogError::Io`] and [`LogError::Failed`].
     ///
     /// # Panics
     /// If `first` is not the LSN behind the end.
@@ -173,7 +201,11 @@ impl ReplicaLog {
         while !rest.is_empty() {
             let (count, bytes) = first_frame(rest, self.sizes.body_bytes_max());
             let (records, behind) = rest.split_at(count);
-            self.make_room(&mut batch, bytes)?;
+            if let Err(error) = self.make_room(&mut batch, bytes, self.sizes.reserve_bytes) {
+                // What is in the batch is of the log already.
+                self.write(batch)?;
+                return Err(error);
+            }
             self.add(&mut batch, Content::Records { first, records })?;
             (first, rest) = (Lsn(first.0 + count as u64), behind);
         }
@@ -183,7 +215,7 @@ impl ReplicaLog {
     /// Forgets the records beyond an LSN; handed to the kernel on return.
     ///
     /// # Errors
-    /// [`LogError::Io`], [`LogError::Failed`].
+    /// [`LogError::Full`], [`LogError::Io`], [`LogError::Failed`].
     ///
     /// # Panics
     /// If `beyond` is below the floor.
@@ -195,7 +227,7 @@ impl ReplicaLog {
     /// Notes a standing; handed to the kernel on return.
     ///
     /// # Errors
-    /// [`LogError::Io`], [`LogError::Failed`].
+    /// [`LogError::Full`], [`LogError::Io`], [`LogError::Failed`].
     pub fn note(&mut self, standing: Standing) -> std::result::Result<(), LogError> {
         self.log(Content::Note(standing))
     }
@@ -215,7 +247,7 @@ impl ReplicaLog {
     /// Notes that the content below has everything up to `floor`, durably. Durable on return, with all before it.
     ///
     /// # Errors
-    /// [`LogError::Io`], [`LogError::Failed`].
+    /// [`LogError::Full`], [`LogError::Io`], [`LogError::Failed`].
     ///
     /// # Panics
     /// If `floor` is beyond the end, or below the floor.
@@ -247,7 +279,7 @@ impl ReplicaLog {
     /// return.
     ///
     /// # Errors
-    /// [`LogError::Io`], [`LogError::Failed`].
+    /// [`LogError::Full`], [`LogError::Io`], [`LogError::Failed`].
     pub fn begin_install(&mut self) -> std::result::Result<(), LogError> {
         self.log(Content::Tear)?;
         self.shared.sync()
@@ -257,19 +289,26 @@ impl ReplicaLog {
     /// nothing, and durable on return. The standing stays.
     ///
     /// # Errors
-    /// [`LogError::Io`], [`LogError::Failed`].
+    /// [`LogError::Full`], [`LogError::Io`], [`LogError::Failed`].
     pub fn install(&mut self, history: History) -> std::result::Result<(), LogError> {
         self.shared.sync()?;
         let end = history.end().lsn;
-        self.state.history =
-            History::new(remembered(&history).to_vec(), end).expect("the newer part of a history is one");
-        (self.state.floor, self.state.is_torn) = (end, false);
-        let begun = self.begin(true);
-        self.tail = self.shared.settle(begun)?;
+        let history = History::new(remembered(&history).to_vec(), end).expect("the newer part of a history is one");
+        let state = State { history, floor: end, is_torn: false, ..self.state.clone() };
+        let before = std::mem::replace(&mut self.state, state);
+        let begun = self.begin(true, true);
+        match self.shared.settle(begun) {
+            Ok(tail) => self.tail = tail,
+            Err(error) => {
+                self.state = before;
+                return Err(error);
+            }
+        }
         let older = self.shared.with(|contents| {
             contents.begin_anew(self.tail.held(), end);
             contents.files.len() - 1
         })?;
+        self.note_spare()?;
         self.drop_files(older)
     }
 
@@ -283,6 +322,29 @@ impl ReplicaLog {
     #[must_use]
     pub fn start(&self) -> Lsn {
         self.shared.look(|contents| contents.index.start())
+    }
+
+    /// Makes the file again that is kept for a full disk, if it was used and there is room now.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], and the log goes on.
+    pub fn keep_spare(&mut self) -> std::result::Result<(), LogError> {
+        if self.has_spare {
+            return Ok(());
+        }
+        self.has_spare = make_spare(&*self.shared.device, &self.shared.place, self.sizes)?;
+        Ok(())
+    }
+
+    /// Bytes that are free on the disk below, for everybody.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], and the log goes on.
+    pub fn free_bytes(&self) -> std::result::Result<u64, LogError> {
+        let space = self.shared.device.space();
+        let space =
+            space.map_err(|error| LogError::io("asking for the space around", &self.shared.place.directory, error))?;
+        Ok(space.available_bytes)
     }
 
     /// Bytes of its files, with what is allocated ahead.

@@ -31,7 +31,7 @@ const BOUNDS: Bounds = Bounds {
     pending_bytes: 128 << 10,
     pending_bytes_max: 512 << 10,
     kept_bytes: 96 << 10,
-    log_files: Sizes { file_bytes: 64 << 10, step_bytes: 4 << 10 },
+    log_files: Some(Sizes { file_bytes: 64 << 10, step_bytes: 4 << 10, reserve_bytes: 1 << 10 }),
 };
 
 /// Something that is to be done at a time, unless another time was set meanwhile.

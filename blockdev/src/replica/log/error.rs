@@ -16,6 +16,15 @@ pub enum LogError {
         /// What the device said.
         source: io::Error,
     },
+    /// The disk has no room. What was asked for was not done, unless the operation says so, and the log goes on: try again when
+    /// there is room.
+    #[error("there is no room on the disk for {path}")]
+    Full {
+        /// Which file.
+        path: String,
+        /// What the device said.
+        source: io::Error,
+    },
     /// Something that was synced is not there: the replica has to start anew, from another one's content.
     #[error("{file} is damaged at {offset}: {what}")]
     Corrupt {
@@ -60,6 +69,20 @@ pub(super) type Result<T> = std::result::Result<T, LogError>;
 impl LogError {
     pub(super) fn io(doing: &'static str, path: &str, source: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// A failure to get room, which is no failure of the log.
+    pub(super) fn growing(path: &str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned(), source },
+            _ => Self::io("growing", path, source),
+        }
+    }
+
+    /// True if it is no failure: there is no room at the moment.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
 
     pub(super) fn corrupt(file: &str, offset: u64, what: &'static str) -> Self {

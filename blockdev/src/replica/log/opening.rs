@@ -14,7 +14,7 @@ use super::place::{FileNumber, Place};
 use super::recovery::{Chain, recover};
 use super::shared::{Contents, Held, LogFile, Shared};
 use super::state::State;
-use super::tail::{Begin, Tail};
+use super::tail::{Begin, Tail, adopt_spare};
 use super::{BootId, Recovered, ReplicaLog, Sizes};
 
 impl ReplicaLog {
@@ -33,11 +33,21 @@ impl ReplicaLog {
             return Err(LogError::Exists(place.directory));
         }
         let state = State::new(standing);
-        let begin =
-            Begin { boot, previous: 0, last: Sequence(0), synced: Sequence(0), is_install: false, state: &state };
+        let begin = Begin {
+            boot,
+            previous: 0,
+            last: Sequence(0),
+            synced: Sequence(0),
+            is_install: false,
+            may_use_spare: true,
+            state: &state,
+        };
         let tail = Tail::begin_durably(&*device, &place, FileNumber(1), sizes, &begin)?;
         let contents = Contents::new(VecDeque::from([tail.held()]), Index::new(Lsn(0)), Sequence(0));
-        Ok(Self { shared: Arc::new(Shared::new(device, place, contents)), boot, sizes, state, tail })
+        let shared = Arc::new(Shared::new(device, place, contents));
+        let mut log = Self { shared, boot, sizes, state, tail, has_spare: false };
+        log.keep_spare()?;
+        Ok(log)
     }
 
     /// [`ReplicaLog::open`] with new files of these sizes.
@@ -66,15 +76,19 @@ impl ReplicaLog {
             last: chain.last,
             synced: chain.last,
             is_install: false,
+            may_use_spare: true,
             state: &state,
         };
         let next = files.back().expect("a chain is in a file").file.number.next();
+        let has_spare = adopt_spare(&*device, &place, sizes)?;
         let tail = Tail::begin_durably(&*device, &place, next, sizes, &begin)?;
         cut(files.back_mut().expect("a chain is in a file"), chain.end)?;
         files.push_back(tail.held());
         let contents = Contents::new(files, chain.index, chain.last);
         let shared = Arc::new(Shared::new(device, place, contents));
-        Ok((Self { shared, boot, sizes, state, tail }, recovered))
+        let mut log = Self { shared, boot, sizes, state, tail, has_spare };
+        log.note_spare()?;
+        Ok((log, recovered))
     }
 }
 

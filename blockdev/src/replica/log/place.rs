@@ -12,6 +12,9 @@ use super::error::{LogError, Result};
 /// The name under which a file is made that gets its own only when it is durable.
 const NEW: &str = "new";
 
+/// A file whose room is taken when there is no other.
+const SPARE: &str = "spare";
+
 /// Number of a file, from 1. They are consecutive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct FileNumber(pub(super) u64);
@@ -42,6 +45,11 @@ impl Place {
     /// Path of the file that is not one of the log's yet.
     pub(super) fn new_path(&self) -> String {
         format!("{}/{NEW}", self.directory)
+    }
+
+    /// Path of the file that becomes one of the log's on a full disk.
+    pub(super) fn spare_path(&self) -> String {
+        format!("{}/{SPARE}", self.directory)
     }
 
     /// The seal of one kind of structure in a file.

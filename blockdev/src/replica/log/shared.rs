@@ -133,9 +133,9 @@ impl Shared {
         look(&self.contents.lock())
     }
 
-    /// The result of a write or a sync, after which the log has failed if it is not `Ok`.
+    /// The result of a write or a sync, after which the log has failed if it is not `Ok`, except for want of room.
     pub(super) fn settle<T>(&self, result: Result<T>) -> Result<T> {
-        if result.is_err() {
+        if result.as_ref().is_err_and(|error| !error.is_full()) {
             self.contents.lock().is_failed = true;
         }
         result

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsm_store::device::{Access, Device, File};
+use lsm_store::device::{Access, DIRECT_ALIGNMENT, Device, File};
 use net::id::Lsn;
 
 use super::error::{LogError, Result};
@@ -27,6 +27,8 @@ pub(super) struct Begin<'a> {
     pub(super) synced: Sequence,
     /// The log begins anew.
     pub(super) is_install: bool,
+    /// On a full disk the file may be the one that is kept for that.
+    pub(super) may_use_spare: bool,
     pub(super) state: &'a State,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Tail {
     offset: u64,
     /// Length of the file.
     bytes: u64,
+    /// It was the file for a full disk.
+    is_spare: bool,
     /// Checksum that the next frame names.
     previous: u32,
     last: Sequence,
@@ -92,17 +96,12 @@ impl Tail {
             state: begin.state.clone(),
         };
         let (header, previous) = header.encode(place, number);
-        let bytes = sizes.step_bytes.max(HEADER_BYTES as u64).min(sizes.file_bytes);
-        let make = || -> io::Result<Arc<dyn File>> {
-            let file = device.create(path, Access::Buffered)?;
-            file.allocate(0, bytes)?;
-            file.write_at(&[IoSlice::new(&header)], 0)?;
-            Ok(file)
-        };
-        let file = make().map_err(|error| LogError::io("beginning", path, error))?;
+        let (file, bytes, is_spare) = make_file(device, place, path, sizes, begin.may_use_spare)?;
+        let written = file.write_at(&[IoSlice::new(&header)], 0);
+        written.map_err(|error| LogError::io("beginning", path, error))?;
         let file = Arc::new(LogFile { number, path: place.path(number), file });
         let (seals, offset) = (Seals::new(place, number), HEADER_BYTES as u64);
-        Ok(Self { file, seals, offset, bytes, previous, last: begin.last })
+        Ok(Self { file, seals, offset, bytes, is_spare, previous, last: begin.last })
     }
 
     pub(super) fn held(&self) -> Held {
@@ -127,15 +126,28 @@ impl Tail {
         }
     }
 
-    /// Writes frames to their place.
-    fn write(&mut self, batch: &Batch, sizes: Sizes) -> Result<()> {
-        let end = self.offset + batch.bytes;
-        if end > self.bytes {
-            let bytes = end.next_multiple_of(sizes.step_bytes).min(sizes.file_bytes);
-            let grown = self.file.file.allocate(self.bytes, bytes - self.bytes);
-            grown.map_err(|error| LogError::io("growing", &self.file.path, error))?;
-            self.bytes = bytes;
+    /// Has room for frames up to `end`, and for some more if the disk has.
+    fn allocate(&mut self, end: u64, sizes: Sizes) -> Result<()> {
+        if end <= self.bytes {
+            return Ok(());
         }
+        let ahead = end.next_multiple_of(sizes.step_bytes).min(sizes.file_bytes);
+        let least = end.next_multiple_of(DIRECT_ALIGNMENT as u64).min(ahead);
+        let grow = |bytes: u64| {
+            let grown = self.file.file.allocate(self.bytes, bytes - self.bytes);
+            grown.map(|()| bytes).map_err(|error| LogError::growing(&self.file.path, error))
+        };
+        self.bytes = match grow(ahead) {
+            Err(error) if error.is_full() => grow(least)?,
+            grown => grown?,
+        };
+        Ok(())
+    }
+
+    /// Writes frames to their place, for which there is room.
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        let end = self.offset + batch.bytes;
+        assert!(end <= self.bytes, "room was made for what is written");
         let pieces: Vec<_> = batch.pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let written = self.file.file.write_at(&pieces, self.offset);
         written.map_err(|error| LogError::io("writing", &self.file.path, error))?;
@@ -144,17 +156,96 @@ impl Tail {
     }
 }
 
+/// Makes a file with room for a header and some frames, of so many bytes; or takes the one that is kept for a full disk.
+fn make_file(
+    device: &dyn Device,
+    place: &Place,
+    path: &str,
+    sizes: Sizes,
+    may_use_spare: bool,
+) -> Result<(Arc<dyn File>, u64, bool)> {
+    let bytes = sizes.step_bytes.max(sizes.spare_bytes()).min(sizes.file_bytes);
+    let full = match allocate_file(device, path, bytes) {
+        Err(error) if error.is_full() => error,
+        made => return Ok((made?, bytes, false)),
+    };
+    place.remove(device, path)?;
+    if !may_use_spare {
+        return Err(full);
+    }
+    let fail = |error| LogError::io("beginning", path, error);
+    match device.rename(&place.spare_path(), path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(full),
+        renamed => renamed.map_err(fail)?,
+    }
+    Ok((device.open(path, Access::Buffered).map_err(fail)?, sizes.spare_bytes(), true))
+}
+
+/// Makes the file that is kept for a full disk; false if there is no room for it.
+pub(super) fn make_spare(device: &dyn Device, place: &Place, sizes: Sizes) -> Result<bool> {
+    let path = place.spare_path();
+    place.remove(device, &path)?;
+    match allocate_file(device, &path, sizes.spare_bytes()) {
+        Err(error) if error.is_full() => place.remove(device, &path).map(|()| false),
+        made => made.map(|_| true),
+    }
+}
+
+/// Takes over the file that an earlier opening kept for a full disk; false if there is none. It may have been used, and
+/// have got its name back with a power cut: nothing in it may come to light again.
+pub(super) fn adopt_spare(device: &dyn Device, place: &Place, sizes: Sizes) -> Result<bool> {
+    let path = place.spare_path();
+    let fail = |error| LogError::io("clearing", &path, error);
+    let file = match device.open(&path, Access::Buffered) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(fail)?,
+    };
+    if file.len().map_err(fail)? != sizes.spare_bytes() {
+        return Ok(false);
+    }
+    file.write_at(&[IoSlice::new(&vec![0; sizes.spare_bytes() as usize])], 0).map_err(fail)?;
+    file.sync_data().map_err(fail)?;
+    Ok(true)
+}
+
+fn allocate_file(device: &dyn Device, path: &str, bytes: u64) -> Result<Arc<dyn File>> {
+    let file = device.create(path, Access::Buffered).map_err(|error| LogError::growing(path, error))?;
+    file.allocate(0, bytes).map_err(|error| LogError::growing(path, error))?;
+    Ok(file)
+}
+
 impl ReplicaLog {
-    /// Makes sure that a frame of so many bytes behind the batch is within the file, if need be a new one.
-    pub(super) fn make_room(&mut self, batch: &mut Batch, bytes: u64) -> Result<()> {
-        if self.tail.offset + batch.bytes + bytes <= self.sizes.file_bytes {
-            return Ok(());
+    /// Makes sure that a frame of so many bytes behind the batch has room in the file, if need be a new one, with `reserve` behind
+    /// it. What leaves no reserve may use it up, and then the file that is kept for a full disk.
+    pub(super) fn make_room(&mut self, batch: &mut Batch, bytes: u64, reserve: u64) -> Result<()> {
+        let is_reserved = reserve == 0;
+        if self.tail.offset + batch.bytes + bytes + reserve <= self.sizes.file_bytes {
+            match self.allocate(batch.bytes + bytes + reserve) {
+                Err(error) if error.is_full() && is_reserved => {}
+                allocated => return allocated,
+            }
         }
         self.write(std::mem::take(batch))?;
         self.shared.sync_names()?;
-        let begun = self.begin(false);
+        let begun = self.begin(false, is_reserved);
         self.tail = self.shared.settle(begun)?;
-        self.shared.with(|contents| contents.begin(self.tail.held()))
+        self.shared.with(|contents| contents.begin(self.tail.held()))?;
+        self.note_spare()?;
+        self.allocate(bytes + reserve)
+    }
+
+    /// Has room for so many bytes behind what was written.
+    fn allocate(&mut self, bytes: u64) -> Result<()> {
+        let allocated = self.tail.allocate(self.tail.offset + bytes, self.sizes);
+        self.shared.settle(allocated)
+    }
+
+    /// Looks whether the file for a full disk was used, and makes another one if there is room.
+    pub(super) fn note_spare(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.tail.is_spare) {
+            self.has_spare = false;
+        }
+        self.keep_spare()
     }
 
     /// Adds a frame to the batch, and what it says to the state.
@@ -170,7 +261,7 @@ impl ReplicaLog {
         if batch.bytes == 0 {
             return Ok(());
         }
-        let written = self.tail.write(&batch, self.sizes);
+        let written = self.tail.write(&batch);
         self.shared.settle(written)?;
         let (last, bytes) = (self.tail.last, self.tail.bytes);
         self.shared.with(|contents| contents.hand(last, bytes, &batch.changes))
@@ -179,16 +270,16 @@ impl ReplicaLog {
     /// Writes one frame without records.
     pub(super) fn log(&mut self, content: Content<'_>) -> Result<()> {
         let mut batch = Batch::default();
-        self.make_room(&mut batch, FRAME_HEADER_BYTES as u64)?;
+        self.make_room(&mut batch, FRAME_HEADER_BYTES as u64, 0)?;
         self.add(&mut batch, content)?;
         self.write(batch)
     }
 
     /// Begins the next file: an install durably, else as part of what is to be synced.
-    pub(super) fn begin(&mut self, is_install: bool) -> Result<Tail> {
+    pub(super) fn begin(&mut self, is_install: bool, may_use_spare: bool) -> Result<Tail> {
         let synced = self.shared.with(|contents| contents.synced())?;
         let Tail { previous, last, .. } = self.tail;
-        let begin = Begin { boot: self.boot, previous, last, synced, is_install, state: &self.state };
+        let begin = Begin { boot: self.boot, previous, last, synced, is_install, may_use_spare, state: &self.state };
         let (device, place, number) = (&*self.shared.device, &self.shared.place, self.tail.file.number.next());
         if is_install {
             return Tail::begin_durably(device, place, number, self.sizes, &begin);

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod full;
 mod model;
 mod threads;
 
@@ -21,7 +22,7 @@ const VOLUME: VolumeId = VolumeId(7);
 const BOOT: BootId = BootId([1; 16]);
 const OTHER_BOOT: BootId = BootId([2; 16]);
 const THIRD_BOOT: BootId = BootId([3; 16]);
-const SIZES: Sizes = Sizes { file_bytes: 32 << 10, step_bytes: 4 << 10 };
+const SIZES: Sizes = Sizes { file_bytes: 32 << 10, step_bytes: 4 << 10, reserve_bytes: 1 << 10 };
 const SOUND: Standing = Standing::Sound(Epoch(1));
 
 fn device() -> SimDevice {
