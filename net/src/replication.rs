@@ -20,6 +20,6 @@ pub use configuration::{Configuration, Member};
 pub use event::{Event, Start};
 pub use history::{History, Position};
 pub use id::{Epoch, Incarnation, Lsn, NodeId, RequestId, Tick, Ticket, TransferId, VolumeId};
-pub use message::{Append, Appended, Body, Greet, Message, Offer, Record, Standing, Status};
+pub use message::{Append, Appended, Body, Credit, Greet, Message, Offer, Record, Shortage, Standing, Status};
 pub use policy::{Policy, PolicyError, Timing, Windows};
 pub use replica::{Replica, Role};

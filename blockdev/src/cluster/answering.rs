@@ -228,6 +228,7 @@ fn done(outcome: Outcome) -> Result<Brought, Refused> {
         Outcome::Done => Ok(Brought::Nothing),
         Outcome::Unknown => Err(Refused::Unknown),
         Outcome::Refused(Refusal::NotPrimary(node)) => Err(Refused::NotPrimary(node)),
+        Outcome::Refused(Refusal::OutOfSpace) => Err(Refused::OutOfSpace),
         Outcome::Refused(_) => Err(Refused::NotReady),
     }
 }

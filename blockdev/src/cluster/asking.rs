@@ -13,7 +13,7 @@ use net::forward::{
     Answer, Asked, Attempt, Brought, ChangedExtents, Question, Refused, decode_answer, encode_question,
 };
 use net::id::VolumeId;
-use net::replication::{Epoch, Outcome};
+use net::replication::{Epoch, Outcome, Refusal};
 use net::transport::{Link, RequestError, Transport};
 
 use super::core::{Core, Route};
@@ -81,18 +81,22 @@ impl Session {
         let attempt = self.attempt();
         let questions = records.iter().map(|record| Asked::Write(attempt, vec![record.clone()]));
         let answers = self.ask_all(link, questions.collect());
-        let mut tried = Tried::Done(());
+        let (mut is_again, mut failed) = (false, None);
         for answer in answers {
-            match self.judge(answer)? {
-                Tried::Done(_) => {}
-                Tried::Again => tried = Tried::Again,
+            match self.judge(answer) {
+                Ok(Tried::Done(_)) => {}
+                Ok(Tried::Again) => is_again = true,
+                Err(error) => failed = Some(error),
             }
         }
-        if matches!(tried, Tried::Again) {
-            // Whatever of this attempt is still on its way comes too late.
+        if is_again {
+            // Whatever of this attempt is still on its way comes too late, also if the client is told that the rest has failed.
             self.give_up();
         }
-        Ok(tried)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(if is_again { Tried::Again } else { Tried::Done(()) }),
+        }
     }
 
     /// What a write that is asked for now says of itself.
@@ -278,6 +282,7 @@ impl Session {
                 self.note_served(replica.shared().serving.epochs())?;
                 Ok(Tried::Done(()))
             }
+            Outcome::Refused(Refusal::OutOfSpace) => Err(Error::OutOfSpace),
             Outcome::Refused(_) | Outcome::Unknown => Ok(Tried::Again),
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn records(writes: &[Write<'_>], packer: &mut Packer) -> Vec<Bytes> {
     let mut left: usize = pieces.clone().map(|(_, data)| WriteRecord::bytes_of(data.len())).sum();
     let (mut records, mut record) = (Vec::new(), WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX)));
     for (offset, data) in pieces {
-        if !record.has_room(data.len()) {
+        if !record.has_room(offset, data.len()) {
             let next = WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX));
             records.push(std::mem::replace(&mut record, next).finish(packer));
         }

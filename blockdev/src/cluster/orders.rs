@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lsm_store::Error;
 use net::envelope::Message;
 use net::forward::{Asked, Question, encode_question};
-use net::replication::Outcome;
+use net::replication::{Outcome, Refusal};
 use net::transport::{RequestError, Transport};
 
 use super::asking::{PATIENCE, Session, Target, Tried};
@@ -143,6 +143,7 @@ impl Orders {
                 let served = self.session.note_served(replica.shared().serving.epochs());
                 self.finish(token, served);
             }
+            Some(Outcome::Refused(Refusal::OutOfSpace)) => self.finish(token, Err(Error::OutOfSpace)),
             Some(Outcome::Refused(_) | Outcome::Unknown) => self.wait(token),
             None => {}
         }
@@ -155,9 +156,15 @@ impl Orders {
         *left -= 1;
         let judged = self.session.judge(answer);
         *is_again |= matches!(judged, Ok(Tried::Again));
+        let is_under_way = *left > 0 || *is_again;
         let is_over = (*left == 0).then_some(*is_again);
         match (judged, is_over) {
-            (Err(error), _) => self.finish(token, Err(error)),
+            (Err(error), _) => {
+                if is_under_way {
+                    self.session.give_up();
+                }
+                self.finish(token, Err(error));
+            }
             (Ok(_), Some(false)) => self.finish(token, Ok(())),
             (Ok(_), Some(true)) => {
                 // Whatever of it is still on its way comes too late.

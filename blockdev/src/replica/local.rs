@@ -353,8 +353,10 @@ impl LocalReplica {
     #[must_use]
     pub fn begin_write(&self, records: &[Bytes], tell: Option<Ended>) -> Option<Arc<Call>> {
         let (requests, call) = self.shared.calls.begin(records.len(), tell);
-        let event =
-            |(request, payload): (&RequestId, &Bytes)| Event::Write { request: *request, payload: payload.clone() };
+        let event = |(request, payload): (&RequestId, &Bytes)| {
+            let room = operation::room_of(payload);
+            Event::Write { request: *request, payload: payload.clone(), room }
+        };
         if self.shared.inbox.extend(requests.iter().zip(records).map(event).map(Input::Event)) {
             return Some(call);
         }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use lsm_store::id::BLOCK_BYTES;
 use lsm_store::request::Zeroing;
+use lsm_store::store::room_of_write;
 use lz4_flex::block::{self, CompressTable};
 use net::replication::{Body, Record, VolumeId};
 
@@ -14,6 +16,12 @@ use crate::name::VolumeName;
 
 /// Most bytes of a record's operations.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Most room in the store that one record may need, when it is put together from several writes.
+pub const RECORD_ROOM_MAX: u64 = 4 << 20;
+
+/// Room that a snapshot needs: entries of the catalog and of the manifest, and what they come to when these are written anew.
+const SNAPSHOT_ROOM_BYTES: u64 = 64 << 10;
 
 /// Most bytes of data in one operation: with what is around it, it fits a record.
 pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - 64;
@@ -111,6 +119,18 @@ pub enum InvalidOperations {
 }
 
 impl Operation {
+    /// Room that a store needs to apply it, at most ([`lsm_store::store::room_of_write`]). What makes room, or changes nothing
+    /// that is stored, needs none.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        match self {
+            Self::Write { offset, data } => room_of_write(*offset, data.len() as u64),
+            Self::Zero { offset, len, .. } => room_of_zeros(*offset, *len),
+            Self::Snapshot { .. } => SNAPSHOT_ROOM_BYTES,
+            Self::Resize { .. } | Self::RemoveSnapshot { .. } | Self::RollBack { .. } => 0,
+        }
+    }
+
     /// True if it is more than a change of bytes: whoever reads what it does waits until it was applied.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
@@ -178,9 +198,23 @@ impl Operation {
     }
 }
 
+/// Of zeros only blocks that are zero in part are written.
+fn room_of_zeros(offset: u64, len: u64) -> u64 {
+    let (block, end) = (BLOCK_BYTES as u64, offset.saturating_add(len));
+    let (first, last) = (offset.checked_next_multiple_of(block).unwrap_or(u64::MAX), end / block * block);
+    if first > last {
+        return room_of_write(offset, len);
+    }
+    room_of_write(offset, first - offset) + room_of_write(last, end - last)
+}
+
 /// A record of writes in the making, to which a client's bytes are copied once.
 #[derive(Debug)]
-pub struct WriteRecord(BytesMut);
+pub struct WriteRecord {
+    out: BytesMut,
+    /// What a store needs to apply it.
+    room_bytes: u64,
+}
 
 impl WriteRecord {
     /// A record without operations, with room for so many bytes.
@@ -188,7 +222,7 @@ impl WriteRecord {
     pub fn with_capacity(bytes: usize) -> Self {
         let mut out = BytesMut::with_capacity(1 + bytes);
         out.put_u8(VERSION);
-        Self(out)
+        Self { out, room_bytes: 0 }
     }
 
     /// Bytes that a write of `len` takes.
@@ -197,21 +231,23 @@ impl WriteRecord {
         WRITE_HEAD_BYTES + len
     }
 
-    /// Whether a write of `len` still fits.
+    /// Whether a write still fits: into the record, and with the rest of it into what stores take at once.
     #[must_use]
-    pub fn has_room(&self, len: usize) -> bool {
-        self.0.len() + Self::bytes_of(len) <= RECORD_BYTES_MAX
+    pub fn has_room(&self, offset: u64, len: usize) -> bool {
+        let room_bytes = self.room_bytes.saturating_add(room_of_write(offset, len as u64));
+        self.out.len() + Self::bytes_of(len) <= RECORD_BYTES_MAX && room_bytes <= RECORD_ROOM_MAX
     }
 
     /// Adds a write of at most [`DATA_BYTES_MAX`], for which there is room.
     pub fn push(&mut self, offset: u64, data: &[u8]) {
-        put_write(&mut self.0, offset, data);
+        self.room_bytes = self.room_bytes.saturating_add(room_of_write(offset, data.len() as u64));
+        put_write(&mut self.out, offset, data);
     }
 
     /// The record, packed if that is worth it.
     #[must_use]
     pub fn finish(self, packer: &mut Packer) -> Bytes {
-        packer.pack(&self.0).unwrap_or_else(|| self.0.freeze())
+        packer.pack(&self.out).unwrap_or_else(|| self.out.freeze())
     }
 }
 
@@ -295,6 +331,18 @@ pub fn decode(record: &Bytes) -> Result<Vec<Operation>, InvalidOperations> {
         operations.push(decode_one(&mut rest).ok_or(InvalidOperations::Malformed)?);
     }
     Ok(operations)
+}
+
+/// Room that a store needs to apply a record, at most. What is no record needs none: nobody can apply it.
+#[must_use]
+pub fn room_of(record: &Bytes) -> u64 {
+    decode(record).map_or(0, |operations| room_of_all(&operations))
+}
+
+/// Room that a store needs to apply operations, at most.
+#[must_use]
+pub fn room_of_all(operations: &[Operation]) -> u64 {
+    operations.iter().map(Operation::room_bytes).fold(0, u64::saturating_add)
 }
 
 /// The operations of a record of a replica's log; the first of an epoch has none.

@@ -114,7 +114,7 @@ impl World {
             return Ok(());
         }
         let event = match call.kind {
-            Kind::Write { block, value } => Event::Write { request, payload: payload(block, value) },
+            Kind::Write { block, value } => Event::Write { request, payload: payload(block, value), room: 0 },
             Kind::Read { .. } => Event::Read { request },
             Kind::Flush => Event::Flush { request },
         };

@@ -11,6 +11,8 @@ pub enum Refusal {
     NotPrimary(Option<NodeId>),
     /// The primary cannot answer now: try again.
     NotReady,
+    /// A member's store has no room for it. What needs none goes on.
+    OutOfSpace,
     /// Too much is under way: try again when [`Action::Admit`] says so.
     Busy,
 }

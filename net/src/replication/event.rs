@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::configuration::Configuration;
 use super::history::History;
 use super::id::{Incarnation, Lsn, NodeId, RequestId, Ticket, TransferId};
-use super::message::{Message, Record, Standing};
+use super::message::{Credit, Message, Record, Standing};
 
 /// What a replica starts from: what its journal says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +38,12 @@ pub enum Event {
         request: RequestId,
         /// What is written, for the executor to read; at most [`super::wire::PAYLOAD_BYTES_MAX`].
         payload: Bytes,
+        /// Room that a member's store needs to apply it, at most, in the executor's measure; what needs none is never refused
+        /// for want of it.
+        room: u64,
     },
+    /// What this node's store can take; to be told again whenever it changes much, and with every heartbeat.
+    Credit(Credit),
     /// A client wants durable what was answered.
     Flush {
         /// Which request.

@@ -122,6 +122,28 @@ pub struct Status {
     pub sees_primary: bool,
 }
 
+/// Why a member's store does not take more than it says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shortage {
+    /// It says so again when this is used up, and then has more.
+    None,
+    /// It has no more.
+    Full,
+    /// For some time it has had no room for what every member has synced.
+    Stuck,
+}
+
+/// What a replica's store can take of what is still to be ordered, in the executor's measure of room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credit {
+    /// It is about the records behind this one. What comes before has been counted.
+    pub at: Lsn,
+    /// They may need so much room together, whatever else happens to the store.
+    pub bytes: u64,
+    /// Why not more.
+    pub shortage: Shortage,
+}
+
 /// The primary is going to send all content, since its journal does not reach back to what the receiver has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offer {
@@ -154,6 +176,15 @@ pub enum Message {
     Resigned(Epoch),
     /// The receiver's epoch is over.
     Stale(Epoch),
+    /// What the sender's store can take.
+    Credit {
+        /// The sender's epoch.
+        epoch: Epoch,
+        /// Which start of the sender this is from.
+        from: Incarnation,
+        /// What it is.
+        credit: Credit,
+    },
 }
 
 impl Message {
@@ -166,7 +197,7 @@ impl Message {
             Self::Append(append) => append.epoch,
             Self::Appended(appended) => appended.epoch,
             Self::Offer(offer) | Self::Ready(offer) => offer.epoch,
-            Self::WantSync(epoch) | Self::Resigned(epoch) | Self::Stale(epoch) => *epoch,
+            Self::Credit { epoch, .. } | Self::WantSync(epoch) | Self::Resigned(epoch) | Self::Stale(epoch) => *epoch,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod catch_up;
+mod credit;
 mod follower;
 mod habit;
 mod membership;
@@ -20,7 +21,7 @@ use super::event::{Event, Start};
 use super::history::{History, Position};
 use super::id::{Epoch, Incarnation, Lsn, NodeId, Tick};
 use super::local::Local;
-use super::message::{Message, Standing, Status};
+use super::message::{Credit, Message, Standing, Status};
 use super::policy::{Policy, PolicyError};
 use follower::Follower;
 use primary::Primary;
@@ -77,6 +78,8 @@ pub struct Replica {
     transfers: u64,
     /// The epoch in which it may be primary though its tail may be lost, because every member's is.
     decreed: Option<Epoch>,
+    /// What the store here can take.
+    credit: Option<Credit>,
     failed: bool,
 }
 
@@ -113,6 +116,7 @@ impl Replica {
             stepped_down: None,
             transfers: 0,
             decreed: None,
+            credit: None,
             failed: false,
         };
         if let (false, Standing::Sound(epoch)) = (intact, standing) {
@@ -134,7 +138,8 @@ impl Replica {
             return;
         }
         match event {
-            Event::Write { request, payload } => self.write(request, payload, out),
+            Event::Write { request, payload, room } => self.write(request, payload, room, out),
+            Event::Credit(credit) => self.credit_here(credit, out),
             Event::Flush { request } => self.flush(request, out),
             Event::Read { request } => self.read(request, out),
             Event::ReadDone { request } => self.read_done(request, out),
@@ -283,6 +288,7 @@ impl Replica {
             Message::Ready(offer) => self.ready(from, offer, out),
             Message::WantSync(_) => self.need_sync(out),
             Message::Resigned(_) => self.resigned(from, out),
+            Message::Credit { from: start, credit, .. } => self.credited(from, start, credit, out),
             Message::Stale(_) => {}
         }
     }

@@ -11,7 +11,7 @@ mod tests;
 
 use super::history::Position;
 use super::id::{Epoch, Incarnation, Lsn, Tick, TransferId};
-use super::message::{Appended, Greet, Message, Offer};
+use super::message::{Appended, Credit, Greet, Message, Offer, Shortage};
 use crate::envelope::{self, Error, Kind, decode_body, encode_body};
 
 /// Most records in one message.
@@ -32,6 +32,7 @@ const READY: Kind = Kind::journal(6);
 const WANT_SYNC: Kind = Kind::journal(7);
 const RESIGNED: Kind = Kind::journal(8);
 const STALE: Kind = Kind::journal(9);
+const CREDIT: Kind = Kind::journal(10);
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct GreetV1 {
@@ -57,6 +58,22 @@ struct OfferV1 {
     transfer: TransferId,
 }
 
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct CreditV1 {
+    epoch: Epoch,
+    from: Incarnation,
+    at: Lsn,
+    bytes: u64,
+    shortage: ShortageV1,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum ShortageV1 {
+    None,
+    Full,
+    Stuck,
+}
+
 /// The body of what says nothing but its epoch.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct EpochV1 {
@@ -76,6 +93,7 @@ pub fn encode(message: &Message) -> envelope::Message {
         Message::WantSync(epoch) => (WANT_SYNC, encode_body(&EpochV1 { epoch: *epoch })),
         Message::Resigned(epoch) => (RESIGNED, encode_body(&EpochV1 { epoch: *epoch })),
         Message::Stale(epoch) => (STALE, encode_body(&EpochV1 { epoch: *epoch })),
+        Message::Credit { epoch, from, credit } => (CREDIT, encode_credit(*epoch, *from, credit)),
     };
     envelope::Message::new(kind, body)
 }
@@ -100,6 +118,7 @@ pub fn decode(message: &envelope::Message) -> Result<Message, Error> {
         WANT_SYNC => Message::WantSync(decode_epoch(body)?),
         RESIGNED => Message::Resigned(decode_epoch(body)?),
         STALE => Message::Stale(decode_epoch(body)?),
+        CREDIT => decode_credit(body)?,
         Kind(other) => return Err(Error::Misplaced(other)),
     };
     Ok(decoded)
@@ -131,6 +150,27 @@ fn encode_offer(offer: &Offer) -> Vec<u8> {
 fn decode_offer(body: &[u8]) -> Result<Offer, Error> {
     let OfferV1 { epoch, to, transfer } = decode_body(body)?;
     Ok(Offer { epoch: check_epoch(epoch)?, to, transfer })
+}
+
+fn encode_credit(epoch: Epoch, from: Incarnation, credit: &Credit) -> Vec<u8> {
+    let Credit { at, bytes, shortage } = *credit;
+    let shortage = match shortage {
+        Shortage::None => ShortageV1::None,
+        Shortage::Full => ShortageV1::Full,
+        Shortage::Stuck => ShortageV1::Stuck,
+    };
+    encode_body(&CreditV1 { epoch, from, at, bytes, shortage })
+}
+
+fn decode_credit(body: &[u8]) -> Result<Message, Error> {
+    let CreditV1 { epoch, from, at, bytes, shortage } = decode_body(body)?;
+    let shortage = match shortage {
+        ShortageV1::None => Shortage::None,
+        ShortageV1::Full => Shortage::Full,
+        ShortageV1::Stuck => Shortage::Stuck,
+    };
+    let credit = Credit { at: check_lsn(at)?, bytes, shortage };
+    Ok(Message::Credit { epoch: check_epoch(epoch)?, from, credit })
 }
 
 fn decode_epoch(body: &[u8]) -> Result<Epoch, Error> {

@@ -130,3 +130,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_makes_room_needs_none() {
+    let block = BLOCK_BYTES as u64;
+    let zero = |offset, len| Operation::Zero { offset, len, zeroing: Zeroing::Hole }.room_bytes();
+    assert_eq!((zero(0, block), zero(block, 1 << 40)), (0, 0));
+    assert_eq!(zero(10, 20), room_of_write(10, 20));
+    assert_eq!(zero(10, block), 2 * room_of_write(0, 1));
+    assert_eq!(zero(10, 2 * block - 10), room_of_write(0, 1));
+    let name: VolumeName = "a".parse().unwrap();
+    for free in [
+        Operation::Resize { size_bytes: 1 },
+        Operation::RemoveSnapshot { name: name.clone() },
+        Operation::RollBack { to: name.clone() },
+    ] {
+        assert_eq!(free.room_bytes(), 0);
+    }
+    assert!(Operation::Snapshot { name }.room_bytes() > 0);
+    let writes = [(0, 1), (block, 4096)].map(|(offset, len)| Operation::Write { offset, data: vec![0; len].into() });
+    assert_eq!(room_of(&encode(&writes)), room_of_write(0, 1) + room_of_write(block, 4096));
+    assert_eq!(room_of(&Bytes::from_static(b"none")), 0);
+}
+
+/// Many short writes need many blocks.
+#[test]
+fn a_record_takes_no_more_than_stores_do_at_once() {
+    let mut record = WriteRecord::with_capacity(RECORD_BYTES_MAX);
+    let mut count = 0;
+    while record.has_room(count << 20, 1) {
+        record.push(count << 20, &[1]);
+        count += 1;
+    }
+    let record = record.finish(&mut Packer::default());
+    assert!(count > 100 && record.len() < RECORD_BYTES_MAX / 2, "{count} writes, {} bytes", record.len());
+    assert!(room_of(&record) <= RECORD_ROOM_MAX);
+    let whole = WriteRecord::with_capacity(RECORD_BYTES_MAX);
+    assert!(whole.has_room(1, DATA_BYTES_MAX), "the longest write has room in a record of its own");
+}

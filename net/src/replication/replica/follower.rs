@@ -19,6 +19,8 @@ pub(super) struct Follower {
     told: (Lsn, Lsn),
     /// The primary counts on it.
     as_member: bool,
+    /// The primary has still to be told what the store here can take.
+    owes_credit: bool,
     /// When it began to ask the others whether it should take over.
     pub(super) asked_at: Option<Tick>,
     transfer: Option<Transfer>,
@@ -41,6 +43,7 @@ impl Follower {
             answering: (Tick(0), false),
             told: (Lsn(0), Lsn(0)),
             as_member: false,
+            owes_credit: true,
             asked_at: None,
             transfer: None,
         }
@@ -138,6 +141,8 @@ impl Replica {
         follower.as_member |= as_member;
         follower.sync_wanted = follower.sync_wanted.max(sync);
         let matched = follower.matched;
+        // Before the primary hears that this replica could be a member.
+        self.tell_credit(out);
         self.raise_committed(committed.min(matched), out);
         // What it has beyond that is of an older epoch and may be cut off.
         self.raise_flushable(flushable.min(matched).min(self.local.synced()).min(self.committed), out);
@@ -214,6 +219,25 @@ impl Replica {
             self.sync(out);
         }
         self.become_sound(out);
+    }
+
+    /// What is told is about the primary's log: told once the log here is that.
+    fn tell_credit(&mut self, out: &mut Vec<Action>) {
+        let (epoch, from, credit) = (self.epoch(), self.incarnation, self.credit);
+        let Some(follower) = self.follower() else { return };
+        let due = credit.filter(|credit| follower.owes_credit && credit.at <= follower.matched);
+        let Some(credit) = due else { return };
+        follower.owes_credit = false;
+        if let Some(primary) = self.configuration.as_ref().map(|it| it.primary) {
+            out.push(Action::Send(primary, Message::Credit { epoch, from, credit }));
+        }
+    }
+
+    pub(super) fn owe_credit(&mut self, out: &mut Vec<Action>) {
+        if let Some(follower) = self.follower() {
+            follower.owes_credit = true;
+            self.tell_credit(out);
+        }
     }
 
     /// A member that has synced the first record of its primary's epoch has everything that was acknowledged before, and

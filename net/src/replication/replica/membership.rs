@@ -21,7 +21,9 @@ impl Replica {
             next.into_iter().for_each(|next| self.propose(next, out));
         } else if let Some(next) = self.wanted_configuration() {
             self.propose(next, out);
-        } else if let Some(to) = self.wanted_primary().or_else(|| self.wished_primary()) {
+        } else if let Some(to) =
+            self.wanted_primary().or_else(|| self.relieving_primary()).or_else(|| self.wished_primary())
+        {
             self.hand_over(to, out);
         }
     }
@@ -78,10 +80,20 @@ impl Replica {
         primary.wished.filter(|node| now.contains(*node) && is_wanted(node) && is_ready(node))
     }
 
+    /// Whom to hand the volume to, if the store here has no room for what it has to apply and another's has.
+    fn relieving_primary(&self) -> Option<NodeId> {
+        let (Acting::Primary(primary), Some(now)) = (&self.acting, &self.configuration) else { return None };
+        if !self.is_stuck() {
+            return None;
+        }
+        let is_ready = |node: &NodeId| primary.peers.get(node).is_some_and(|peer| self.could_lead(peer));
+        now.others(self.me).find(is_ready)
+    }
+
     fn could_lead(&self, peer: &Peer) -> bool {
         // Only a sound member grants a lease.
         let is_sound = peer.granted.is_some_and(|at| self.now.since(at) < self.policy.timing.lease_us);
-        is_sound && peer.member_held() >= self.committed
+        is_sound && peer.member_held() >= self.committed && !peer.is_stuck()
     }
 
     /// Gives the volume to a node that asks for it: at once if nothing else is being decided and it could serve, else
@@ -114,7 +126,7 @@ impl Replica {
         let (now, member_us) = (self.now, self.policy.timing.member_us);
         let is_silent = now.since(peer.heard_at) > member_us;
         let is_behind = peer.progress().is_none_or(|progress| progress.held < end || progress.synced < self.flushable);
-        peer.is_lost || is_silent || (is_behind && now.since(peer.progress_at) > member_us)
+        peer.is_lost || peer.is_stuck() || is_silent || (is_behind && now.since(peer.progress_at) > member_us)
     }
 
     /// It has what every member has, and has synced what every member has synced: nothing would have to be taken back
@@ -123,6 +135,6 @@ impl Replica {
         let Some(progress) = peer.progress() else { return false };
         let is_near = progress.held >= self.committed && progress.synced >= self.flushable;
         let is_heard = self.now.since(peer.heard_at) <= self.policy.timing.member_us;
-        is_near && is_heard && progress.held > Lsn(0)
+        is_near && is_heard && progress.held > Lsn(0) && !peer.is_stuck()
     }
 }

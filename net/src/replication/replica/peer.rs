@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::history::{History, Position};
 use super::super::id::{Incarnation, Lsn, Tick, TransferId};
-use super::super::message::Appended;
+use super::super::message::{Appended, Credit, Shortage};
 
 /// How a peer is brought to what the primary has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub(super) heard_at: Tick,
     /// When it last got further, or had nothing to do.
     pub(super) progress_at: Tick,
+    /// What its store can take, as it said last.
+    pub(super) credit: Option<Credit>,
     flight: Flight,
 }
 
@@ -91,6 +93,7 @@ impl Peer {
             granted: None,
             heard_at: now,
             progress_at: now,
+            credit: None,
             flight: Flight::default(),
         }
     }
@@ -136,6 +139,11 @@ impl Peer {
             Phase::Offered(transfer, _) | Phase::Content(transfer) => Some(transfer),
             Phase::Unknown | Phase::Log(_) => None,
         }
+    }
+
+    /// For some time its store has had no room for what it has to apply.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.credit.is_some_and(|credit| credit.shortage == Shortage::Stuck)
     }
 
     pub(super) fn forgive(&mut self, now: Tick) {

@@ -7,6 +7,7 @@ use super::super::action::{Action, Outcome};
 use super::super::id::{Lsn, NodeId, RequestId, Tick};
 use super::super::message::{Append, Appended, Body, Greet, Message, Record, Standing, Status};
 use super::super::policy::Windows;
+use super::credit::Ordered;
 use super::habit::Habit;
 use super::peer::{Peer, Phase};
 use super::{Acting, Replica};
@@ -39,6 +40,12 @@ pub(super) struct Primary {
     pub(super) flushes: VecDeque<Waiting>,
     pub(super) accepted_bytes: u64,
     pub(super) is_admitting: bool,
+    /// What was ordered needs so much room.
+    pub(super) ordered: Ordered,
+    /// Until then members that have not said what their stores can take are waited for.
+    pub(super) credit_by: Tick,
+    /// A write was refused that another word of a member could let in.
+    pub(super) awaits_credit: bool,
     /// What the members shall sync.
     pub(super) sync_wanted: Lsn,
     pub(super) habit: Habit,
@@ -83,6 +90,9 @@ impl Replica {
             flushes: VecDeque::new(),
             accepted_bytes: 0,
             is_admitting: true,
+            ordered: Ordered::new(self.local.end().lsn),
+            credit_by: self.now,
+            awaits_credit: false,
             sync_wanted: Lsn(0),
             habit: Habit::default(),
         }));
@@ -94,7 +104,7 @@ impl Replica {
 
     /// Begins the present epoch: with a record of its own, which commits what came before.
     pub(super) fn go_on_as_primary(&mut self, out: &mut Vec<Action>) {
-        let (now, me, epoch) = (self.now, self.me, self.epoch());
+        let (now, me, epoch, member_us) = (self.now, self.me, self.epoch(), self.policy.timing.member_us);
         let Some(configuration) = self.configuration.clone() else { return };
         let Some(primary) = self.primary() else { return };
         let before = std::mem::take(&mut primary.peers);
@@ -105,6 +115,7 @@ impl Replica {
             primary.peers.insert(node, peer);
         }
         primary.is_leaving = false;
+        primary.credit_by = now.plus(member_us);
         self.order(Body::Opening, out);
         let opening = self.local.end().lsn;
         if let Some(primary) = self.primary() {
@@ -148,7 +159,7 @@ impl Replica {
                 (peer.as_member, peer.is_lost) = (false, true);
             }
             out.extend(peer.transfer().map(Action::CancelTransfer));
-            peer.phase = Phase::Unknown;
+            (peer.phase, peer.credit) = (Phase::Unknown, None);
         }
         peer.incarnation = Some(status.from);
         self.match_logs(from, &status, out);

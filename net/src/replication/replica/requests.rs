@@ -68,8 +68,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn write(&mut self, request: RequestId, payload: Bytes, out: &mut Vec<Action>) {
-        if self.refuses(request, out) || !self.admits(request, out) {
+    pub(super) fn write(&mut self, request: RequestId, payload: Bytes, room: u64, out: &mut Vec<Action>) {
+        if self.refuses(request, out) || !self.admits(request, out) || self.lacks_room(request, room, out) {
             return;
         }
         let bytes = payload.len() as u64;
@@ -79,6 +79,7 @@ impl Replica {
         if let Some(primary) = self.primary() {
             primary.writes.push_back(Waiting { request, lsn, bytes });
             primary.accepted_bytes += bytes;
+            primary.ordered.push(lsn, room);
             if primary.habit.note_write() {
                 primary.sync_wanted = lsn;
             }

@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 use super::super::*;
 
+mod credit;
+
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 const HEARTBEAT: u64 = Timing::DEFAULT.heartbeat_us;
@@ -75,7 +77,7 @@ impl Cluster {
     }
 
     fn write(&mut self, request: u64) {
-        self.step(0, Event::Write { request: RequestId(request), payload: Bytes::from_static(b"block") });
+        self.step(0, Event::Write { request: RequestId(request), payload: Bytes::from_static(b"block"), room: 0 });
     }
 
     fn outcome(&self, request: u64) -> Option<Outcome> {
@@ -365,7 +367,7 @@ fn after_six_writes(windows: Windows) -> (Cluster, Vec<Action>) {
     let before = cluster.replicas[0].end().lsn;
     for request in 0..6 {
         let payload = Bytes::from_static(&[1; 100]);
-        cluster.step(0, Event::Write { request: RequestId(request), payload });
+        cluster.step(0, Event::Write { request: RequestId(request), payload, room: 0 });
     }
     let (epoch, from, sent) = (Epoch(1), Incarnation(2000), Tick(cluster.now));
     let (held, synced) = (Lsn(before.0 + windows.in_flight), Lsn(0));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{Append, Body, History, Record, Standing, Status, Windows};
+use super::super::{Append, Body, Credit, History, Record, Shortage, Standing, Status, Windows};
 use super::*;
 use crate::envelope::Family;
 
@@ -56,6 +56,11 @@ fn messages() -> Vec<Message> {
         Message::WantSync(Epoch(5)),
         Message::Resigned(Epoch(6)),
         Message::Stale(Epoch(7)),
+        Message::Credit {
+            epoch: Epoch(5),
+            from: Incarnation(6),
+            credit: Credit { at: Lsn(20), bytes: 0x0700, shortage: Shortage::Stuck },
+        },
     ]
 }
 
@@ -70,7 +75,7 @@ fn messages_have_these_bytes() {
     assert_eq!(found, GOLDEN, "{found:#x?}");
 }
 
-const GOLDEN: [(u16, &str); 9] = [
+const GOLDEN: [(u16, &str); 10] = [
     (0x301, "05000000000000000700000000000000"),
     (
         0x302,
@@ -94,6 +99,7 @@ const GOLDEN: [(u16, &str); 9] = [
     (0x307, "0500000000000000"),
     (0x308, "0600000000000000"),
     (0x309, "0700000000000000"),
+    (0x30a, "050000000000000006000000000000001400000000000000000700000000000002"),
 ];
 
 #[test]
@@ -119,7 +125,7 @@ fn the_largest_message_fits_its_kind() {
 #[test]
 fn a_message_of_another_kind_is_misplaced() {
     let body = encode(&messages()[0]).body;
-    for kind in [Kind::HELLO, Kind::control(1), Kind::bulk(1), Kind::journal(0), Kind::journal(10)] {
+    for kind in [Kind::HELLO, Kind::control(1), Kind::bulk(1), Kind::journal(0), Kind::journal(11)] {
         assert_eq!(decode(&envelope::Message::new(kind, body.clone())), Err(Error::Misplaced(kind.0)));
     }
 }
