@@ -218,6 +218,18 @@ impl Store {
         self.inner.store
     }
 
+    /// How its memory is divided.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.inner.budget
+    }
+
+    /// Takes so many bytes from the cache of blocks, for memory that somebody else holds within the same budget; all of it at most.
+    /// Replaces what was taken before.
+    pub fn lend_memory(&self, bytes: u64) {
+        self.inner.blocks.limit(self.inner.budget.block_cache_bytes.saturating_sub(bytes));
+    }
+
     /// True if it was opened for reading only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

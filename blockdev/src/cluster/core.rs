@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lsm_store::device::Device;
 use lsm_store::rng::Rng;
+use lsm_store::store::Store;
 use net::config::raft::{Consensus, ProposeError, Raft};
 use net::config::state::{Command, Configuration, Outcome, Volume, VolumeState};
 use net::config::storage::View;
@@ -22,7 +23,9 @@ use super::{ClusterError, Result};
 use crate::name::VolumeName;
 use crate::node::Node;
 use crate::replica::LocalReplica;
+use crate::replica::ledger::Ledger;
 use crate::replica::log::BootId;
+use crate::replica::memory::Memory;
 use crate::replica::ticks::Ticks;
 
 use super::answering::Sessions;
@@ -35,6 +38,9 @@ pub(crate) struct Core {
     pub(super) node: Arc<Node>,
     pub(super) device: Arc<dyn Device>,
     pub(super) boot: BootId,
+    /// What its replicas have promised of the store's room, and their memory.
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) memory: Arc<Memory>,
     pub(super) ticks: Arc<dyn Ticks>,
     pub(super) rng: Arc<dyn Rng>,
     pub(super) runtime: Handle,
@@ -63,6 +69,22 @@ pub(super) enum Route {
     Nowhere,
 }
 
+/// What a replica's log takes of the disk at most, in parts of 64 of the room that its records need in the store.
+const LOG_64THS: u64 = 33;
+
+/// Left free on the disk of the logs, for what is in them besides records.
+const LOGS_RESERVE_BYTES: u64 = 4 << 20;
+
+/// Room for records of replicas: in the store, and on the disk for their logs.
+fn room(store: &Store, logs: &dyn Device) -> u64 {
+    let in_store = store.room_to_write(LOG_64THS).unwrap_or_else(|error| {
+        tracing::debug!(%error, "a store that does not say what room it has counts as full");
+        0
+    });
+    let free = logs.space().map_or(0, |space| space.available_bytes);
+    in_store.min(free.saturating_sub(LOGS_RESERVE_BYTES) / LOG_64THS * 64)
+}
+
 impl Core {
     pub(super) fn new(
         me: NodeId,
@@ -73,11 +95,18 @@ impl Core {
         rng: Arc<dyn Rng>,
         runtime: Handle,
     ) -> Self {
+        let store = Arc::clone(node.store());
+        let memory = Arc::new(Memory::of_budget(store.budget().total_bytes));
+        store.lend_memory(memory.limit_bytes());
+        let logs = Arc::clone(&device);
+        let ledger = Arc::new(Ledger::new(move || room(&store, &*logs)));
         Self {
             me,
             node,
             device,
             boot,
+            ledger,
+            memory,
             ticks,
             rng,
             runtime,

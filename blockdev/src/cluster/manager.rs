@@ -92,6 +92,7 @@ impl Core {
             replica.stop();
         }
         self.forget_transfers(id);
+        self.share_memory();
         tracing::info!(volume = %id, "removing a replica that is not wanted here");
         self.reported(id, LocalReplica::remove(&*self.device, &self.node, id)).is_some()
     }
@@ -113,13 +114,22 @@ impl Core {
         let Some(replica) = self.reported(volume.id, self.started(volume, outside)) else { return false };
         replica.tell(Event::Placement(volume.replicas.placement.clone()));
         self.replicas.write().insert(volume.id, replica);
+        self.share_memory();
         self.note_change();
         true
     }
 
+    /// Tells all replicas what each of so many may hold.
+    fn share_memory(&self) {
+        let replicas = self.replicas.read();
+        let windows = self.memory.windows(replicas.len());
+        replicas.values().for_each(|replica| replica.tell(Event::Windows(windows)));
+    }
+
     fn started(&self, volume: &Volume, outside: &Arc<dyn Outside>) -> Result<Arc<LocalReplica>, StartError> {
         let codec = volume.codec.as_str().parse().unwrap_or(Codec::Lz4);
-        let policy = Policy { in_sync_min: volume.copies.in_sync_min.into(), ..Policy::DEFAULT };
+        let windows = self.memory.windows(self.present().len());
+        let policy = Policy { in_sync_min: volume.copies.in_sync_min.into(), windows, ..Policy::DEFAULT };
         LocalReplica::start(Setting {
             id: volume.id,
             me: self.me,
@@ -135,6 +145,8 @@ impl Core {
             source: volume.origin.map(|origin| origin.volume),
             is_alone: volume.replicas.members.iter().all(|member| member.node == self.me),
             policy,
+            ledger: Arc::clone(&self.ledger),
+            memory: Arc::clone(&self.memory),
             ticks: Arc::clone(&self.ticks),
             outside: Arc::clone(outside),
         })

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsm_store::clock::Clock;
-use lsm_store::id::VolumeId as StoreVolumeId;
-use lsm_store::store::Volume;
-use net::content::{Question as ContentQuestion, is_lend};
+use lsm_store::id::{BLOCK_BYTES, VolumeId as StoreVolumeId};
+use lsm_store::store::{Volume, room_of_write};
+use net::content::{Answer as ContentAnswer, BLOCKS_MAX, Question as ContentQuestion, Refusal, is_lend};
 use net::envelope::Message;
 use net::id::{Lsn, NodeId, VolumeId};
 use net::installation::{Answer, Question, Step};
@@ -22,6 +22,11 @@ use crate::replica::{LocalReplica, Pinned, Sending};
 
 /// How long a receiver may take for one question: at the end it reads its map and syncs.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Room for the blocks of one question, wherever they begin.
+fn blocks_room() -> u64 {
+    room_of_write(0, (BLOCKS_MAX * BLOCK_BYTES) as u64)
+}
 
 /// What is known of transfers.
 #[derive(Default)]
@@ -198,8 +203,14 @@ impl Core {
         if is_lend(message) {
             return Some(lend(self.node.store(), message));
         }
-        let transfer = ContentQuestion::decode(message).ok()?.transfer();
+        let question = ContentQuestion::decode(message).ok()?;
+        let transfer = question.transfer();
         let receiving = self.receiving(from, transfer)?;
+        // What other replicas have promised is not for content that comes anew.
+        if matches!(question, ContentQuestion::Blocks(_)) && self.ledger.free_bytes() < blocks_room() {
+            tracing::warn!(%transfer, "content waits for room in the store");
+            return Some(ContentAnswer::Refused(Refusal::OutOfSpace).encode());
+        }
         let mut receiving = receiving.lock();
         if receiving.transfer() == transfer { receiving.handle(message) } else { None }
     }

@@ -27,6 +27,10 @@ const CHECKPOINT_IDLE: Duration = Duration::from_secs(2);
 /// Between two attempts while the store has no room.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How long the store may lack room for what is to be applied until that counts as a failure of this node. Collection may need
+/// some seconds to make some.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// How long a snapshot without a name is waited for.
 const PIN_WAIT: Duration = Duration::from_secs(30);
 
@@ -46,6 +50,8 @@ struct Wanted {
     is_paused: bool,
     is_working: bool,
     is_stopping: bool,
+    /// The store has no room for what is to be applied, since then, by the store's clock.
+    without_room: Option<Duration>,
 }
 
 /// What the store has at one moment, frozen.
@@ -122,6 +128,18 @@ impl Applying {
         self.changed.notify_all();
     }
 
+    /// True while the store has no room for what is to be applied.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.wanted.lock().without_room.is_some()
+    }
+
+    /// True if that has been so for long, at this time of the store's clock.
+    #[must_use]
+    pub fn is_stuck(&self, now: Duration) -> bool {
+        self.wanted.lock().without_room.is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER)
+    }
+
     /// Nothing is applied from the return of this call until [`Self::resume`].
     pub fn pause(&self) {
         let mut wanted = self.wanted.lock();
@@ -133,7 +151,7 @@ impl Applying {
     /// Goes on with a store that has everything up to `flushable`.
     pub fn resume(&self, flushable: Lsn) {
         let mut wanted = self.wanted.lock();
-        (wanted.is_paused, wanted.is_amid, wanted.flushable) = (false, false, flushable);
+        (wanted.is_paused, wanted.is_amid, wanted.flushable, wanted.without_room) = (false, false, flushable, None);
         // It may be older than what there was.
         (wanted.noted, wanted.awaited) = (flushable, Lsn(0));
         self.changed.notify_all();
@@ -333,7 +351,7 @@ impl Applier {
             match self.apply(&part) {
                 // All of the batch is applied again, which does no harm.
                 Err(error) if error.kind() == ErrorKind::OutOfSpace => {
-                    tracing::warn!(volume = %self.id, "a replica waits for room in the store");
+                    self.lacks_room();
                     self.applying.note_amid(true);
                     return Ok(Turn::NoRoom);
                 }
@@ -347,6 +365,7 @@ impl Applier {
         self.unsaved += batch.records.iter().flat_map(|it| it.iter()).map(|it| it.encoded_bytes() as u64).sum::<u64>();
         self.pending.batch_applied();
         self.applying.note_amid(false);
+        self.has_room();
         if is_barrier || self.unsaved >= CHECKPOINT_BYTES {
             self.checkpoint()?;
         }
@@ -355,6 +374,20 @@ impl Applier {
             self.applying.await_note(batch.last);
         }
         Ok(Turn::Worked)
+    }
+
+    fn lacks_room(&self) {
+        let mut wanted = self.applying.wanted.lock();
+        if wanted.without_room.is_none() {
+            wanted.without_room = Some(self.node.store().clock().monotonic());
+            tracing::warn!(volume = %self.id, "a replica waits for room in the store");
+        }
+    }
+
+    fn has_room(&self) {
+        if self.applying.wanted.lock().without_room.take().is_some() {
+            tracing::info!(volume = %self.id, "there is room in the store again");
+        }
     }
 
     fn apply(&self, part: &Part<'_>) -> Result<(), NodeError> {

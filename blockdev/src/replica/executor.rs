@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::id::NodeId;
-use net::replication::{Action, Event, Lsn, Message, Record, Replica, Ticket, wire};
+use net::replication::{
+    Action, Body, Credit, Epoch, Event, Lsn, Message, Record, Replica, Shortage, Tick, Ticket, wire,
+};
 use net::transport::Received;
 
 use super::inbox::Input;
+use super::ledger::Promise;
 use super::local::Shared;
 use super::log::{LogError, ReplicaLog, Sizes};
 use super::operation;
@@ -20,25 +23,30 @@ use super::pending::Operations;
 /// How much a replica holds beside its store.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Memory of records that are not in the store, from which on all members are asked to sync.
-    pub pending_bytes: u64,
-    /// Memory of such records from which on a replica takes nothing more: its store does not keep up.
-    pub pending_bytes_max: u64,
     /// How much of the log is kept for nodes that come back soon.
     pub kept_bytes: u64,
     /// How long the files of its log are; `None`: as suits the disk.
     pub log_files: Option<Sizes>,
+    /// It stands still while its log finds no room on the disk; if not, it fails.
+    pub waits_for_room: bool,
 }
 
 impl Bounds {
-    /// 16 MiB, 128 MiB and 128 MiB.
-    pub const DEFAULT: Self = Self {
-        pending_bytes: 16 << 20,
-        pending_bytes_max: 128 << 20,
-        kept_bytes: 128 << 20,
-        log_files: None,
-    };
+    /// 128 MiB.
+    pub const DEFAULT: Self = Self { kept_bytes: 128 << 20, log_files: None, waits_for_room: true };
 }
+
+/// And no more than this part of what is free on the disk.
+const KEPT_PARTS: u64 = 8;
+
+/// Between two attempts to write the log to a full disk.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the store can take is told again after so long, in microseconds.
+const CREDIT_US: u64 = 200_000;
+
+/// And not more often than this while much of it is used.
+const CREDIT_US_MIN: u64 = 1_000;
 
 /// Records that wait to be written.
 #[derive(Default)]
@@ -46,6 +54,14 @@ struct Batch {
     first: Lsn,
     records: Vec<Record>,
     ticket: Ticket,
+}
+
+fn room_of_records(records: &[Record]) -> u64 {
+    let room_of = |record: &Record| match &record.body {
+        Body::Opening => 0,
+        Body::Write(payload) => operation::room_of(payload),
+    };
+    records.iter().map(room_of).fold(0, u64::saturating_add)
 }
 
 /// Ends everything that waits for the thread of a replica.
@@ -75,6 +91,17 @@ pub(super) struct Executor {
     floor: Lsn,
     /// Its content is being replaced, and is that of no log.
     is_torn: bool,
+    told: Told,
+}
+
+/// What the protocol was told last of the room in the store.
+#[derive(Default)]
+struct Told {
+    at: Tick,
+    promise: Promise,
+    /// Used of it since.
+    used: u64,
+    epoch: Option<Epoch>,
 }
 
 impl Executor {
@@ -86,7 +113,7 @@ impl Executor {
         bounds: Bounds,
     ) -> Self {
         let (batch, hold, asked_sync, is_torn) = (Batch::default(), None, Lsn(0), false);
-        Self { replica, log, shared, outside, bounds, batch, hold, asked_sync, floor, is_torn }
+        Self { replica, log, shared, outside, bounds, batch, hold, asked_sync, floor, is_torn, told: Told::default() }
     }
 
     /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
@@ -115,6 +142,7 @@ impl Executor {
         if self.shared.ticks.now() >= self.replica.deadline() {
             self.step(Event::Timer, &mut actions);
         }
+        self.tell_credit(&mut actions);
         self.carry_out(actions);
         true
     }
@@ -136,7 +164,7 @@ impl Executor {
             }
             Input::Install(transfer, _) if self.replica.receiving() != Some(transfer) => self.give_up(actions),
             Input::Install(transfer, history) => {
-                let (end, installed) = (history.end().lsn, self.log.install(history.clone()));
+                let (end, installed) = (history.end().lsn, self.patiently(|log| log.install(history.clone())));
                 if self.or_fail(installed, actions).is_some() {
                     (self.is_torn, self.floor) = (false, end);
                     self.shared.applying.note_floor(end);
@@ -154,7 +182,7 @@ impl Executor {
     }
 
     fn begin_install(&mut self, actions: &mut Vec<Action>) -> bool {
-        let begun = self.log.begin_install();
+        let begun = self.patiently(|log| log.begin_install());
         if begun.is_ok() {
             self.is_torn = true;
             self.shared.applying.pause();
@@ -166,13 +194,23 @@ impl Executor {
         match wire::decode(&received.message) {
             // The store does not keep up. What the message says of others still counts, or nothing would ever be applied; but
             // the records do not, and the others go on without this replica if that lasts.
-            Ok(Message::Append(mut append)) if self.shared.pending.bytes() > self.bounds.pending_bytes_max => {
+            Ok(Message::Append(mut append)) if self.is_overrun(&append.records) => {
                 append.records.clear();
                 self.step(Event::Message { from, message: Message::Append(append) }, actions);
             }
             Ok(message) => self.step(Event::Message { from, message }, actions),
             Err(error) => tracing::warn!(node = %from, volume = %self.shared.id, %error, "a message is not one"),
         }
+    }
+
+    /// It takes no records: there is no memory for them, or it is no member, and the room is needed for those that are.
+    fn is_overrun(&self, records: &[Record]) -> bool {
+        if self.shared.pending.is_full() {
+            return true;
+        }
+        let Promise { bytes, is_short } = self.told.promise;
+        let is_member = self.replica.configuration().is_some_and(|it| it.contains(self.shared.me));
+        is_short && !is_member && self.told.used.saturating_add(room_of_records(records)) > bytes
     }
 
     fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
@@ -211,7 +249,7 @@ impl Executor {
             Action::Journal { ticket, first, records } => self.gather(ticket, first, records, further),
             Action::Truncate { ticket, beyond } => {
                 self.write_batch(further);
-                let done = self.log.truncate(beyond);
+                let done = self.patiently(|log| log.truncate(beyond));
                 if self.or_fail(done, further).is_some() {
                     self.shared.pending.truncate(beyond);
                     self.step(Event::Journaled(ticket), further);
@@ -219,7 +257,7 @@ impl Executor {
             }
             Action::Note { ticket, standing } => {
                 self.write_batch(further);
-                let done = self.log.note(standing);
+                let done = self.patiently(|log| log.note(standing));
                 if self.or_fail(done, further).is_some() {
                     self.step(Event::Journaled(ticket), further);
                 }
@@ -303,11 +341,61 @@ impl Executor {
             self.give_up(further);
         });
         let Ok(operations) = operations else { return };
-        let appended = self.log.append(first, &records);
+        let appended = self.patiently(|log| {
+            let done = (log.end().0 + 1 - first.0) as usize;
+            log.append(log.end().next(), &records[done..])
+        });
         if self.or_fail(appended, further).is_some() {
+            let room_bytes = operations.iter().map(|operations| operation::room_of_all(operations)).sum();
             self.shared.pending.append(first, operations);
+            self.shared.ledger.take(self.shared.id, room_bytes);
+            self.told.used = self.told.used.saturating_add(room_bytes);
             self.step(Event::Journaled(ticket), further);
         }
+    }
+
+    /// Does something to the log; while the disk has no room for it this replica stands still, as if its process was stopped, and
+    /// the others go on without it.
+    fn patiently<T>(&mut self, attempt: impl Fn(&mut ReplicaLog) -> Result<T, LogError>) -> Result<T, LogError> {
+        let mut is_told = false;
+        loop {
+            match attempt(&mut self.log) {
+                Err(error) if error.is_full() && self.bounds.waits_for_room => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(volume = %self.shared.id, %error, "a replica's log waits for room on the disk");
+                    }
+                    // Whoever lacks what is given up gets content.
+                    let kept_from = self.hold.map_or(self.floor, |hold| hold.min(self.floor));
+                    let start = self.log.trim(kept_from.next())?;
+                    self.shared.inbox.tell(Event::JournalStarts(start));
+                    if self.shared.ending.wait(ROOM_PAUSE) {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Tells the protocol what the store can take: when much of it has been used, and with every heartbeat.
+    fn tell_credit(&mut self, actions: &mut Vec<Action>) {
+        let (now, id) = (self.shared.ticks.now(), self.shared.id);
+        let epoch = self.replica.configuration().map(|it| it.epoch);
+        let since_us = now.since(self.told.at);
+        let is_half_used = self.told.used > 0 && 2 * self.told.used >= self.told.promise.bytes;
+        let is_used = is_half_used && since_us >= CREDIT_US_MIN;
+        if epoch.is_none() || (epoch == self.told.epoch && since_us < CREDIT_US && !is_used) {
+            return;
+        }
+        let promise = self.shared.ledger.promise(id);
+        let Promise { bytes, is_short } = promise;
+        let shortage = match is_short {
+            _ if self.shared.applying.is_stuck(self.shared.store_now()) => Shortage::Stuck,
+            true => Shortage::Full,
+            false => Shortage::None,
+        };
+        self.told = Told { at: now, promise, used: 0, epoch };
+        self.step(Event::Credit(Credit { at: self.log.end(), bytes, shortage }), actions);
     }
 
     /// After an error of the log the replica is silent.
@@ -327,19 +415,22 @@ impl Executor {
         if self.is_torn || floor <= self.floor {
             return;
         }
-        let noted = self.log.checkpoint(floor);
+        let noted = self.patiently(|log| log.checkpoint(floor));
         if self.or_fail(noted, further).is_none() {
             return;
         }
         self.floor = floor;
         self.shared.applying.note_floor(floor);
         self.step(Event::Floor(floor), further);
-        if self.log.bytes() <= self.bounds.kept_bytes {
+        let looked = self.log.keep_spare().and_then(|()| self.log.free_bytes());
+        let Some(free_bytes) = self.or_fail(looked, further) else { return };
+        let kept_bytes = self.bounds.kept_bytes.min(free_bytes / KEPT_PARTS);
+        if self.log.bytes() <= kept_bytes {
             return;
         }
         let (start, end) = (self.log.start(), self.log.end());
         let bytes_each = self.log.bytes() / (end.0 + 1).saturating_sub(start.0).max(1);
-        let kept = Lsn(end.0.saturating_sub(self.bounds.kept_bytes / bytes_each.max(1)));
+        let kept = Lsn(end.0.saturating_sub(kept_bytes / bytes_each.max(1)));
         let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
         let trimmed = self.log.trim(wanted.min(floor).next());
         if let Some(start) = self.or_fail(trimmed, further) {
@@ -350,7 +441,7 @@ impl Executor {
     /// Has all members sync what fills the memory.
     fn ask_for_sync(&mut self) {
         let end = self.replica.end().lsn;
-        if self.shared.pending.bytes() > self.bounds.pending_bytes && self.replica.flushable() >= self.asked_sync {
+        if self.shared.pending.is_filling() && self.replica.flushable() >= self.asked_sync {
             self.asked_sync = end;
             self.shared.inbox.tell(Event::NeedSync);
         }

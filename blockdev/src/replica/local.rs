@@ -19,10 +19,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::applier::{Applier, Applying, Pinned};
 use super::calls::{Call, Calls, Ended};
+use super::ending::Ending;
 use super::executor::{Bounds, Executor};
 use super::hands::Hands;
 use super::inbox::{Inbox, Input};
+use super::ledger::Ledger;
 use super::log::{BootId, LogError, Recovered, ReplicaLog, Sizes};
+use super::memory::Memory;
 use super::operation;
 use super::outside::Outside;
 use super::pending::{Overlay, Pending};
@@ -38,9 +41,6 @@ const BYTES_AT_START: u64 = 8 << 20;
 
 /// How long a refused request waits before it is made again, unless room is made earlier.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
-
-/// Memory of records that are not in the store, from which on clients wait.
-const CLIENTS_WAIT_BYTES: u64 = 64 << 20;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,10 @@ pub struct Setting {
     pub is_alone: bool,
     /// How it is replicated.
     pub policy: Policy,
+    /// What the node's replicas have promised of its store's room.
+    pub ledger: Arc<Ledger>,
+    /// The memory of the node's replicas.
+    pub memory: Arc<Memory>,
     /// The clock of leases.
     pub ticks: Arc<dyn Ticks>,
     /// The rest of the node.
@@ -100,6 +104,8 @@ pub struct Setting {
 pub struct Shared {
     /// The volume.
     pub id: VolumeId,
+    /// This node.
+    pub me: NodeId,
     /// The store's volume.
     pub volume: Volume,
     /// The clock of leases.
@@ -116,6 +122,10 @@ pub struct Shared {
     pub applying: Arc<Applying>,
     /// What is to be synced.
     pub syncing: Arc<Syncing>,
+    /// What the node's replicas have promised of its store's room.
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) ending: Ending,
+    node: Arc<Node>,
     role: Mutex<Option<(Role, Option<Configuration>)>>,
     has_failed: AtomicBool,
     /// When it failed.
@@ -132,6 +142,11 @@ impl Shared {
         if !is_same {
             *noted = Some((role, configuration.cloned()));
         }
+    }
+
+    /// Now, by the store's clock.
+    pub(super) fn store_now(&self) -> Duration {
+        self.node.store().clock().monotonic()
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -189,20 +204,25 @@ impl LocalReplica {
         let volume = setting.node.replica(setting.id, setting.spec)?;
         let shared = Arc::new(Shared {
             id: setting.id,
+            me: setting.me,
             volume,
             ticks: Arc::clone(&setting.ticks),
             inbox: Arc::default(),
-            pending: Arc::new(Pending::new(recovered.floor)),
+            pending: Arc::new(Pending::new(recovered.floor, Arc::clone(&setting.memory))),
             calls: Calls::default(),
             serving: Serving::default(),
             applying: Arc::default(),
             syncing: Arc::default(),
+            ledger: Arc::clone(&setting.ledger),
+            ending: Ending::default(),
+            node: Arc::clone(&setting.node),
             role: Mutex::default(),
             has_failed: AtomicBool::new(false),
             failed_at: AtomicU64::new(0),
         });
         fill_pending(&log, &shared.pending, recovered.floor)?;
         shared.applying.note_floor(recovered.floor);
+        shared.ledger.open(setting.id, Arc::clone(&shared.pending));
         let start = Start {
             me: setting.me,
             incarnation: setting.incarnation,
@@ -364,10 +384,11 @@ impl LocalReplica {
         None
     }
 
-    /// False while what was ordered is far ahead of what the store has: clients wait then.
+    /// False while what was ordered is far ahead of what the store has: clients wait then. Not while the store waits for room on
+    /// disk: what needs some is refused then, and nothing else takes memory to speak of.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.shared.pending.bytes() <= CLIENTS_WAIT_BYTES
+        !self.shared.pending.is_half_full() || self.shared.applying.lacks_room()
     }
 
     /// Waits for room.
@@ -477,6 +498,8 @@ impl LocalReplica {
     /// Ends its threads.
     pub fn stop(&self) {
         self.shared.inbox.push(Input::Stop);
+        self.shared.ledger.close(self.shared.id, &self.shared.pending);
+        self.shared.ending.set();
         self.shared.applying.stop();
         self.shared.syncing.stop();
         let Workers::Threads(threads) = &self.workers else { return };

@@ -11,7 +11,8 @@ use lsm_store::read::{Piece, ReadData};
 use net::replication::Lsn;
 use parking_lot::{Condvar, Mutex};
 
-use super::operation::Operation;
+use super::memory::Memory;
+use super::operation::{self, Operation};
 
 /// Changes are found by the pieces of the volume that they touch, of this many bytes.
 const CHUNK_SHIFT: u32 = 16;
@@ -28,6 +29,7 @@ pub type Operations = Arc<[Operation]>;
 struct Entry {
     operations: Operations,
     bytes: u64,
+    room_bytes: u64,
 }
 
 #[derive(Default)]
@@ -44,12 +46,15 @@ struct State {
     /// The LSNs that touch too many chunks.
     wide: BTreeSet<Lsn>,
     bytes: u64,
+    room_bytes: u64,
 }
 
 /// What is in the log and not in the store yet.
 #[derive(Default)]
 pub struct Pending {
     state: Mutex<State>,
+    /// What all replicas of the node hold together.
+    memory: Arc<Memory>,
     /// The store has got further.
     advanced: Condvar,
 }
@@ -76,31 +81,43 @@ pub struct Batch {
 impl Pending {
     /// Nothing, of a store that has everything up to `applied`.
     #[must_use]
-    pub fn new(applied: Lsn) -> Self {
+    pub fn new(applied: Lsn, memory: Arc<Memory>) -> Self {
         let state = State { applied, applying: applied, visible: applied, ..State::default() };
-        Self { state: Mutex::new(state), advanced: Condvar::new() }
+        Self { state: Mutex::new(state), memory, advanced: Condvar::new() }
+    }
+
+    /// Changes the state, and says what that does to the memory held.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let before = state.bytes;
+        let done = change(&mut state);
+        self.memory.note(before, state.bytes);
+        done
     }
 
     /// Adds records from `first` on, which follow those that are there.
     pub fn append(&self, first: Lsn, records: impl IntoIterator<Item = Operations>) {
-        let mut state = self.state.lock();
-        assert_eq!(first, state.end().next(), "records come in order");
-        records.into_iter().for_each(|operations| state.push(operations));
+        self.change(|state| {
+            assert_eq!(first, state.end().next(), "records come in order");
+            records.into_iter().for_each(|operations| state.push(operations));
+        });
     }
 
     /// Takes the records behind `beyond` away.
     pub fn truncate(&self, beyond: Lsn) {
-        let mut state = self.state.lock();
-        assert!(beyond >= state.applying, "what the store has is never cut off");
-        while state.end() > beyond {
-            state.pop_last();
-        }
-        state.visible = state.visible.min(beyond);
+        self.change(|state| {
+            assert!(beyond >= state.applying, "what the store has is never cut off");
+            while state.end() > beyond {
+                state.pop_last();
+            }
+            state.visible = state.visible.min(beyond);
+        });
     }
 
     /// Starts again with a store that has everything up to `applied`.
     pub fn replace(&self, applied: Lsn) {
-        *self.state.lock() = State { applied, applying: applied, visible: applied, ..State::default() };
+        let anew = State { applied, applying: applied, visible: applied, ..State::default() };
+        self.change(|state| *state = anew);
         self.advanced.notify_all();
     }
 
@@ -122,10 +139,40 @@ impl Pending {
         self.state.lock().applied
     }
 
+    /// The last record that it has.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        self.state.lock().end()
+    }
+
     /// Memory held, about.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.state.lock().bytes
+    }
+
+    /// Room that the store needs for all of it, at most.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.state.lock().room_bytes
+    }
+
+    /// True if it takes nothing more: it holds its own part of the memory and there is none left for all.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.memory.is_over(self.bytes())
+    }
+
+    /// True if clients should wait for the store to get further.
+    #[must_use]
+    pub fn is_half_full(&self) -> bool {
+        self.memory.is_half_full(self.bytes())
+    }
+
+    /// True if it is time to get rid of some of it.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.memory.is_filling(self.bytes())
     }
 
     /// What a read of `[offset, offset + len)` that begins now has to lay over what the store gives.
@@ -180,11 +227,11 @@ impl Pending {
 
     /// The store has the batch that was given last.
     pub fn batch_applied(&self) {
-        let mut state = self.state.lock();
-        while state.applied < state.applying {
-            state.pop_first();
-        }
-        drop(state);
+        self.change(|state| {
+            while state.applied < state.applying {
+                state.pop_first();
+            }
+        });
         self.advanced.notify_all();
     }
 
@@ -195,6 +242,12 @@ impl Pending {
             self.advanced.wait_while_for(&mut state, |state| state.applied < lsn, timeout);
         }
         state.applied >= lsn
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.memory.note(self.state.get_mut().bytes, 0);
     }
 }
 
@@ -219,9 +272,10 @@ impl State {
             None => _ = self.wide.insert(lsn),
         }
         let data: usize = operations.iter().map(Operation::encoded_bytes).sum();
-        let bytes = data as u64 + RECORD_OVERHEAD_BYTES;
+        let (bytes, room_bytes) = (data as u64 + RECORD_OVERHEAD_BYTES, operation::room_of_all(&operations));
         self.bytes += bytes;
-        self.entries.push_back(Entry { operations, bytes });
+        self.room_bytes += room_bytes;
+        self.entries.push_back(Entry { operations, bytes, room_bytes });
     }
 
     fn pop_first(&mut self) {
@@ -239,6 +293,7 @@ impl State {
 
     fn forget(&mut self, lsn: Lsn, entry: &Entry, pop: impl Fn(&mut VecDeque<Lsn>) -> Option<Lsn>) {
         self.bytes -= entry.bytes;
+        self.room_bytes -= entry.room_bytes;
         let Some(chunks) = chunks(&entry.operations) else {
             self.wide.remove(&lsn);
             return;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clones;
+mod full;
 mod keys;
 mod schedules;
 mod trash;

@@ -28,10 +28,9 @@ const MEMORY_BYTES: u64 = 1 << 20;
 
 /// Logs are trimmed all the time, so that who was away needs content.
 const BOUNDS: Bounds = Bounds {
-    pending_bytes: 128 << 10,
-    pending_bytes_max: 512 << 10,
     kept_bytes: 96 << 10,
     log_files: Some(Sizes { file_bytes: 64 << 10, step_bytes: 4 << 10, reserve_bytes: 1 << 10 }),
+    waits_for_room: false,
 };
 
 /// Something that is to be done at a time, unless another time was set meanwhile.
@@ -136,6 +135,8 @@ impl Process {
             is_alone: configuration.members.iter().all(|member| member.node == machine.id),
             source: None,
             policy,
+            ledger,
+            memory: Arc::default(),
             ticks: machine.ticks.clone(),
             outside: Arc::clone(&outbox) as Arc<dyn Outside>,
         };

@@ -57,6 +57,11 @@ impl BlockCache {
         Self { blocks, missed: Missed::new(expected * 2) }
     }
 
+    /// From now on the cache takes no more than this.
+    pub(super) fn limit(&self, bytes: u64) {
+        self.blocks.set_capacity(bytes);
+    }
+
     pub(super) fn block(&self, location: Location) -> Option<Bytes> {
         self.blocks.get(&location.to_bits())
     }

@@ -188,6 +188,26 @@ fn what_was_prefetched_is_read_from_memory() {
 }
 
 #[test]
+fn memory_that_is_lent_is_not_in_the_cache() {
+    let device = SimDevice::new(10, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 64 << 20);
+    write(&volume, 0, &pattern(10, 400 * BLOCK));
+    settle(&store);
+    let cached = || store.status().memory.block_cache_bytes;
+    volume.prefetch(0, 400 * BLOCK as u64).unwrap();
+    let (all, share) = (store.budget().block_cache_bytes, 1 << 20);
+    assert!(cached() > share);
+    store.lend_memory(all - share);
+    assert!(cached() <= share, "{} bytes", cached());
+    volume.prefetch(0, 400 * BLOCK as u64).unwrap();
+    assert!(cached() <= share, "{} bytes", cached());
+    store.lend_memory(0);
+    volume.prefetch(0, 400 * BLOCK as u64).unwrap();
+    assert!(cached() > share);
+}
+
+#[test]
 fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
     let device = SimDevice::new(6, Faults::none());
     let store = new_store(&device);

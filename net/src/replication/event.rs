@@ -6,6 +6,7 @@ use super::configuration::Configuration;
 use super::history::History;
 use super::id::{Incarnation, Lsn, NodeId, RequestId, Ticket, TransferId};
 use super::message::{Credit, Message, Record, Standing};
+use super::policy::Windows;
 
 /// What a replica starts from: what its journal says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +104,8 @@ pub enum Event {
     Placement(Vec<NodeId>),
     /// Nothing is acknowledged with fewer members than this, from now on; 0 counts as 1.
     InSyncMin(usize),
+    /// No more than this is held, from now on. They must let something through.
+    Windows(Windows),
     /// Hand the volume to this node as soon as it is a member that can serve it and nothing else is being decided.
     HandOver(NodeId),
     /// A snapshot was pinned for a peer, at this LSN.

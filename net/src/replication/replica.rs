@@ -170,6 +170,7 @@ impl Replica {
                 self.policy.in_sync_min = count.max(1);
                 self.advance(out);
             }
+            Event::Windows(windows) => self.policy.windows = windows,
             Event::HandOver(to) => self.wish(to, out),
             Event::Pinned { node, at } => self.pinned(node, at),
             Event::PinLost(node) => _ = self.pins.remove(&node),

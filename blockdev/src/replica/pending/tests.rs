@@ -24,7 +24,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { pending: Pending::new(Lsn(0)), store: vec![0; SIZE], log: Vec::new() }
+        Self { pending: Pending::new(Lsn(0), Arc::default()), store: vec![0; SIZE], log: Vec::new() }
     }
 
     fn append(&mut self, operations: Operations) {
