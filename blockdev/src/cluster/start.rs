@@ -208,7 +208,8 @@ fn run(
         workers: Arc::clone(&workers),
         movers: Arc::clone(&movers),
     });
-    let config = Config { program: PROGRAM.to_owned(), ..Config::new(address) };
+    let memory_bytes = node.store().budget().total_bytes;
+    let config = Config { program: PROGRAM.to_owned(), ..Config::within(address, memory_bytes) };
     let (clock, heard) = (clock(node), Arc::clone(&network));
     let transport = QuicTransport::start(config, &credentials, Arc::clone(&clock), Arc::new(SystemRng), heard)?;
     let transport = Arc::new(transport);

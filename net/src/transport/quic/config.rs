@@ -11,6 +11,9 @@ use crate::transport::Class;
 /// Most connections of a session.
 pub(super) const CONNECTIONS_MAX: u8 = 8;
 
+/// The shortest window of a connection: what travels in a millisecond at 4 Gbit/s, twice.
+const WINDOW_BYTES_MIN: u32 = 1 << 20;
+
 /// Longest datagram to try. quinn hands the kernel up to ten at once, which together must fit a UDP datagram of at most
 /// 65,507 bytes: if they do not, the kernel refuses them, and quinn takes that for loss in the network.
 const DATAGRAM_BYTES_MAX: u16 = 6_500;
@@ -113,6 +116,24 @@ impl Config {
             datagram_bytes_max: DATAGRAM_BYTES_MAX,
             socket_buffer_bytes: 8 << 20,
         }
+    }
+
+    /// The same for a node that has so much memory for everything: a peer's queues and windows take a fifth of it at most, and on a
+    /// very small node what one message of each class needs.
+    #[must_use]
+    pub fn within(listen: SocketAddr, memory_bytes: u64) -> Self {
+        let usual = Self::new(listen);
+        let part = |parts: u64| usize::try_from(memory_bytes / parts).unwrap_or(usize::MAX);
+        let bounded = |class: Class, bytes: usize, most: [usize; 3]| {
+            let least = class.family().body_bytes_max() as usize + HEADER_BYTES;
+            bytes.clamp(least, most[class.number()])
+        };
+        // Journals are what is sent all the time, to several volumes' replicas.
+        let sent = |class: Class| if class == Class::Journal { part(16) } else { part(64) };
+        let send_bytes_max = Class::ALL.map(|class| bounded(class, sent(class), usual.send_bytes_max));
+        let receive_bytes_max = Class::ALL.map(|class| bounded(class, part(64), usual.receive_bytes_max));
+        let window_bytes = u32::try_from(part(256)).unwrap_or(u32::MAX).clamp(WINDOW_BYTES_MIN, usual.window_bytes);
+        Self { send_bytes_max, receive_bytes_max, window_bytes, ..usual }
     }
 
     /// Most memory one peer's messages can take here, in bytes.

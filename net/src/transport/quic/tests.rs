@@ -4,6 +4,7 @@ mod backoff;
 mod cluster;
 mod exchange;
 mod joining;
+mod memory;
 mod raw;
 mod refusal;
 mod trouble;
