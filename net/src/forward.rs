@@ -57,6 +57,8 @@ pub enum Asked {
     },
     /// The snapshots of the volume.
     Snapshots,
+    /// The volume's size in bytes behind all that was ordered.
+    Size,
     /// The asker's node has clients of the volume and a replica of it: it is to be the primary.
     HandOver,
     /// Where the volume, or a snapshot of it, differs from a snapshot of it.
@@ -116,6 +118,8 @@ pub enum Brought {
     Snapshots(Vec<SnapshotEntry>),
     /// What differs.
     Changes(Box<ChangedExtents>),
+    /// A size in bytes.
+    Size(u64),
 }
 
 /// Why a question was not answered as wished.
@@ -155,6 +159,7 @@ enum AskedV1 {
     Snapshots,
     HandOver,
     Changes { from: String, to: Option<String>, offset: u64, len: u64 },
+    Size,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -171,6 +176,7 @@ enum BroughtV1 {
     Snapshots(Vec<SnapshotEntry>),
     // Boxed, so that the others take the room that they took before.
     Changes(Box<ChangedExtents>),
+    Size(u64),
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -217,6 +223,7 @@ pub fn encode_question(question: &Question) -> Message {
         Asked::Changes { from, to, offset, len } => {
             (AskedV1::Changes { from: from.clone(), to: to.clone(), offset: *offset, len: *len }, &[][..])
         }
+        Asked::Size => (AskedV1::Size, &[][..]),
     };
     let head = encode_body(&QuestionV1 { volume: question.volume, asked });
     Message::new(FORWARD, join(&head, payloads))
@@ -247,6 +254,7 @@ pub fn decode_question(message: &Message) -> Result<Question, Error> {
         AskedV1::Snapshots => Asked::Snapshots,
         AskedV1::HandOver => Asked::HandOver,
         AskedV1::Changes { from, to, offset, len } => Asked::Changes { from, to, offset, len },
+        AskedV1::Size => Asked::Size,
     };
     if payloads.is_empty() { Ok(Question { volume, asked }) } else { Err(Error::Body) }
 }
@@ -265,6 +273,7 @@ pub fn encode_answer(answer: &Answer) -> Message {
         Ok(Brought::Extents(extents)) => Ok(BroughtV1::Extents(extents.clone())),
         Ok(Brought::Snapshots(snapshots)) => Ok(BroughtV1::Snapshots(snapshots.clone())),
         Ok(Brought::Changes(changes)) => Ok(BroughtV1::Changes(changes.clone())),
+        Ok(Brought::Size(size_bytes)) => Ok(BroughtV1::Size(*size_bytes)),
     };
     let head = encode_body(&AnswerV1 { served: answer.served, result });
     Message::new(FORWARDED, join(&head, &[payload]))
@@ -287,6 +296,7 @@ pub fn decode_answer(message: &Message) -> Result<Answer, Error> {
         Ok(BroughtV1::Extents(extents)) => Ok(Brought::Extents(extents)),
         Ok(BroughtV1::Snapshots(snapshots)) => Ok(Brought::Snapshots(snapshots)),
         Ok(BroughtV1::Changes(changes)) => Ok(Brought::Changes(changes)),
+        Ok(BroughtV1::Size(size_bytes)) => Ok(Brought::Size(size_bytes)),
     };
     if payload.is_empty() { Ok(Answer { served, result }) } else { Err(Error::Body) }
 }

@@ -130,6 +130,7 @@ impl Core {
                 let changes = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
                 Ok(Brought::Changes(Box::new(changes)))
             }
+            Asked::Size => replica.size_bytes().map(Brought::Size).ok_or(Refused::NotReady),
             Asked::Snapshots => snapshots(self, volume).map(Brought::Snapshots).map_err(|error| refused(&error)),
         }
     }

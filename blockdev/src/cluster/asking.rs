@@ -221,6 +221,18 @@ impl Session {
         }
     }
 
+    /// The size that the volume has behind all that was ordered.
+    pub(super) fn size_bytes(&self) -> Result<u64, Error> {
+        self.until_done(|target| match target {
+            Target::Here(replica) => Ok(replica.size_bytes().map_or(Tried::Again, Tried::Done)),
+            Target::There(link) => match self.ask_one(link, Asked::Size)? {
+                Tried::Done(Brought::Size(size_bytes)) => Ok(Tried::Done(size_bytes)),
+                Tried::Done(_) => Err(nonsense()),
+                Tried::Again => Ok(Tried::Again),
+            },
+        })
+    }
+
     /// Asks for the volume to be served by this node, whose client uses it, if it has a replica. The primary keeps the wish
     /// until it can be fulfilled.
     fn wish_for_primary(&self, link: Link) {

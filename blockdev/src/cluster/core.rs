@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub(super) sessions: Sessions,
     /// Clients of this node that have a volume open.
     pub(super) open: Mutex<HashMap<VolumeId, u64>>,
+    /// Sizes of volumes that are not those of the configuration, and since when.
+    pub(super) odd_sizes: Mutex<HashMap<VolumeId, (u64, Duration)>>,
     pub(super) view: OnceLock<watch::Receiver<View>>,
     /// Counts changes of what requests wait for.
     changes: Mutex<u64>,
@@ -117,6 +119,7 @@ impl Core {
             mending: Mending::default(),
             sessions: Sessions::default(),
             open: Mutex::default(),
+            odd_sizes: Mutex::default(),
             view: OnceLock::new(),
             changes: Mutex::default(),
             changed: Condvar::new(),

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long a replica that failed stays silent: longer than the others need to go on without it.
 const FAILED_PAUSE_US: u64 = 5_000_000;
 
+/// How long a volume may have another size than its configuration says: whoever changes it tells both, one after the other.
+const SIZE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Between two looks whether others have taken over.
 const HAND_OVER_LOOK: Duration = Duration::from_millis(10);
 
@@ -34,6 +37,7 @@ impl Core {
         while !self.is_stopping() {
             let is_done = self.keep_replicas(outside);
             self.keep_placements();
+            self.keep_sizes();
             self.mend_known();
             self.wait_change(if is_done { LOOK } else { LOOK_AFTER_FAILURE });
         }
@@ -186,6 +190,32 @@ impl Core {
             tracing::info!(volume = %volume.name, ?nodes, "a replica gets another place");
             if let Err(error) = self.propose(Command::PlaceReplicas { volume: volume.id, nodes }) {
                 tracing::warn!(volume = %volume.name, %error, "a replica cannot get another place yet");
+            }
+        }
+    }
+
+    /// Has the configuration say what size the log gave a volume that this node serves, if whoever ordered that has not said so for
+    /// a while.
+    fn keep_sizes(&self) {
+        let (configuration, now) = (self.configuration(), self.node.store().clock().monotonic());
+        let replicas: Vec<_> = self.replicas.read().iter().map(|(id, replica)| (*id, Arc::clone(replica))).collect();
+        let mut odd = self.odd_sizes.lock();
+        for (id, replica) in replicas {
+            let said = configuration.volume(id).map(|volume| volume.size_bytes);
+            let found = if replica.serves() { replica.size_bytes() } else { None };
+            let (Some(said), Some(size_bytes)) = (said, found) else { continue };
+            if said == size_bytes {
+                odd.remove(&id);
+                continue;
+            }
+            let since = odd.entry(id).or_insert((size_bytes, now));
+            if since.0 != size_bytes {
+                *since = (size_bytes, now);
+            } else if now.saturating_sub(since.1) >= SIZE_PATIENCE {
+                tracing::warn!(volume = %id, size_bytes, "the size of a volume was changed, and its configuration was not told");
+                if let Err(error) = self.propose(Command::ResizeVolume { volume: id, size_bytes }) {
+                    tracing::warn!(volume = %id, %error, "the size of a volume cannot be told yet");
+                }
             }
         }
     }

@@ -167,7 +167,24 @@ impl Cluster {
             self.ordered(&volume, Operation::Resize { size_bytes })?;
             self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
         }
+        self.settle_size(id)?;
         self.volume(name)
+    }
+
+    /// Has the configuration say the size that the last of all resizes gave the volume: another node may have ordered one
+    /// meanwhile, and have told the configuration earlier or later. Whoever tells it last looks again, so that the log's word counts.
+    fn settle_size(&self, id: VolumeId) -> Result<()> {
+        let session = Session::new(self.core(), id);
+        loop {
+            let size_bytes = session.size_bytes()?;
+            let configuration = self.core.fresh_configuration()?;
+            match configuration.volume(id) {
+                Some(volume) if volume.size_bytes != size_bytes => {
+                    self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Has every replica do something, durably.
@@ -289,6 +306,7 @@ impl Cluster {
         if size_bytes > volume.size_bytes {
             self.changed(resize)?;
         }
+        self.settle_size(volume.id)?;
         self.volume(&name.volume)
     }
 

@@ -369,6 +369,18 @@ impl LocalReplica {
         Ok(holds.then_some(extents))
     }
 
+    /// The size that the volume has behind all that was ordered; `None` if this node may not say, or not yet.
+    #[must_use]
+    pub fn size_bytes(&self) -> Option<u64> {
+        if let Some(barrier) = self.shared.pending.overlay(0, 1).barrier {
+            self.tell(Event::NeedSync);
+            self.shared.pending.wait_applied(barrier, BUSY_WAIT);
+            return None;
+        }
+        let size_bytes = self.shared.volume.size_bytes();
+        self.serves().then_some(size_bytes)
+    }
+
     /// Begins to have these records ordered, without waiting; `None` if the replica has ended, and then nobody is told.
     #[must_use]
     pub fn begin_write(&self, records: &[Bytes], tell: Option<Ended>) -> Option<Arc<Call>> {

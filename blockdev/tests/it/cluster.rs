@@ -5,6 +5,7 @@ mod clones;
 mod full;
 mod keys;
 mod schedules;
+mod sizes;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};

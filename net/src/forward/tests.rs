@@ -25,6 +25,16 @@ fn heads_keep_their_bytes() {
     check_golden(&golden);
 }
 
+#[test]
+fn what_came_later_has_these_bytes() {
+    let asked = encode_question(&Question { volume: VolumeId(9), asked: Asked::Size });
+    let brought = Answer { served: (Epoch(3), Epoch(2)), result: Ok(Brought::Size(0x7000)) };
+    let found = [hex(&asked), hex(&encode_answer(&brought))];
+    let asked = "260000000900000000000000060000000000000000000000000000000000000000000000000000000000";
+    let brought = "1b000000030000000000000002000000000000000004007000000000000000";
+    assert_eq!(found, [asked, brought], "they do not change");
+}
+
 /// The bytes as they were when the version was made.
 fn check_golden(found: &[String; 2]) {
     let golden = include_str!("golden.txt");
@@ -41,6 +51,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         Just(Asked::Flush),
         Just(Asked::Snapshots),
         Just(Asked::HandOver),
+        Just(Asked::Size),
         (snapshot.clone(), any::<u64>(), 0..=BYTES_MAX as u32).prop_map(|(snapshot, offset, len)| Asked::Read {
             snapshot,
             offset,
@@ -58,6 +69,7 @@ fn result() -> impl Strategy<Value = Result<Brought, Refused>> {
     let snapshot = |(name, size_bytes, created_ms)| SnapshotEntry { name, size_bytes, created_ms };
     prop_oneof![
         Just(Ok(Brought::Nothing)),
+        any::<u64>().prop_map(|size_bytes| Ok(Brought::Size(size_bytes))),
         prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| Ok(Brought::Bytes(bytes.into()))),
         prop::collection::vec((any::<u64>(), 0..3u8), 0..5).prop_map(|extents| Ok(Brought::Extents(extents))),
         snapshots.prop_map(move |all| Ok(Brought::Snapshots(all.into_iter().map(snapshot).collect()))),
