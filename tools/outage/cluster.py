@@ -131,7 +131,9 @@ class Cluster:
 
     def join(self):
         """A new node, once all of the cluster see it."""
-        member = self.new_member()
+        return self.admit(self.new_member())
+
+    def admit(self, member):
         token = self.scratch / f"{member.name}.token"
         token.write_text(self.members["n1"].run("cluster", "token")["token"], encoding="ascii")
         member.start("--join", f"@{token}", "--node-name", member.name)
