@@ -126,8 +126,10 @@ impl Operation {
         match self {
             Self::Write { offset, data } => room_of_write(*offset, data.len() as u64),
             Self::Zero { offset, len, .. } => room_of_zeros(*offset, *len),
-            Self::Snapshot { .. } => SNAPSHOT_ROOM_BYTES,
-            Self::Resize { .. } | Self::RemoveSnapshot { .. } | Self::RollBack { .. } => 0,
+            Self::Snapshot { .. } | Self::Seed { .. } => SNAPSHOT_ROOM_BYTES,
+            Self::Resize { .. } | Self::RemoveSnapshot { .. } | Self::RenameSnapshot { .. } | Self::RollBack { .. } => {
+                0
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use blockdev::node::Node;
 use blockdev::replica::installation::Installing;
+use blockdev::replica::ledger::Ledger;
 use blockdev::replica::log::Sizes;
 use blockdev::replica::{Bounds, Call, LocalReplica, Outside, Setting};
 use lsm_store::codec::Codec;
@@ -26,7 +27,11 @@ pub(super) const VOLUME: VolumeId = VolumeId(7);
 /// Memory of the store: small, so that it flushes, merges and collects all the time.
 const MEMORY_BYTES: u64 = 1 << 20;
 
-/// Logs are trimmed all the time, so that who was away needs content.
+/// What a log takes of the disk, in parts of 64 of the room that its records need in the store.
+const LOG_64THS: u64 = 33;
+
+/// Logs are trimmed all the time, so that who was away needs content. One that meets a full disk fails its replica, since nobody
+/// makes room while the only thread stands still.
 const BOUNDS: Bounds = Bounds {
     kept_bytes: 96 << 10,
     log_files: Some(Sizes { file_bytes: 64 << 10, step_bytes: 4 << 10, reserve_bytes: 1 << 10 }),
@@ -123,6 +128,8 @@ impl Process {
         rng: &SeededRng,
     ) -> Result<(), blockdev::replica::StartError> {
         let outbox = Arc::new(Outbox::new(machine.disk.clone(), Arc::clone(&machine.dies_after)));
+        let store = Arc::clone(self.node.store());
+        let ledger = Arc::new(Ledger::new(move || store.room_to_write(LOG_64THS).unwrap_or(0)));
         let setting = Setting {
             id: VOLUME,
             me: machine.id,

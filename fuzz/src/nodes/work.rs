@@ -129,10 +129,9 @@ impl World {
         let now = self.now;
         if self.running_mut(slot).is_some_and(|running| running.syncs.is(now))
             && let Some(replica) = self.replica(slot)
+            && let Some(mut hands) = replica.hands()
         {
-            if let Some(mut hands) = replica.hands() {
-                hands.sync();
-            }
+            hands.sync();
         }
         self.settle(slot)
     }

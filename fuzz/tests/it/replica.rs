@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use blockdev::node::Node;
+use blockdev::replica::ledger::Ledger;
 use blockdev::replica::log::BootId;
 use blockdev::replica::operation::{Operation, encode};
 use blockdev::replica::ticks::{BootTicks, Ticks};
@@ -88,7 +89,10 @@ fn setting(disk: &SimDevice, outside: &Arc<Alone>, ticks: Arc<dyn Ticks>, incarn
         spec: VolumeSpec { size_bytes: 32 * KIB, codec: Codec::Lz4 },
         is_creator: true,
         is_alone: true,
+        source: None,
         policy: Policy { timing, in_sync_min: 1, ..Policy::DEFAULT },
+        ledger: Arc::new(Ledger::new(|| u64::MAX)),
+        memory: Arc::default(),
         ticks,
         outside: Arc::clone(outside) as Arc<dyn Outside>,
     }
@@ -137,13 +141,13 @@ fn work(replica: &LocalReplica) {
 /// Whatever was ordered is durable.
 fn order(replica: &LocalReplica, records: &[Bytes]) {
     for record in records {
-        let call = replica.begin_write(std::slice::from_ref(record)).expect("it takes requests");
+        let call = replica.begin_write(std::slice::from_ref(record), None).expect("it takes requests");
         while call.outcome().is_none() {
             work(replica);
         }
         assert_eq!(call.outcome(), Some(Outcome::Done));
     }
-    let call = replica.begin_flush().expect("it takes requests");
+    let call = replica.begin_flush(None).expect("it takes requests");
     while call.outcome().is_none() {
         work(replica);
     }

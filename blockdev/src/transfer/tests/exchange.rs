@@ -396,7 +396,7 @@ fn a_sender_gives_what_was_asked_for_and_nothing_else() {
         let mut saying = Saying::new(&[&bytes]);
         accept(Arc::clone(&to.node), volume_name("vm"), ReceiveOptions::default(), &mut saying).unwrap_err()
     };
-    let records = |rest: &[Record]| [&[begin.clone()], rest].concat();
+    let records = |rest: &[Record]| [std::slice::from_ref(&begin), rest].concat();
     for wrong in [
         records(&[offer(0, &one), blocks(0, &other)]),
         records(&[offer(0, &one), offer(1, &other), blocks(1, &other)]),
