@@ -174,7 +174,9 @@ impl World {
             Some(Overlay { barrier: Some(_), .. }) => self.at(20 * MS, What::Arrive { client, request }),
             Some(overlay) => {
                 let looking = Looking { client, request, start: self.starts[slot], overlay };
-                let delay = 20 + self.disk_delay(slot, 600);
+                // Some wait for long: meanwhile another node may take over.
+                let long = if self.rng.below(16) == 0 { self.rng.below(3 * SECOND) } else { 0 };
+                let delay = 20 + long + self.disk_delay(slot, 600);
                 self.on(slot, delay, What::Look(looking));
             }
         }
