@@ -13,6 +13,9 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often the leader looks whether membership is to change, if nothing else makes it.
 pub(super) const KEEP_PERIOD: Duration = Duration::from_secs(1);
 
+/// Most bytes of a snapshot in one message: with what is around them they fit a message between nodes.
+const PIECE_BYTES: u64 = 512 << 10;
+
 /// The times of elections, and when the log is cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timing {
@@ -50,7 +53,7 @@ impl Timing {
             election_timeout_min: ms(self.election_min),
             election_timeout_max: ms(self.election_max),
             install_snapshot_timeout: 10_000,
-            snapshot_max_chunk_size: 1 << 20,
+            snapshot_max_chunk_size: PIECE_BYTES,
             max_payload_entries: 256,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep,

@@ -9,6 +9,7 @@ use super::super::super::state::{Command, Outcome, Rejection};
 use super::super::message::{Appended, Call, Reply, Request};
 use super::super::*;
 use super::cluster::{CLUSTER, Cluster, set, store_of};
+use crate::envelope::Family;
 
 fn id(index: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(2, 1), index)
@@ -110,6 +111,15 @@ const GOLDEN: [(usize, u32); 19] = [
     (56, 0x8681_83fd),
     (56, 0x651f_7112),
 ];
+
+/// The messages travel in those of the control family.
+#[test]
+fn a_piece_of_a_snapshot_fits_a_message_between_nodes() {
+    let Call::Install { vote, meta, .. } = calls()[2].clone() else { panic!("a piece of a snapshot") };
+    let data = vec![7; Timing::default().config().snapshot_max_chunk_size as usize];
+    let piece = request(Call::Install { vote, meta, offset: 0, data, done: false }).encode();
+    assert!(piece.len() <= Family::Control.body_bytes_max() as usize, "{}", piece.len());
+}
 
 #[test]
 fn calls_that_do_not_hold_together_are_refused() {
