@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::silt::Silt;
 
 /// Noise that the seed decides.
-fn noise(seed: u32, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u32, len: usize) -> Vec<u8> {
     let mut state = seed;
     let step = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
