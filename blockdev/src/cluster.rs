@@ -172,6 +172,15 @@ impl Cluster {
         self.core.report()
     }
 
+    /// Lets each node send at most so many bytes a second to bring replicas up to date; as many as it can if 0.
+    ///
+    /// # Errors
+    /// Without a majority [`ClusterError::Configuration`].
+    pub fn set_catch_up_rate(&self, rate_bytes: u64) -> Result<()> {
+        let value = (rate_bytes > 0).then(|| rate_bytes.to_string().parse()).transpose()?;
+        self.changed(Command::SetSetting { name: transfers::CATCH_UP_RATE.parse()?, value })
+    }
+
     /// Takes a node (by name or number) out of service: its replicas move to others, and it gets no new ones.
     ///
     /// # Errors

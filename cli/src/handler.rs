@@ -249,6 +249,7 @@ impl Handler for NodeHandler {
             Request::ClusterInit { name, zone } => self.found_cluster(name.as_deref(), zone.as_deref()),
             Request::ClusterToken { validity_s } => self.cluster_token(*validity_s),
             Request::ClusterStatus => self.cluster_status(),
+            Request::ClusterSet { catch_up_rate_bytes } => self.set_cluster(*catch_up_rate_bytes),
             Request::Node { name, action } => self.change_node(name, *action),
             Request::MoveReplica(wish) => self.move_replica(wish),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

@@ -66,6 +66,7 @@ fn requests() -> Vec<Request> {
         Request::ClusterInit { name: None, zone: Some("left".into()) },
         Request::ClusterToken { validity_s: 3600 },
         Request::ClusterStatus,
+        Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
         Request::Node { name: "n2".into(), action: NodeAction::Drain },
         Request::MoveReplica(MoveReplica { volume: name(), from: Some("n1".into()), to: "n2".into() }),
     ]

@@ -23,6 +23,7 @@ use super::{ClusterError, Result};
 use crate::name::VolumeName;
 use crate::node::Node;
 use crate::replica::LocalReplica;
+use crate::replica::content::Throttle;
 use crate::replica::ledger::Ledger;
 use crate::replica::log::BootId;
 use crate::replica::memory::Memory;
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub(super) consensus: OnceLock<Raft>,
     pub(super) replicas: RwLock<HashMap<VolumeId, Arc<LocalReplica>>>,
     pub(super) transfers: Transfers,
+    /// How fast content is sent.
+    pub(super) throttle: Throttle,
     pub(super) mending: Mending,
     pub(super) sessions: Sessions,
     /// Clients of this node that have a volume open.
@@ -116,6 +119,7 @@ impl Core {
             consensus: OnceLock::new(),
             replicas: RwLock::default(),
             transfers: Transfers::default(),
+            throttle: Throttle::default(),
             mending: Mending::default(),
             sessions: Sessions::default(),
             open: Mutex::default(),

@@ -303,6 +303,7 @@ async fn follow(core: Weak<Core>, keys: Weak<Keys>) {
             if let Some(keys) = keys.upgrade() {
                 keys.follow(&core);
             }
+            core.follow_settings(&configuration);
             core.spread(&configuration);
         }
         drop(core);

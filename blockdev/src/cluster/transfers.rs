@@ -7,6 +7,8 @@ use std::time::Duration;
 use lsm_store::clock::Clock;
 use lsm_store::id::{BLOCK_BYTES, VolumeId as StoreVolumeId};
 use lsm_store::store::{Volume, room_of_write};
+use net::config::name::Name;
+use net::config::state::Configuration;
 use net::content::{Answer as ContentAnswer, BLOCKS_MAX, Question as ContentQuestion, Refusal, is_lend};
 use net::envelope::Message;
 use net::id::{Lsn, NodeId, VolumeId};
@@ -22,6 +24,9 @@ use crate::replica::{LocalReplica, Pinned, Sending};
 
 /// How long a receiver may take for one question: at the end it reads its map and syncs.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The cluster's setting of how many bytes a second a node sends at most; none for no limit.
+pub(super) const CATCH_UP_RATE: &str = "catch-up-rate";
 
 /// Room for the blocks of one question, wherever they begin.
 fn blocks_room() -> u64 {
@@ -98,6 +103,13 @@ impl Asking for LinkAsking<'_> {
 }
 
 impl Core {
+    /// What the cluster has set counts from now on.
+    pub(super) fn follow_settings(&self, configuration: &Configuration) {
+        let name: Option<Name> = CATCH_UP_RATE.parse().ok();
+        let rate = name.and_then(|name| configuration.setting(&name)?.as_str().parse().ok());
+        self.throttle.set(rate.unwrap_or(0));
+    }
+
     /// Sends a volume's content. Blocks until it is there, or the transfer is broken off.
     pub(super) fn send_content(&self, sending: &Sending) {
         let Sending { volume, to, transfer, .. } = *sending;
@@ -143,7 +155,7 @@ impl Core {
         let store = self.node.store();
         let clock: &dyn Clock = &**store.clock();
         let is_cancelled = || self.is_stopping() || self.transfers.is_cancelled(transfer);
-        let pace = Pace { is_cancelled: &is_cancelled, ..Pace::new(clock) };
+        let pace = Pace { is_cancelled: &is_cancelled, throttle: Some(&self.throttle), ..Pace::new(clock) };
         let watch = |progress: Progress| {
             let sent = Sent { blocks_done: progress.blocks_compared, blocks_total: progress.blocks_total };
             self.transfers.0.lock().sending.insert((volume, to), sent);

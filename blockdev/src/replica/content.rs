@@ -18,7 +18,7 @@ mod source;
 mod tests;
 
 pub use error::SendError;
-pub use pace::Pace;
+pub use pace::{Pace, Throttle};
 pub use receiver::Receiver;
 pub use repair::{RepairError, Repaired, lend, repair};
 pub use sender::{Progress, Sent, send};

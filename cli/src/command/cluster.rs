@@ -1,6 +1,7 @@
 //! `silt cluster`: its verbs, one file each.
 
 mod init;
+mod set;
 mod status;
 mod token;
 
@@ -13,7 +14,7 @@ use crate::data_dir::Access;
 use crate::exit::Exit;
 pub(super) use status::{paragraph, replicas};
 
-/// Make a cluster of nodes that hold volumes together, invite nodes, and show how it is. All of it needs a running daemon.
+/// Make a cluster of nodes that hold volumes together, invite nodes, set what holds for all, and show how it is. All of it needs a running daemon.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cluster {
     #[command(subcommand)]
@@ -24,6 +25,7 @@ pub(crate) struct Cluster {
 enum Verb {
     Init(init::Init),
     Token(token::Token),
+    Set(set::Set),
     Status(status::Status),
 }
 
@@ -32,6 +34,7 @@ impl Cluster {
         match &self.verb {
             Verb::Init(init) => init.run(global),
             Verb::Token(token) => token.run(global),
+            Verb::Set(set) => set.run(global),
             Verb::Status(status) => status.run(global),
         }
     }

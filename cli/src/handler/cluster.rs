@@ -44,6 +44,13 @@ impl NodeHandler {
         Ok(Response::Token { token: token.map_err(cluster_failure)? })
     }
 
+    pub(super) fn set_cluster(&self, catch_up_rate_bytes: Option<u64>) -> Result<Response, Failure> {
+        if let Some(rate_bytes) = catch_up_rate_bytes {
+            self.cluster()?.set_catch_up_rate(rate_bytes).map_err(cluster_failure)?;
+        }
+        Ok(Response::Done)
+    }
+
     pub(super) fn cluster_status(&self) -> Result<Response, Failure> {
         Ok(answer(&self.cluster()?.report()))
     }

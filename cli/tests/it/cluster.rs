@@ -9,9 +9,10 @@ use crate::scratch::Scratch;
 use crate::silt::Silt;
 
 /// Verbs that make sense in a cluster only.
-const VERBS: [&[&str]; 9] = [
+const VERBS: [&[&str]; 10] = [
     &["cluster", "token"],
     &["cluster", "status"],
+    &["cluster", "set", "catch-up-rate=1M"],
     &["node", "ls"],
     &["node", "drain", "n2"],
     &["node", "resume", "n2"],

@@ -240,6 +240,13 @@ pub enum Request {
     },
     /// The nodes and the replicated volumes. Answer: `Cluster`.
     ClusterStatus,
+    /// Changes settings of the whole cluster. Answer: `Done`.
+    ClusterSet {
+        /// How many bytes a second each node sends at most to bring replicas up to date; 0 for no limit. It stays as it is if
+        /// absent.
+        #[serde(default)]
+        catch_up_rate_bytes: Option<u64>,
+    },
     /// Does something about a node of the cluster. Answer: `Done`.
     Node {
         /// The node, by name or number.

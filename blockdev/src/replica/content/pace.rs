@@ -1,5 +1,6 @@
 //! How fast content is sent.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lsm_store::clock::Clock;
@@ -21,8 +22,8 @@ pub struct Pace<'a> {
     /// Questions with blocks under way at once, while one more asks what is lacking further on; 0 asks one question after the
     /// other, in the caller's thread.
     pub questions_at_once: usize,
-    /// Bytes a second that the questions may take on the wire, at least 1; no limit if `None`.
-    pub rate_bytes: Option<u64>,
+    /// Shared by all that together may be only so fast; no limit if `None`.
+    pub throttle: Option<&'a Throttle>,
     /// What the rate is measured by.
     pub clock: &'a dyn Clock,
     /// Asked before each question: `true` ends the transfer.
@@ -33,28 +34,60 @@ impl<'a> Pace<'a> {
     /// As fast as the receiver answers, with some 3 MiB of memory.
     #[must_use]
     pub fn new(clock: &'a dyn Clock) -> Self {
-        Self { blocks_at_once: 128, questions_at_once: 2, rate_bytes: None, clock, is_cancelled: &|| false }
+        Self { blocks_at_once: 128, questions_at_once: 2, throttle: None, clock, is_cancelled: &|| false }
+    }
+}
+
+/// A rate that can be changed while it is kept.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    /// Bytes a second that questions may take on the wire; 0 for no limit.
+    rate_bytes: AtomicU64,
+    /// When all that was asked will have been paid for.
+    paid_at: Mutex<Duration>,
+}
+
+impl Throttle {
+    /// So many bytes a second from now on; no limit if 0.
+    pub fn set(&self, rate_bytes: u64) {
+        if self.rate_bytes.swap(rate_bytes, Ordering::Relaxed) != rate_bytes {
+            // What was asked at another rate is not paid for at this one.
+            *self.paid_at.lock() = Duration::ZERO;
+        }
+    }
+
+    /// Pays for so many bytes now, and tells how long to wait for it.
+    fn take(&self, bytes: usize, now: Duration) -> Duration {
+        let rate_bytes = self.rate_bytes.load(Ordering::Relaxed);
+        if rate_bytes == 0 {
+            return Duration::ZERO;
+        }
+        let nanos = bytes as u128 * 1_000_000_000 / u128::from(rate_bytes);
+        let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let mut paid_at = self.paid_at.lock();
+        *paid_at = (*paid_at).max(now.saturating_sub(BURST)).saturating_add(cost);
+        paid_at.saturating_sub(now)
     }
 }
 
 /// Where questions wait for their turn.
 pub(super) struct Gate<'a> {
     pace: Pace<'a>,
-    /// When all that was asked will have been paid for.
-    paid_at: Mutex<Duration>,
 }
 
 impl<'a> Gate<'a> {
     pub(super) fn new(pace: Pace<'a>) -> Self {
-        Self { pace, paid_at: Mutex::default() }
+        Self { pace }
     }
 
-    /// Waits until a question of so many bytes may be asked.
+    /// Waits until a question of so many bytes may be asked, or the rate is another.
     pub(super) fn pass(&self, bytes: usize) -> Result<(), SendError> {
-        let mut left = self.pace.rate_bytes.map_or(Duration::ZERO, |rate_bytes| self.take(bytes, rate_bytes));
+        let rate = || self.pace.throttle.map(|throttle| throttle.rate_bytes.load(Ordering::Relaxed));
+        let (before, now) = (rate(), self.pace.clock.monotonic());
+        let mut left = self.pace.throttle.map_or(Duration::ZERO, |throttle| throttle.take(bytes, now));
         loop {
             self.check()?;
-            if left.is_zero() {
+            if left.is_zero() || rate() != before {
                 return Ok(());
             }
             let pause = left.min(PAUSE_MAX);
@@ -66,15 +99,5 @@ impl<'a> Gate<'a> {
     /// Ends a transfer that was cancelled.
     pub(super) fn check(&self) -> Result<(), SendError> {
         if (self.pace.is_cancelled)() { Err(SendError::Cancelled) } else { Ok(()) }
-    }
-
-    /// Pays for so many bytes now, and tells how long to wait for it.
-    fn take(&self, bytes: usize, rate_bytes: u64) -> Duration {
-        let now = self.pace.clock.monotonic();
-        let nanos = bytes as u128 * 1_000_000_000 / u128::from(rate_bytes.max(1));
-        let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let mut paid_at = self.paid_at.lock();
-        *paid_at = (*paid_at).max(now.saturating_sub(BURST)).saturating_add(cost);
-        paid_at.saturating_sub(now)
     }
 }

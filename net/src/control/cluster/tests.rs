@@ -73,6 +73,10 @@ fn requests_have_this_json() {
         ),
         (Request::ClusterToken { validity_s: 3600 }, r#"{"verb":"cluster_token","validity_s":3600}"#),
         (Request::ClusterStatus, r#"{"verb":"cluster_status"}"#),
+        (
+            Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
+            r#"{"verb":"cluster_set","catch_up_rate_bytes":1048576}"#,
+        ),
         (action(NodeAction::Drain), r#"{"verb":"node","name":"n2","action":"drain"}"#),
         (action(NodeAction::Resume), r#"{"verb":"node","name":"n2","action":"resume"}"#),
         (action(NodeAction::Remove), r#"{"verb":"node","name":"n2","action":"remove"}"#),

@@ -177,7 +177,9 @@ fn a_rate_is_kept_and_a_transfer_can_be_cancelled() {
     let source = Source { volume: snapshot, base: None };
     let (clock, is_over) = (VirtualClock::new(), AtomicBool::new(false));
     let is_cancelled = || is_over.load(Ordering::Relaxed);
-    let pace = Pace { rate_bytes: Some(100_000), is_cancelled: &is_cancelled, ..Pace::new(&clock) };
+    let throttle = Throttle::default();
+    throttle.set(100_000);
+    let pace = Pace { throttle: Some(&throttle), is_cancelled: &is_cancelled, ..Pace::new(&clock) };
     let cancel = |progress: Progress| is_over.store(progress.blocks_moved > 0, Ordering::Relaxed);
     let cancelled = send(&source, VOLUME, TransferId(1), &Link::to(&target), &pace, &cancel);
     assert!(matches!(cancelled, Err(SendError::Cancelled)));
@@ -187,4 +189,13 @@ fn a_rate_is_kept_and_a_transfer_can_be_cancelled() {
     assert!((100..500).contains(&sent.blocks_moved), "{} blocks", sent.blocks_moved);
     let took = (clock.monotonic() - began).as_secs_f64();
     assert!(took >= sent.blocks_moved as f64 * BLOCK as f64 / 100_000.0 - 0.1, "{took} s");
+    // Without a limit from the middle on, also for what waits already.
+    let (again, began) = (to.volume(500 * BLOCK), clock.monotonic());
+    write(&volume, 0, &noise(2, 500));
+    let source = Source { volume: from.snapshot(&volume), base: None };
+    let release = |progress: Progress| throttle.set(if progress.blocks_moved > 0 { 0 } else { 100_000 });
+    let sent = send(&source, VOLUME, TransferId(1), &Link::to(&again), &pace, &release).unwrap();
+    assert!(sent.blocks_moved >= 400, "{} blocks", sent.blocks_moved);
+    let took = (clock.monotonic() - began).as_secs_f64();
+    assert!(took < 12.0, "{took} s");
 }
