@@ -4,6 +4,7 @@ mod answering;
 mod asking;
 mod changes;
 mod clones;
+mod copying;
 mod core;
 mod describe;
 mod duties;
@@ -15,6 +16,7 @@ mod mail;
 mod manager;
 mod mending;
 mod network;
+mod news;
 mod orders;
 mod outside;
 mod report;
@@ -24,6 +26,7 @@ mod start;
 mod transfers;
 mod trash;
 mod volumes;
+mod watch;
 mod workers;
 
 use std::net::SocketAddr;
@@ -47,8 +50,10 @@ use crate::node::Node;
 pub use changes::{ClusterChangedExtents, ClusterChanges};
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
+pub use news::ClusterEvent;
 pub use report::{
-    ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
+    VolumeReport,
 };
 pub use schedules::ClusterRewound;
 pub use trash::ClusterTrashed;
@@ -166,10 +171,18 @@ impl Cluster {
         std::iter::once(self.address()).chain(theirs).collect()
     }
 
-    /// The cluster as this node sees it: itself, the nodes, and the volumes.
+    /// The cluster as this node sees it: itself, the nodes, and the volumes. The others are asked how far the copies are that they
+    /// make; blocks for about a second if one does not answer.
     #[must_use]
     pub fn report(&self) -> ClusterReport {
-        self.core.report()
+        self.core.report_with(&self.core.all_copying())
+    }
+
+    /// What happened since `since_ms`, milliseconds since the Unix epoch, at all nodes that answer, from the oldest; and the names
+    /// of those that do not.
+    #[must_use]
+    pub fn events(&self, since_ms: u64) -> (Vec<ClusterEvent>, Vec<String>) {
+        self.core.all_events(since_ms)
     }
 
     /// Lets each node send at most so many bytes a second to bring replicas up to date; as many as it can if 0.

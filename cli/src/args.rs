@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Diff(command::diff::Diff),
     Du(command::du::Du),
     Status(command::status::Status),
+    Events(command::events::Events),
     Capacity(command::capacity::Capacity),
     Gc(command::gc::Gc),
     Uri(command::uri::Uri),

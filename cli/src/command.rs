@@ -13,6 +13,7 @@ pub(crate) mod create;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod du;
+pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod get;
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Command::Diff(diff) => diff.run(global),
         Command::Du(du) => du.run(global),
         Command::Status(status) => status.run(global),
+        Command::Events(events) => events.run(global),
         Command::Capacity(capacity) => capacity.run(global),
         Command::Gc(gc) => gc.run(global),
         Command::Uri(uri) => uri.run(global),

@@ -162,7 +162,7 @@ impl NodeHandler {
     fn info(&self, text: &str) -> Result<Response, Failure> {
         match name(text)? {
             ExportName::Volume(name) => match self.replicated(&name)? {
-                Some(replicated) => Ok(describe::cluster::answer(&replicated.report)),
+                Some(replicated) => Ok(replicated.describe()),
                 None => Ok(describe::answer(&self.node.volume(&name).map_err(failure)?)),
             },
             ExportName::Snapshot(name) => match self.replicated(&name.volume)? {
@@ -250,6 +250,7 @@ impl Handler for NodeHandler {
             Request::ClusterToken { validity_s } => self.cluster_token(*validity_s),
             Request::ClusterStatus => self.cluster_status(),
             Request::ClusterSet { catch_up_rate_bytes } => self.set_cluster(*catch_up_rate_bytes),
+            Request::Events { since_s } => self.events(*since_s),
             Request::Node { name, action } => self.change_node(name, *action),
             Request::MoveReplica(wish) => self.move_replica(wish),
             _ => Err(Failure::new(Kind::Unsupported, "this node is too old to know the request")),

@@ -7,10 +7,11 @@ use std::os::unix::net::UnixStream;
 
 use net::control::{
     ChangedRange, Changes, Chunk, Client, ClusterDescription, Collect, Collected, CreateVolume, DamagedRange, Error,
-    Failure, Handler, ImportVolume, Kind, MoveReplica, NodeAction, NodeDescription, OriginDescription, PackCold, Peer,
-    Progress, Purge, ReceiveSnapshot, Received, ReceivedDescription, ReplicaDescription, ReplicationDescription,
-    Request, ResizeVolume, Response, Rewind, Rewound, RootDescription, Scrub, ScrubAction, ScrubDescription,
-    ScrubbedVolume, SentDescription, SetVolume, SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
+    EventDescription, Failure, Handler, ImportVolume, Kind, MoveReplica, NodeAction, NodeDescription,
+    OriginDescription, PackCold, Peer, Progress, ProgressDescription, Purge, ReceiveSnapshot, Received,
+    ReceivedDescription, ReplicaDescription, ReplicationDescription, Request, ResizeVolume, Response, Rewind, Rewound,
+    RootDescription, Scrub, ScrubAction, ScrubDescription, ScrubbedVolume, SentDescription, SetVolume,
+    SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
 };
 
 /// Bytes of a chunk in the golden conversation.
@@ -67,9 +68,20 @@ fn requests() -> Vec<Request> {
         Request::ClusterToken { validity_s: 3600 },
         Request::ClusterStatus,
         Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
+        Request::Events { since_s: Some(60) },
         Request::Node { name: "n2".into(), action: NodeAction::Drain },
         Request::MoveReplica(MoveReplica { volume: name(), from: Some("n1".into()), to: "n2".into() }),
     ]
+}
+
+fn event() -> EventDescription {
+    EventDescription {
+        at: "2026-11-26T07:00:00Z".into(),
+        node: Some("n1".into()),
+        kind: "node_joined".into(),
+        subject: "n3".into(),
+        text: "node n3 joined".into(),
+    }
 }
 
 fn volume() -> VolumeDescription {
@@ -92,7 +104,14 @@ fn volume() -> VolumeDescription {
 }
 
 fn replication() -> ReplicationDescription {
-    let replica = ReplicaDescription { node: 1, node_name: "n1".into(), role: "primary".into(), reachable: true };
+    let progress = ProgressDescription { done_bytes: 1, total_bytes: 2, rate_bytes: Some(3), left_s: None };
+    let replica = ReplicaDescription {
+        node: 1,
+        node_name: "n1".into(),
+        role: "primary".into(),
+        reachable: true,
+        progress: Some(progress),
+    };
     ReplicationDescription {
         replicas_wanted: 3,
         in_sync_min: 2,
@@ -215,6 +234,7 @@ impl Handler for Obliging {
             }
             Request::ClusterInit { .. } | Request::ClusterStatus => Response::Cluster(Box::new(cluster())),
             Request::ClusterToken { .. } => Response::Token { token: "silt1-token".into() },
+            Request::Events { .. } => Response::Events { events: vec![event()], silent: vec!["n2".into()] },
             Request::MoveReplica(_) => Response::Volume(volume()),
             Request::Status => return Err(Failure::new(Kind::Poisoned, "the store has stopped")),
             _ => Response::Done,

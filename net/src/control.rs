@@ -23,8 +23,8 @@ mod tests;
 
 pub use client::{Client, Event};
 pub use cluster::{
-    ClusterDescription, ClusterSummary, MoveReplica, NodeAction, NodeDescription, ReplicaDescription,
-    ReplicationDescription,
+    ClusterDescription, ClusterSummary, EventDescription, MoveReplica, NodeAction, NodeDescription,
+    ProgressDescription, ReplicaDescription, ReplicationDescription,
 };
 pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};

@@ -25,6 +25,8 @@ pub mod installation;
 #[cfg(feature = "cluster")]
 pub mod join;
 #[cfg(feature = "cluster")]
+pub mod news;
+#[cfg(feature = "cluster")]
 pub mod replication;
 #[cfg(feature = "cluster")]
 pub mod transport;

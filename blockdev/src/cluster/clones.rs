@@ -88,8 +88,9 @@ impl Cluster {
         let is_child =
             |volume: &&Volume| volume.trashed.is_none() && volume.origin.is_some_and(|origin| origin.volume == parent);
         let children = configuration.volumes().filter(is_child);
-        let mut reports: Vec<_> =
-            children.filter_map(|volume| self.core.volume_report(&configuration, volume)).collect();
+        let mut reports: Vec<_> = children
+            .filter_map(|volume| self.core.volume_report(&configuration, volume, &self.core.copies.list()))
+            .collect();
         reports.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(reports)
     }

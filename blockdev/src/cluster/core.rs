@@ -30,6 +30,7 @@ use crate::replica::memory::Memory;
 use crate::replica::ticks::Ticks;
 
 use super::answering::Sessions;
+use super::copying::Copies;
 use super::mending::Mending;
 use super::transfers::Transfers;
 
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(super) consensus: OnceLock<Raft>,
     pub(super) replicas: RwLock<HashMap<VolumeId, Arc<LocalReplica>>>,
     pub(super) transfers: Transfers,
+    pub(super) copies: Copies,
     /// How fast content is sent.
     pub(super) throttle: Throttle,
     pub(super) mending: Mending,
@@ -119,6 +121,7 @@ impl Core {
             consensus: OnceLock::new(),
             replicas: RwLock::default(),
             transfers: Transfers::default(),
+            copies: Copies::default(),
             throttle: Throttle::default(),
             mending: Mending::default(),
             sessions: Sessions::default(),

@@ -7,26 +7,35 @@ use lsm_store::store::VolumeInfo;
 use net::config::raft::Consensus;
 use net::config::state::{Configuration, Node as ClusterNode, NodeState, Origin, Volume, VolumeState};
 use net::id::{NodeId, VolumeId};
+use net::news::Copying;
 use net::transport::Transport;
 
 use super::Cluster;
 use super::core::Core;
 use super::report::{
-    ClusterReport, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole, VolumeHealth, VolumeReport,
+    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
+    VolumeReport,
 };
 use super::schedules::schedule_of;
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::seed_of;
 
 impl Core {
+    /// What this node knows by itself.
     pub(super) fn report(&self) -> ClusterReport {
+        self.report_with(&self.copies.list())
+    }
+
+    /// What this node knows, and the copies that others are making.
+    pub(super) fn report_with(&self, copying: &[Copying]) -> ClusterReport {
         let configuration = self.configuration();
         let metrics = self.consensus().metrics();
         let present = configuration.nodes().filter(|node| node.is_present());
         let voters = &metrics.membership.voters;
         let nodes = present.map(|node| self.node_report(&configuration, node, voters.contains(&node.id)));
         let volumes = configuration.volumes().filter(|volume| volume.trashed.is_none());
-        let mut volumes: Vec<_> = volumes.filter_map(|volume| self.volume_report(&configuration, volume)).collect();
+        let mut volumes: Vec<_> =
+            volumes.filter_map(|volume| self.volume_report(&configuration, volume, copying)).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         ClusterReport {
             cluster: configuration.cluster().map(|cluster| cluster.to_string()).unwrap_or_default(),
@@ -66,7 +75,12 @@ impl Core {
         }
     }
 
-    pub(super) fn volume_report(&self, configuration: &Configuration, volume: &Volume) -> Option<VolumeReport> {
+    pub(super) fn volume_report(
+        &self,
+        configuration: &Configuration,
+        volume: &Volume,
+        copying: &[Copying],
+    ) -> Option<VolumeReport> {
         let set = &volume.replicas;
         let mut roles: BTreeMap<NodeId, ReplicaRole> =
             set.placement.iter().map(|node| (*node, ReplicaRole::CatchingUp)).collect();
@@ -79,6 +93,7 @@ impl Core {
             node_name: name_of(node),
             role,
             is_reachable: self.is_reachable(node),
+            progress: copying.iter().find(|it| it.volume == volume.id && it.to == node).map(progress),
         };
         Some(VolumeReport {
             id: volume.id.0,
@@ -94,7 +109,7 @@ impl Core {
             epoch: set.epoch.0,
             replicas: roles.into_iter().map(replica).collect(),
             health: self.health(volume),
-            doing: self.doing(volume.id, &name_of),
+            doing: doing(volume.id, copying, &name_of),
             connections: self.open.lock().get(&volume.id).copied().unwrap_or(0),
         })
     }
@@ -109,17 +124,21 @@ impl Core {
             reached >= volume.copies.replicas.into() && set.placement.iter().all(|node| set.is_member(*node));
         if is_whole { VolumeHealth::Healthy } else { VolumeHealth::Degraded }
     }
+}
 
-    /// What this node does to mend a volume.
-    fn doing(&self, volume: VolumeId, name_of: &dyn Fn(NodeId) -> String) -> Option<String> {
-        let sending = self.transfers.sending(volume);
-        let say = |(node, sent): &(NodeId, super::transfers::Sent)| {
-            let percent = (sent.blocks_done * 100).checked_div(sent.blocks_total).unwrap_or(0);
-            format!("sending content to {}: {percent} %", name_of(*node))
-        };
-        let said: Vec<_> = sending.iter().map(say).collect();
-        (!said.is_empty()).then(|| said.join(", "))
-    }
+fn progress(copying: &Copying) -> Progress {
+    let Copying { done_bytes, total_bytes, rate_bytes, .. } = *copying;
+    Progress { done_bytes, total_bytes, rate_bytes }
+}
+
+/// What is being done to mend a volume.
+fn doing(volume: VolumeId, copying: &[Copying], name_of: &dyn Fn(NodeId) -> String) -> Option<String> {
+    let say = |it: &Copying| {
+        let percent = (u128::from(it.done_bytes) * 100).checked_div(u128::from(it.total_bytes)).unwrap_or(0);
+        format!("bringing {} up to date: {percent} %", name_of(it.to))
+    };
+    let said: Vec<_> = copying.iter().filter(|it| it.volume == volume).map(say).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 impl Cluster {

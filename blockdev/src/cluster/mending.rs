@@ -14,6 +14,7 @@ use net::transport::{Link, RequestError, Transport, call};
 use parking_lot::Mutex;
 
 use super::core::Core;
+use crate::events::kind;
 use crate::replica::LocalReplica;
 use crate::replica::content::{Asking, repair};
 
@@ -90,6 +91,9 @@ impl Core {
                 Ok(repaired) => {
                     tracing::warn!(volume = %id, %node, restored = repaired.blocks_restored, missing = repaired.blocks_missing,
                         first = blocks.start.0, "damaged blocks were repaired from another node");
+                    if repaired.blocks_restored > 0 {
+                        self.note_repair(id, node, repaired.blocks_restored);
+                    }
                     if repaired.blocks_missing == 0 {
                         return true;
                     }
@@ -101,6 +105,14 @@ impl Core {
             }
         }
         false
+    }
+
+    fn note_repair(&self, volume: VolumeId, from: NodeId, blocks: u64) {
+        let configuration = self.configuration();
+        let volume = configuration.volume(volume).map_or_else(|| volume.to_string(), |it| it.name.as_str().to_owned());
+        let from = configuration.node(from).map_or_else(|| from.to_string(), |it| it.about.name.as_str().to_owned());
+        let text = format!("{blocks} damaged blocks of volume {volume} were repaired from node {from}");
+        self.node.events().note(kind::DAMAGE_REPAIRED, &volume, &text);
     }
 
     /// The other nodes, those with a replica of the volume first.

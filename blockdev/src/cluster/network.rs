@@ -10,6 +10,7 @@ use net::envelope::{Family, Kind, Message};
 use net::forward::FORWARD;
 use net::id::{NodeId, VolumeId};
 use net::identity::AUTHORITY;
+use net::news::NEWS;
 use net::replication::Event;
 use net::transport::{Class, Down, Handler, Link, Received, RequestError, Responder, Transport};
 use tokio::sync::oneshot;
@@ -73,6 +74,11 @@ impl Handler for Network {
             AUTHORITY => {
                 if let Some(keys) = self.keys.get().and_then(Weak::upgrade) {
                     responder.answer(keys.answer(&core.configuration(), link.peer));
+                }
+            }
+            NEWS => {
+                if let Some(told) = core.tell_news(&message) {
+                    responder.answer(told);
                 }
             }
             FORWARD => self.workers.run(move || {

@@ -78,6 +78,28 @@ pub struct ReplicaReport {
     pub role: ReplicaRole,
     /// Whether this node reaches it.
     pub is_reachable: bool,
+    /// How far it has come, while it is being made or brought up to date.
+    pub progress: Option<Progress>,
+}
+
+/// How far something has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// What is done, in bytes.
+    pub done_bytes: u64,
+    /// What there is to do in all, as far as that is known now.
+    pub total_bytes: u64,
+    /// What is done in a second, once that is known.
+    pub rate_bytes: Option<u64>,
+}
+
+impl Progress {
+    /// How long it will take at this rate, in seconds.
+    #[must_use]
+    pub fn left_s(&self) -> Option<u64> {
+        let left_bytes = self.total_bytes.saturating_sub(self.done_bytes);
+        self.rate_bytes.filter(|rate| *rate > 0).map(|rate| left_bytes.div_ceil(rate))
+    }
 }
 
 /// How a volume is.

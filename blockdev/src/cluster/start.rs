@@ -54,7 +54,7 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) struct Running {
     pub(super) core: Arc<Core>,
     pub(super) workers: [Arc<Workers>; 2],
-    /// That keep replicas, do what is due of volumes, and keep keys.
+    /// That keep replicas and keys, do what is due, and watch.
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) runtime: Option<Runtime>,
     pub(super) keys: Arc<Keys>,
@@ -238,12 +238,12 @@ fn run(
     runtime.spawn(Keys::learn(Arc::downgrade(&keys)));
     runtime.spawn(introduce(Arc::downgrade(&core), me));
     let outside: Arc<dyn Outside> = Arc::new(NodeAround { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
-    let managed = Arc::clone(&core);
-    let tended = Arc::clone(&core);
+    let (managed, tended, watched) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
     let threads = vec![
         spawned("silt-cluster", move || managed.manage(&outside))?,
         spawned("cluster-duties", move || tended.tend())?,
         spawned("silt-keys", move || renewal.keep())?,
+        spawned("silt-watch", move || watched.watch())?,
     ];
     Ok(Running { core, workers: [workers, movers], threads, runtime: Some(runtime), keys, address })
 }

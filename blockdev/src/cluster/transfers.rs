@@ -18,7 +18,7 @@ use net::transport::{Link, RequestError, SendError, Transport, call};
 use parking_lot::Mutex;
 
 use super::core::Core;
-use crate::replica::content::{Asking, Pace, Progress, lend};
+use crate::replica::content::{Asking, Pace, lend};
 use crate::replica::installation::{Broken, Delivery, Installing};
 use crate::replica::{LocalReplica, Pinned, Sending};
 
@@ -46,15 +46,6 @@ struct State {
     cancelled: HashSet<TransferId>,
     /// What was frozen for nodes that are away, and up to where it goes.
     pins: HashMap<(VolumeId, NodeId), (StoreVolumeId, Lsn)>,
-    /// Being sent now, for people to see.
-    sending: HashMap<(VolumeId, NodeId), Sent>,
-}
-
-/// How far a transfer has got.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Sent {
-    pub(super) blocks_done: u64,
-    pub(super) blocks_total: u64,
 }
 
 impl Transfers {
@@ -70,12 +61,6 @@ impl Transfers {
 
     fn is_cancelled(&self, transfer: TransferId) -> bool {
         self.0.lock().cancelled.contains(&transfer)
-    }
-
-    /// What is being sent of a volume, and to whom.
-    pub(super) fn sending(&self, volume: VolumeId) -> Vec<(NodeId, Sent)> {
-        let state = self.0.lock();
-        state.sending.iter().filter(|((of, _), _)| *of == volume).map(|((_, to), sent)| (*to, *sent)).collect()
     }
 
     /// Forgets everything of a volume; what was frozen for it is of no use from then on.
@@ -115,7 +100,7 @@ impl Core {
         let Sending { volume, to, transfer, .. } = *sending;
         let Some(replica) = self.replica(volume) else { return };
         let sent = self.try_send_content(&replica, sending);
-        self.transfers.0.lock().sending.remove(&(volume, to));
+        self.copies.end_content((volume, to));
         replica.hold(None);
         match sent {
             Ok(()) => tracing::info!(%volume, node = %to, "content was sent"),
@@ -156,9 +141,8 @@ impl Core {
         let clock: &dyn Clock = &**store.clock();
         let is_cancelled = || self.is_stopping() || self.transfers.is_cancelled(transfer);
         let pace = Pace { is_cancelled: &is_cancelled, throttle: Some(&self.throttle), ..Pace::new(clock) };
-        let watch = |progress: Progress| {
-            let sent = Sent { blocks_done: progress.blocks_compared, blocks_total: progress.blocks_total };
-            self.transfers.0.lock().sending.insert((volume, to), sent);
+        let watch = |done_bytes: u64, total_bytes: u64| {
+            self.copies.note_content((volume, to), (done_bytes, total_bytes), clock.monotonic());
         };
         let delivery = Delivery { volume, transfer, store, asking: &asking, pace, watch: &watch };
         delivery.send(pinned, self.base(sending), history)

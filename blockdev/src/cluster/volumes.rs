@@ -43,7 +43,7 @@ impl Cluster {
     /// [`ClusterError::NoSuchVolume`].
     pub fn volume(&self, name: &VolumeName) -> Result<VolumeReport> {
         let found = self.core.volume_named(name)?;
-        let report = self.core.volume_report(&self.core.configuration(), &found);
+        let report = self.core.volume_report(&self.core.configuration(), &found, &self.core.copies.list());
         report.ok_or_else(|| ClusterError::NoSuchVolume(name.clone()))
     }
 

@@ -154,6 +154,8 @@ impl Executor {
             Input::Event(event) => self.step(event, actions),
             Input::Checkpoint(floor) => self.checkpoint(floor, actions),
             Input::TellHistory(answer) => drop(answer.send(self.replica.history().clone())),
+            // As for those who ask for the history.
+            Input::TellBehind(answer) => drop(answer.send(self.behind())),
             Input::Hold(lsn) => self.hold = lsn,
             Input::BeginInstall(transfer, answer) => {
                 // The protocol may have turned to something else; what the replica holds may be relied on by now.
@@ -428,14 +430,23 @@ impl Executor {
         if self.log.bytes() <= kept_bytes {
             return;
         }
-        let (start, end) = (self.log.start(), self.log.end());
-        let bytes_each = self.log.bytes() / (end.0 + 1).saturating_sub(start.0).max(1);
-        let kept = Lsn(end.0.saturating_sub(kept_bytes / bytes_each.max(1)));
+        let kept = Lsn(self.log.end().0.saturating_sub(kept_bytes / self.bytes_each()));
         let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
         let trimmed = self.log.trim(wanted.min(floor).next());
         if let Some(start) = self.or_fail(trimmed, further) {
             self.step(Event::JournalStarts(start), further);
         }
+    }
+
+    /// What a record takes on average.
+    fn bytes_each(&self) -> u64 {
+        let (start, end) = (self.log.start(), self.log.end());
+        (self.log.bytes() / (end.0 + 1).saturating_sub(start.0).max(1)).max(1)
+    }
+
+    fn behind(&self) -> Vec<(NodeId, u64)> {
+        let bytes_each = self.bytes_each();
+        self.replica.behind().into_iter().map(|(node, records)| (node, records.saturating_mul(bytes_each))).collect()
     }
 
     /// Has all members sync what fills the memory.

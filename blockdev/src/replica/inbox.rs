@@ -23,6 +23,8 @@ pub enum Input {
     Install(TransferId, History),
     /// Asks which epochs wrote the log.
     TellHistory(SyncSender<History>),
+    /// Asks which nodes are being brought along by the log, and about how many bytes of it each of them lacks.
+    TellBehind(SyncSender<Vec<(NodeId, u64)>>),
     /// The log is kept from here on, for somebody who is being caught up from there; `None` no longer.
     Hold(Option<Lsn>),
     /// Everything ends.

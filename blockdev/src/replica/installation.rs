@@ -63,8 +63,8 @@ pub struct Delivery<'a> {
     pub asking: &'a dyn Asking,
     /// How fast; says also whether it was cancelled.
     pub pace: Pace<'a>,
-    /// Hears how far each volume of it has come.
-    pub watch: &'a (dyn Fn(Progress) + Sync),
+    /// Hears how many bytes of it, of how many, the receiver has.
+    pub watch: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 impl Delivery<'_> {
@@ -76,13 +76,17 @@ impl Delivery<'_> {
     pub fn send(&self, pinned: &Pinned, base: Option<(Volume, Lsn)>, history: History) -> Result<(), Broken> {
         self.ask(Step::Begin { base: base.as_ref().map(|(_, at)| *at) })?;
         let mut base = base.map(|(volume, _)| volume);
+        let current = self.store.volume(pinned.snapshot)?;
+        let older_bytes: u64 = pinned.older.iter().map(|snapshot| snapshot.info.size_bytes).sum();
+        let (mut before_bytes, total_bytes) = (0, older_bytes + current.size_bytes());
         for snapshot in &pinned.older {
             let content = self.store.volume(snapshot.info.id)?;
-            self.send_one(&content, base.take())?;
+            self.send_one(&content, base.take(), (before_bytes, total_bytes))?;
+            before_bytes += content.size_bytes();
             self.ask(Step::Freeze { snapshot: snapshot.name.snapshot.to_string() })?;
             base = Some(content);
         }
-        self.send_one(&self.store.volume(pinned.snapshot)?, base)?;
+        self.send_one(&current, base, (before_bytes, total_bytes))?;
         self.ask(Step::Install { history })
     }
 
@@ -99,12 +103,23 @@ impl Delivery<'_> {
         }
     }
 
-    fn send_one(&self, content: &Volume, base: Option<Volume>) -> Result<(), Broken> {
+    /// Sends one of the volumes, which comes behind so many bytes of so many in all.
+    fn send_one(
+        &self,
+        content: &Volume,
+        base: Option<Volume>,
+        (before_bytes, total_bytes): (u64, u64),
+    ) -> Result<(), Broken> {
         self.ask(Step::Prepare { size_bytes: content.size_bytes() })?;
         // A base of another size says nothing of what lies beyond.
         let base = base.filter(|base| base.size_bytes() == content.size_bytes());
         let source = Source { volume: content.clone(), base };
-        let sent = send(&source, self.volume, self.transfer, self.asking, &self.pace, self.watch)?;
+        let watch = |progress: Progress| {
+            let bytes = u128::from(progress.blocks_done) * u128::from(content.size_bytes());
+            let done_bytes = bytes.checked_div(u128::from(progress.blocks_total)).unwrap_or(0);
+            (self.watch)(before_bytes + u64::try_from(done_bytes).unwrap_or(u64::MAX), total_bytes);
+        };
+        let sent = send(&source, self.volume, self.transfer, self.asking, &self.pace, &watch)?;
         let (volume, blocks, moved, bytes) = (self.volume, sent.blocks, sent.blocks_moved, sent.bytes_moved);
         tracing::info!(%volume, blocks, moved, bytes, "content");
         Ok(())

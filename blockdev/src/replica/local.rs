@@ -458,6 +458,14 @@ impl LocalReplica {
         self.ask(Input::TellHistory(sender)).then(|| receiver.recv().ok())?
     }
 
+    /// The nodes that are being brought along by the log, and about how many bytes of it each of them lacks.
+    #[must_use]
+    pub fn behind(&self) -> Vec<(NodeId, u64)> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let is_asked = self.shared.inbox.push(Input::TellBehind(sender));
+        is_asked.then(|| receiver.recv().ok()).flatten().unwrap_or_default()
+    }
+
     /// Has the store have everything up to `lsn`, which every member has synced and the log here reaches; false if it has
     /// not in time.
     #[must_use]

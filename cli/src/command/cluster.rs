@@ -12,7 +12,7 @@ use crate::args::Global;
 use crate::backend;
 use crate::data_dir::Access;
 use crate::exit::Exit;
-pub(super) use status::{paragraph, replicas};
+pub(super) use status::{doing, paragraph, replicas, troubles};
 
 /// Make a cluster of nodes that hold volumes together, invite nodes, set what holds for all, and show how it is. All of it needs a running daemon.
 #[derive(Debug, clap::Args)]

@@ -66,7 +66,7 @@ fn replication_rows(volume: &VolumeDescription, replication: &ReplicationDescrip
     };
     let mut rows =
         vec![("replicas", copies), ("health", replication.health.clone()), ("epoch", replication.epoch.to_string())];
-    rows.extend(replication.doing.clone().map(|doing| ("doing", doing)));
+    rows.extend(super::cluster::doing(replication).map(|doing| ("doing", doing)));
     rows.extend(replication.replicas.iter().map(replica));
     rows
 }

@@ -17,12 +17,21 @@ impl Status {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         match backend::ask(global, Access::Read, &Request::Status)? {
             Response::Status(status) => {
-                Output::new(global).answer(&status, || text(&status))?;
+                let wrong = if global.json { String::new() } else { troubles(global, &status)? };
+                Output::new(global).answer(&status, || text(&status) + &wrong)?;
                 Ok(if status.store.poisoned.is_some() { Exit::Failure } else { Exit::Ok })
             }
             other => Err(backend::unexpected(&other)),
         }
     }
+}
+
+/// What is wrong in the cluster and what is done about it, if the node is in one.
+fn troubles(global: &Global, status: &NodeStatus) -> anyhow::Result<String> {
+    if status.cluster.is_none() {
+        return Ok(String::new());
+    }
+    Ok(super::cluster::troubles(&super::cluster::ask(global, &Request::ClusterStatus)?))
 }
 
 fn text(status: &NodeStatus) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use siltstone::cluster::{AllExports, Cluster, ClusterError, ClusterReport};
+use siltstone::cluster::{AllExports, Cluster, ClusterError, ClusterEvent, ClusterReport};
 use siltstone::control::{Failure, Kind, MoveReplica, NodeAction, Response};
 use siltstone::span::Span;
 
@@ -49,6 +49,24 @@ impl NodeHandler {
             self.cluster()?.set_catch_up_rate(rate_bytes).map_err(cluster_failure)?;
         }
         Ok(Response::Done)
+    }
+
+    /// What happened: at this node, and at the others if it is in a cluster.
+    pub(super) fn events(&self, since_s: Option<u64>) -> Result<Response, Failure> {
+        let now_ms = u64::try_from(self.node.store().clock().wall().as_millis()).unwrap_or(u64::MAX);
+        let since_ms = since_s.map_or(0, |seconds| now_ms.saturating_sub(seconds.saturating_mul(1000)));
+        if self.serving.is_none() {
+            let read = self.node.events().read_from(self.dir.path());
+            read.map_err(|error| Failure::from_chain(Kind::Io, &error))?;
+        }
+        let Ok(cluster) = self.cluster() else {
+            let events = self.node.events().since(since_ms);
+            let events = events.iter().map(|event| describe::cluster::event(event, None)).collect();
+            return Ok(Response::Events { events, silent: Vec::new() });
+        };
+        let (events, silent) = cluster.events(since_ms);
+        let described = |told: &ClusterEvent| describe::cluster::event(&told.event, Some(&told.node_name));
+        Ok(Response::Events { events: events.iter().map(described).collect(), silent })
     }
 
     pub(super) fn cluster_status(&self) -> Result<Response, Failure> {

@@ -21,6 +21,15 @@ pub(super) struct Replicated {
     pub(super) report: VolumeReport,
 }
 
+impl Replicated {
+    /// The volume, with the copies that other nodes make of it.
+    pub(super) fn describe(&self) -> Response {
+        let whole = self.cluster.report();
+        let report = whole.volumes.iter().find(|volume| volume.id == self.report.id);
+        describe::cluster::answer(report.unwrap_or(&self.report))
+    }
+}
+
 impl NodeHandler {
     /// The replicated volume of this name, if there is one and the node has none of its own.
     pub(super) fn replicated(&self, name: &VolumeName) -> Result<Option<Replicated>, Failure> {

@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod control_socket;
 mod daemon;
+mod events;
 mod exchange_kills;
 mod images;
 mod library;

@@ -76,7 +76,7 @@ impl Errand {
                 ..Pace::new(&clock)
             };
             let Sending { volume, transfer, .. } = sending;
-            let delivery = Delivery { volume, transfer, store: node.store(), asking: &mouth, pace, watch: &|_| {} };
+            let delivery = Delivery { volume, transfer, store: node.store(), asking: &mouth, pace, watch: &|_, _| {} };
             let ended = delivery.send(&pinned, base, history);
             // Nobody listens if the machine has died.
             let _ = says.send(Said::Ended(ended));

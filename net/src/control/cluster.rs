@@ -106,6 +106,40 @@ pub struct ReplicaDescription {
     pub role: String,
     /// Whether the node that says this reaches it.
     pub reachable: bool,
+    /// How far it has come, while it is being made or brought up to date.
+    #[serde(default)]
+    pub progress: Option<ProgressDescription>,
+}
+
+/// How far something has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ProgressDescription {
+    /// What is done, in bytes.
+    pub done_bytes: u64,
+    /// What there is to do in all, as far as that is known now.
+    pub total_bytes: u64,
+    /// What is done in a second; absent while that is not known.
+    #[serde(default)]
+    pub rate_bytes: Option<u64>,
+    /// How long it will take at this rate, in seconds.
+    #[serde(default)]
+    pub left_s: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct EventDescription {
+    /// When, RFC 3339, by the clock of the node that says so.
+    pub at: String,
+    /// The name of that node; absent if it is in no cluster.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// What, as a word like `volume_degraded`. There may be more of them in newer versions.
+    pub kind: String,
+    /// The node or volume that it happened to, by name; empty for the node that says so.
+    pub subject: String,
+    /// In words.
+    pub text: String,
 }
 
 impl ReplicationDescription {

@@ -247,6 +247,12 @@ pub enum Request {
         #[serde(default)]
         catch_up_rate_bytes: Option<u64>,
     },
+    /// What happened, at all nodes of the cluster that are reached. Answer: `Events`.
+    Events {
+        /// From so many seconds ago on; all that is kept if absent.
+        #[serde(default)]
+        since_s: Option<u64>,
+    },
     /// Does something about a node of the cluster. Answer: `Done`.
     Node {
         /// The node, by name or number.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{ClusterDescription, ClusterSummary, ReplicationDescription};
+use super::cluster::{ClusterDescription, ClusterSummary, EventDescription, ReplicationDescription};
 use super::objects::{ObjectDescription, Objects, Upload, UploadDescription};
 
 /// The answer to a request; `answer` says which in JSON.
@@ -81,6 +81,14 @@ pub enum Response {
     },
     /// The nodes and the replicated volumes.
     Cluster(Box<ClusterDescription>),
+    /// What happened, from the oldest.
+    Events {
+        /// The events.
+        events: Vec<EventDescription>,
+        /// Nodes that did not answer: what happened there is left out.
+        #[serde(default)]
+        silent: Vec<String>,
+    },
     /// An invitation to a cluster. Who has it can join: it is a secret.
     Token {
         /// The token as text.

@@ -26,6 +26,8 @@ const BATCHES_AHEAD: usize = 8;
 pub struct Progress {
     /// Up to this block what the receiver lacks is known.
     pub blocks_compared: u64,
+    /// Those of them that it does not lack any more.
+    pub blocks_done: u64,
     /// Blocks of the content.
     pub blocks_total: u64,
     /// Blocks that were moved.
@@ -77,6 +79,7 @@ pub fn send(
 #[derive(Default)]
 struct Counts {
     blocks: AtomicU64,
+    blocks_lacking: AtomicU64,
     blocks_moved: AtomicU64,
     bytes_moved: AtomicU64,
 }
@@ -150,6 +153,7 @@ impl Sending<'_> {
             && let Some(page) = pages.next_page()?
         {
             let wanted = self.ask_page(page)?;
+            self.counts.blocks_lacking.fetch_add(wanted.len() as u64, Ordering::Relaxed);
             self.compared.store(pages.position(), Ordering::Relaxed);
             self.tell();
             for batch in wanted.chunks(self.pace.blocks_at_once.clamp(1, net::content::BLOCKS_MAX)) {
@@ -233,11 +237,13 @@ impl Sending<'_> {
         let Sent { blocks_moved, bytes_moved, .. } = self.sent();
         let blocks_compared = self.compared.load(Ordering::Relaxed);
         let blocks_total = self.source.volume.block_count();
-        (self.watch)(Progress { blocks_compared, blocks_total, blocks_moved, bytes_moved });
+        let lacking = self.counts.blocks_lacking.load(Ordering::Relaxed).saturating_sub(blocks_moved);
+        let blocks_done = blocks_compared.saturating_sub(lacking);
+        (self.watch)(Progress { blocks_compared, blocks_done, blocks_total, blocks_moved, bytes_moved });
     }
 
     fn sent(&self) -> Sent {
-        let Counts { blocks, blocks_moved, bytes_moved } = &self.counts;
+        let Counts { blocks, blocks_moved, bytes_moved, .. } = &self.counts;
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         Sent { blocks: count(blocks), blocks_moved: count(blocks_moved), bytes_moved: count(bytes_moved) }
     }

@@ -127,7 +127,9 @@ impl Asking for Link {
 fn sent(source: &Volume, base: Option<&Volume>, link: &Link) -> Result<Sent, SendError> {
     let clock = SystemClock::new();
     let source = Source { volume: source.clone(), base: base.cloned() };
-    let told = |progress: Progress| assert!(progress.blocks_compared <= progress.blocks_total);
+    let told = |progress: Progress| {
+        assert!(progress.blocks_done <= progress.blocks_compared && progress.blocks_compared <= progress.blocks_total);
+    };
     send(&source, VOLUME, TransferId(1), link, &Pace::new(&clock), &told)
 }
 

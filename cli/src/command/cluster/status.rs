@@ -1,7 +1,8 @@
 //! `silt cluster status`
 
 use siltstone::control::{
-    ClusterDescription, ClusterSummary, NodeDescription, ReplicationDescription, Request, VolumeDescription,
+    ClusterDescription, ClusterSummary, NodeDescription, ProgressDescription, ReplicaDescription,
+    ReplicationDescription, Request, VolumeDescription,
 };
 
 use crate::args::Global;
@@ -66,7 +67,7 @@ fn replicas_text(replication: &ReplicationDescription) -> String {
 }
 
 /// What is wrong, and what is being done, one a line.
-fn troubles(cluster: &ClusterDescription) -> String {
+pub(in crate::command) fn troubles(cluster: &ClusterDescription) -> String {
     let nodes = cluster.nodes.iter().filter_map(node_trouble);
     let volumes = cluster.volumes.iter().filter_map(volume_trouble);
     nodes.chain(volumes).map(|line| line + "\n").collect()
@@ -89,11 +90,41 @@ fn node_trouble(node: &NodeDescription) -> Option<String> {
 
 fn volume_trouble(volume: &VolumeDescription) -> Option<String> {
     let replication = volume.replication.as_deref()?;
-    let doing = replication.doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default();
+    let doing = doing(replication).map(|doing| format!(": {doing}")).unwrap_or_default();
     match &*replication.health {
         "healthy" if doing.is_empty() => None,
         "stalled" => Some(format!("volume {} is stalled, requests wait{doing}", volume.name)),
         health => Some(format!("volume {} is {health}{doing}", volume.name)),
+    }
+}
+
+/// What is being done about a volume, and how long it will take.
+pub(in crate::command) fn doing(replication: &ReplicationDescription) -> Option<String> {
+    let progress = |replica: &ReplicaDescription| Some(format!("{} {}", replica.node_name, so_far(replica.progress?)));
+    let made: Vec<_> = replication.replicas.iter().filter_map(progress).collect();
+    if made.is_empty() { replication.doing.clone() } else { Some(format!("bringing up to date {}", made.join(", "))) }
+}
+
+fn so_far(progress: ProgressDescription) -> String {
+    let ProgressDescription { done_bytes, total_bytes, rate_bytes, left_s } = progress;
+    let mut text = format!("({} of {}", size::human(done_bytes), size::human(total_bytes));
+    if let Some(rate_bytes) = rate_bytes {
+        text.push_str(&format!(", {}/s", size::human(rate_bytes)));
+    }
+    match left_s {
+        Some(left_s) => text.push_str(&format!(", about {} left)", time(left_s))),
+        None => text.push(')'),
+    }
+    text
+}
+
+/// A time as people say it: two of days, hours, minutes and seconds.
+fn time(seconds: u64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
     }
 }
 

@@ -15,7 +15,7 @@ impl Ls {
     pub(super) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let cluster = cluster::ask(global, &Request::ClusterStatus)?;
         let document = serde_json::json!({ "nodes": cluster.nodes });
-        Output::new(global).answer(&document, || text(&cluster.nodes))?;
+        Output::new(global).answer(&document, || text(&cluster.nodes) + &cluster::troubles(&cluster))?;
         Ok(Exit::Ok)
     }
 }

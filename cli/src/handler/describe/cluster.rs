@@ -1,13 +1,14 @@
 //! A cluster, its nodes and its volumes as answers show them.
 
 use siltstone::cluster::{
-    ClusterReport, ClusterSnapshot, ClusterTrashed, NodeReport, NodeStanding, OriginReport, ReplicaReport, ReplicaRole,
-    VolumeHealth, VolumeReport,
+    ClusterReport, ClusterSnapshot, ClusterTrashed, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport,
+    ReplicaRole, VolumeHealth, VolumeReport,
 };
 use siltstone::control::{
-    ClusterDescription, ClusterSummary, NodeDescription, OriginDescription, ReplicaDescription, ReplicationDescription,
-    Response, SnapshotDescription, TrashDescription, VolumeDescription,
+    ClusterDescription, ClusterSummary, EventDescription, NodeDescription, OriginDescription, ProgressDescription,
+    ReplicaDescription, ReplicationDescription, Response, SnapshotDescription, TrashDescription, VolumeDescription,
 };
+use siltstone::events::Event;
 
 use crate::output::rfc3339;
 
@@ -135,6 +136,22 @@ fn replica(report: &ReplicaReport) -> ReplicaDescription {
         }
         .into(),
         reachable: report.is_reachable,
+        progress: report.progress.as_ref().map(progress),
+    }
+}
+
+fn progress(report: &Progress) -> ProgressDescription {
+    let Progress { done_bytes, total_bytes, rate_bytes } = *report;
+    ProgressDescription { done_bytes, total_bytes, rate_bytes, left_s: report.left_s() }
+}
+
+pub(in crate::handler) fn event(event: &Event, node: Option<&str>) -> EventDescription {
+    EventDescription {
+        at: rfc3339(event.at_ms),
+        node: node.map(str::to_owned),
+        kind: event.kind.clone(),
+        subject: event.subject.clone(),
+        text: event.text.clone(),
     }
 }
 

@@ -1,11 +1,15 @@
 use crate::control::*;
 
+const PROGRESS: ProgressDescription =
+    ProgressDescription { done_bytes: 1024, total_bytes: 4096, rate_bytes: Some(512), left_s: Some(6) };
+
 fn replication() -> ReplicationDescription {
     let replica = |node: u64, role: &str, reachable| ReplicaDescription {
         node,
         node_name: format!("n{node}"),
         role: role.into(),
         reachable,
+        progress: (node == 3).then_some(PROGRESS),
     };
     ReplicationDescription {
         replicas_wanted: 3,
@@ -17,7 +21,7 @@ fn replication() -> ReplicationDescription {
     }
 }
 
-const REPLICATION: &str = r#"{"replicas_wanted":3,"in_sync_min":2,"epoch":7,"replicas":[{"node":1,"node_name":"n1","role":"primary","reachable":true},{"node":3,"node_name":"n3","role":"catching_up","reachable":true}],"health":"degraded","doing":"n3 catches up"}"#;
+const REPLICATION: &str = r#"{"replicas_wanted":3,"in_sync_min":2,"epoch":7,"replicas":[{"node":1,"node_name":"n1","role":"primary","reachable":true,"progress":null},{"node":3,"node_name":"n3","role":"catching_up","reachable":true,"progress":{"done_bytes":1024,"total_bytes":4096,"rate_bytes":512,"left_s":6}}],"health":"degraded","doing":"n3 catches up"}"#;
 
 fn volume() -> VolumeDescription {
     VolumeDescription {
@@ -53,6 +57,16 @@ fn node() -> NodeDescription {
     }
 }
 
+fn event() -> EventDescription {
+    EventDescription {
+        at: "2026-11-26T07:00:00Z".into(),
+        node: Some("n1".into()),
+        kind: "volume_degraded".into(),
+        subject: "vm".into(),
+        text: "volume vm is degraded".into(),
+    }
+}
+
 #[test]
 fn requests_have_this_json() {
     let action = |action| Request::Node { name: "n2".into(), action };
@@ -77,6 +91,7 @@ fn requests_have_this_json() {
             Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
             r#"{"verb":"cluster_set","catch_up_rate_bytes":1048576}"#,
         ),
+        (Request::Events { since_s: Some(60) }, r#"{"verb":"events","since_s":60}"#),
         (action(NodeAction::Drain), r#"{"verb":"node","name":"n2","action":"drain"}"#),
         (action(NodeAction::Resume), r#"{"verb":"node","name":"n2","action":"resume"}"#),
         (action(NodeAction::Remove), r#"{"verb":"node","name":"n2","action":"remove"}"#),
@@ -119,6 +134,10 @@ fn answers_have_this_json() {
                 r#"{{"answer":"cluster","cluster":"c0ffee","here":1,"leader":null,"nodes":[{{"id":1,"name":"n1","addresses":["10.0.0.1:10809"],"zone":"left","standing":"member","reachable":false,"trouble":"timed out","voter":true,"replicas":4,"primaries":1}}],"volumes":[{described}]}}"#
             ),
         ),
+        (
+            Response::Events { events: vec![event()], silent: vec!["n3".into()] },
+            r#"{"answer":"events","events":[{"at":"2026-11-26T07:00:00Z","node":"n1","kind":"volume_degraded","subject":"vm","text":"volume vm is degraded"}],"silent":["n3"]}"#.to_owned(),
+        ),
         (Response::Token { token: "silt1-x".into() }, r#"{"answer":"token","token":"silt1-x"}"#.to_owned()),
     ];
     for (answer, expected) in answers {
@@ -156,6 +175,8 @@ fn messages_of_other_versions_are_read() {
     let Response::Volume(volume) = serde_json::from_str(volume).unwrap() else { panic!("it is a volume") };
     assert_eq!(volume.replication, None);
     let promote: Request = serde_json::from_str(r#"{"verb":"node","name":"n2","action":"promote"}"#).unwrap();
+    let replica = r#"{"node":1,"node_name":"n1","role":"primary","reachable":true}"#;
+    assert_eq!(serde_json::from_str::<ReplicaDescription>(replica).unwrap().progress, None);
     assert_eq!(promote, Request::Node { name: "n2".into(), action: NodeAction::Unknown });
 }
 

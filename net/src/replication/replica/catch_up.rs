@@ -45,6 +45,19 @@ impl Replica {
         }
     }
 
+    /// The nodes that are being brought along by records, and how many of those each of them lacks.
+    #[must_use]
+    pub fn behind(&self) -> Vec<(NodeId, u64)> {
+        let Acting::Primary(primary) = &self.acting else { return Vec::new() };
+        let end = self.end().lsn;
+        let lacks = |phase: Phase| match phase {
+            Phase::Log(progress) => Some(end.0.saturating_sub(progress.held.max(progress.shared).0)),
+            Phase::Unknown | Phase::Offered(..) | Phase::Content(_) => None,
+        };
+        let outside = primary.peers.iter().filter(|(_, peer)| !peer.as_member);
+        outside.filter_map(|(node, peer)| Some((*node, lacks(peer.phase)?))).collect()
+    }
+
     fn has_in_flight(&self, node: NodeId) -> bool {
         self.progress_of(node).is_some_and(|progress| progress.next > progress.shared.next())
     }

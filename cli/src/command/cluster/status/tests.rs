@@ -21,6 +21,7 @@ fn volume(name: &str, replicas: &[(u64, &str, bool)], health: &str, doing: Optio
         node_name: format!("n{node}"),
         role: role.into(),
         reachable,
+        progress: None,
     };
     let replication = ReplicationDescription {
         replicas_wanted: 3,
@@ -91,6 +92,25 @@ fn what_is_wrong_and_what_is_done_is_said() {
     }
     cluster.nodes[1].replicas = 0;
     assert!(super::text(&cluster).contains("node n2 is drained: `silt node rm n2` removes it"));
+}
+
+#[test]
+fn how_long_it_will_take_is_said() {
+    let mut cluster = three();
+    cluster.volumes =
+        vec![volume("a", &[(1, "primary", true), (2, "catching_up", true)], "degraded", Some("something"))];
+    let replica = |cluster: &mut ClusterDescription, progress| {
+        cluster.volumes[0].replication.as_mut().unwrap().replicas[1].progress = Some(progress);
+        troubles(cluster)
+    };
+    let begun = ProgressDescription { done_bytes: 1 << 30, total_bytes: 4 << 30, rate_bytes: None, left_s: None };
+    assert_eq!(replica(&mut cluster, begun), "volume a is degraded: bringing up to date n2 (1 GiB of 4 GiB)\n");
+    let known = ProgressDescription { rate_bytes: Some(32 << 20), left_s: Some(96), ..begun };
+    assert_eq!(
+        replica(&mut cluster, known),
+        "volume a is degraded: bringing up to date n2 (1 GiB of 4 GiB, 32 MiB/s, about 1 min 36 s left)\n"
+    );
+    assert_eq!([0, 59, 3600, 90_000].map(time), ["0 s", "59 s", "1 h 0 min", "1 d 1 h"]);
 }
 
 #[test]

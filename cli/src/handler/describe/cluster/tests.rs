@@ -16,8 +16,14 @@ fn node_report(id: u64, is_reachable: bool) -> NodeReport {
 }
 
 fn volume_report(name: &str, health: VolumeHealth) -> VolumeReport {
-    let replica =
-        |node: u64, role, is_reachable| ReplicaReport { node, node_name: format!("n{node}"), role, is_reachable };
+    let progress = Progress { done_bytes: 1000, total_bytes: 4000, rate_bytes: Some(100) };
+    let replica = |node: u64, role, is_reachable| ReplicaReport {
+        node,
+        node_name: format!("n{node}"),
+        role,
+        is_reachable,
+        progress: (role == ReplicaRole::CatchingUp).then_some(progress),
+    };
     VolumeReport {
         id: 4,
         name: name.parse().unwrap(),
@@ -80,4 +86,7 @@ fn a_description_has_all_that_the_report_has() {
     let roles: Vec<_> = replication.replicas.iter().map(|one| (one.node, &*one.role, one.reachable)).collect();
     assert_eq!(roles, [(1, "primary", true), (2, "backup", false), (3, "catching_up", true)]);
     assert_eq!(replication.copies(), 1);
+    assert_eq!(replication.replicas[1].progress, None);
+    let progress = ProgressDescription { done_bytes: 1000, total_bytes: 4000, rate_bytes: Some(100), left_s: Some(30) };
+    assert_eq!(replication.replicas[2].progress, Some(progress));
 }

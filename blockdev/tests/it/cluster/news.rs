@@ -1,0 +1,85 @@
+//! What every node can tell of the whole cluster: copies that are being made, and what happened.
+
+use blockdev::cluster::{ClusterEvent, Progress};
+use blockdev::events::kind;
+
+use super::*;
+
+/// How far the replica of a volume on a node is, as another node tells.
+fn progress(member: &Member, volume: &str, node: u64) -> Option<Progress> {
+    let report = member.cluster.report();
+    let found = report.volumes.iter().find(|found| found.name == name(volume))?;
+    found.replicas.iter().find(|replica| replica.node == node)?.progress
+}
+
+#[test]
+fn copies_keep_to_the_rate_and_tell_how_long_they_will_take() {
+    let scratch = Scratch::new("news-copies");
+    let members = cluster_of(&scratch, 3);
+    members[0].create("db", 1);
+    let export = members[0].open_volume("db");
+    // More than the log keeps: what it does not reach back to travels as content, and that has a rate.
+    let content = noise(SIZE as usize);
+    for _ in 0..24 {
+        for (number, part) in (0..).zip(content.chunks(1 << 20)) {
+            export.write(&[Write { offset: number << 20, data: part }]).unwrap();
+        }
+        export.flush().unwrap();
+    }
+    for snapshot_name in ["db@a", "db@b"] {
+        // The log is cut when it knows that the store has what is before a snapshot.
+        members[0].cluster.snapshot(&snapshot(snapshot_name)).unwrap();
+    }
+    members[1].cluster.set_catch_up_rate(512 << 10).unwrap();
+    members[0].cluster.set_replicas(&name("db"), 2).unwrap();
+    wait_until("a node that does not send tells how long it will take", || {
+        let told = [2, 3].into_iter().find_map(|node| progress(&members[2], "db", node));
+        told.is_some_and(|told| told.rate_bytes.is_some_and(|rate| rate < 2 << 20) && told.left_s().is_some())
+    });
+    let told = [2, 3].into_iter().find_map(|node| progress(&members[1], "db", node)).unwrap();
+    assert_eq!(told.total_bytes, 3 * SIZE, "two snapshots and what the volume holds now");
+    assert!(told.done_bytes < SIZE, "8 MiB take 16 s at this rate: {told:?}");
+    let report = members[1].cluster.report();
+    assert!(report.volumes[0].doing.as_ref().is_some_and(|doing| doing.contains("up to date")), "{report:?}");
+    assert_ne!(report.volumes[0].health, VolumeHealth::Healthy);
+    members[2].cluster.set_catch_up_rate(0).unwrap();
+    members[0].wait_healthy("db");
+    wait_until("nothing is being copied any more", || {
+        [2, 3].iter().all(|node| progress(&members[1], "db", *node).is_none())
+    });
+    drop(export);
+    members.into_iter().for_each(|member| drop(member.stop()));
+}
+
+fn told<'a>(events: &'a [ClusterEvent], kind: &str, subject: &str) -> Vec<&'a ClusterEvent> {
+    events.iter().filter(|told| told.event.kind == kind && told.event.subject == subject).collect()
+}
+
+#[test]
+fn what_happens_is_told_once_by_whoever_leads_and_shown_by_all() {
+    let scratch = Scratch::new("news-events");
+    let mut members = cluster_of(&scratch, 3);
+    members[0].create("db", 3);
+    members[0].wait_healthy("db");
+    // The founder leads; it is the next leader that misses it.
+    let path = members.remove(0).stop();
+    wait_until("the loss of the leader is told", || {
+        let (events, silent) = members[0].cluster.events(0);
+        silent == ["node-1"]
+            && !told(&events, kind::NODE_UNREACHED, "node-1").is_empty()
+            && !told(&events, kind::VOLUME_DEGRADED, "db").is_empty()
+    });
+    members.push(Member::open(path));
+    wait_until("its return is told", || {
+        let (events, _) = members[0].cluster.events(0);
+        !told(&events, kind::NODE_REACHED, "node-1").is_empty() && !told(&events, kind::VOLUME_HEALTHY, "db").is_empty()
+    });
+    wait_until("all nodes are reached", || members.iter().all(|member| member.cluster.events(0).1.is_empty()));
+    let (events, _) = members[0].cluster.events(0);
+    assert_eq!(told(&events, kind::NODE_UNREACHED, "node-1").len(), 1, "{events:?}");
+    assert_eq!(told(&events, kind::NODE_REACHED, "node-1").len(), 1, "{events:?}");
+    assert!(events.is_sorted_by_key(|told| told.event.at_ms));
+    let all: Vec<_> = members.iter().map(|member| member.cluster.events(0).0.len()).collect();
+    assert!(all.iter().all(|count| *count >= events.len()), "{all:?}");
+    members.into_iter().for_each(|member| drop(member.stop()));
+}
