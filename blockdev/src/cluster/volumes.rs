@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::config::raft::ProposeError;
 use net::config::state::{
-    Command, Copies, NewVolume as NewConfigured, NodeState, Outcome, Rejection, VOLUME_BYTES_MAX, Volume, VolumeState,
-    choose_placement,
+    Command, Configuration, Copies, NewVolume as NewConfigured, NodeState, Outcome, Rejection, VOLUME_BYTES_MAX,
+    Volume, VolumeState, choose_placement,
 };
 use net::forward::SnapshotEntry;
 use net::id::{NodeId, VolumeId};
@@ -21,6 +21,9 @@ use crate::replica::operation::{self, Operation};
 
 /// How long a new volume may take until it can be used.
 pub(super) const READY_WAIT: Duration = Duration::from_secs(15);
+
+/// How long a new volume waits for nodes that have a token and have not shown it yet.
+const INVITED_WAIT: Duration = Duration::from_secs(3);
 
 /// Between two looks whether it can.
 pub(super) const READY_LOOK: Duration = Duration::from_millis(20);
@@ -87,7 +90,7 @@ impl Cluster {
         }
     }
 
-    /// Where a new volume is put. Nodes that are about to be members are waited for.
+    /// Where a new volume is put. Nodes that are about to be members are waited for, and for a moment those that were invited.
     fn place(&self, copies: Copies) -> Result<Vec<NodeId>> {
         let clock = Arc::clone(self.core.node.store().clock());
         let begun = clock.monotonic();
@@ -96,13 +99,23 @@ impl Cluster {
             if let Ok(placement) = choose_placement(&configuration, copies, Some(self.core.me)) {
                 return Ok(placement);
             }
-            let is_joining = configuration.nodes().any(|node| node.state == NodeState::Joining);
-            if !is_joining || clock.monotonic() - begun >= READY_WAIT {
+            let wait = match configuration.nodes().any(|node| node.state == NodeState::Joining) {
+                true => READY_WAIT,
+                false if self.has_invited(&configuration) => INVITED_WAIT,
+                false => Duration::ZERO,
+            };
+            if clock.monotonic() - begun >= wait {
                 let found = configuration.nodes().filter(|node| node.takes_replicas()).count();
                 return Err(ClusterError::TooFewNodes { wanted: copies.replicas, found });
             }
             self.core.wait_change(READY_LOOK);
         }
+    }
+
+    /// Whether there is a token that nobody has used and still can.
+    fn has_invited(&self, configuration: &Configuration) -> bool {
+        let now_ms = self.core.wall_ms();
+        configuration.tokens().any(|token| token.used_by.is_none() && token.expires_ms > now_ms)
     }
 
     pub(super) fn wait_usable(&self, name: &VolumeName) -> Result<()> {
