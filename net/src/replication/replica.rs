@@ -180,10 +180,10 @@ impl Replica {
         }
     }
 
-    /// When [`Event::Timer`] is due.
+    /// When [`Event::Timer`] is due: never after a failure.
     #[must_use]
     pub fn deadline(&self) -> Tick {
-        self.timer_at
+        if self.failed { Tick(u64::MAX) } else { self.timer_at }
     }
 
     /// What it is at the moment.
