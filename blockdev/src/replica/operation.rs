@@ -29,8 +29,15 @@ pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - 64;
 /// Operations one behind the other.
 const VERSION: u8 = 1;
 
-/// Their length, and they as one LZ4 block.
+/// Their length, that of an LZ4 block, the block that they come out of, and zeros.
 const PACKED: u8 = 2;
+
+/// Bytes before the block.
+const PACKED_HEAD_BYTES: usize = 9;
+
+/// A record is at least so much of what comes out of it, if need be by zeros at its end: whoever takes records counts their
+/// bytes, and must not have to hold much more.
+const PACKED_PARTS_MAX: usize = 8;
 
 /// Shorter records are not worth the time.
 const PACKED_BYTES_MIN: usize = 16 << 10;
@@ -280,10 +287,13 @@ impl Packer {
             self.skipping = SKIPPED_COUNT;
             return None;
         }
-        let mut out = BytesMut::with_capacity(5 + len);
+        let bytes = (PACKED_HEAD_BYTES + len).max(operations.len().div_ceil(PACKED_PARTS_MAX));
+        let mut out = BytesMut::with_capacity(bytes);
         out.put_u8(PACKED);
         out.put_u32_le(operations.len() as u32);
+        out.put_u32_le(len as u32);
         out.put_slice(&self.packed[..len]);
+        out.resize(bytes, 0);
         Some(out.freeze())
     }
 }
@@ -291,7 +301,10 @@ impl Packer {
 /// What was packed.
 fn unpack(mut packed: Bytes) -> Option<Bytes> {
     let len = packed.try_get_u32_le().ok()? as usize;
-    let operations = (len < RECORD_BYTES_MAX).then(|| block::decompress(&packed, len))?.ok()?;
+    let block = packed.try_get_u32_le().ok()? as usize;
+    let is_allowed = len < RECORD_BYTES_MAX && len <= PACKED_PARTS_MAX * (PACKED_HEAD_BYTES + packed.len());
+    let block = is_allowed.then(|| packed.get(..block))??;
+    let operations = block::decompress(block, len).ok()?;
     (operations.len() == len).then(|| operations.into())
 }
 

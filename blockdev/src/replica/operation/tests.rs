@@ -94,10 +94,19 @@ fn a_packed_record_keeps_its_bytes() {
     let record = written(&[7; 16384], &mut Packer::default());
     assert_eq!((record[0], decode(&record)), (PACKED, operations.clone()));
     // Another release of the codec may pack otherwise, but reads what this one has written.
-    let head = "02 0d400000 42 0100200001004f400000070100".replace(' ', "");
-    let golden = format!("{head}{}2660070707070707", "ff".repeat(64));
+    let block = format!("420100200001004f400000070100{}2660070707070707", "ff".repeat(64));
+    let head = format!("020d400000{:02x}000000", block.len() / 2);
+    let golden = format!("{:0<width$}", head + &block, width = 2 * record.len());
     let bytes = (0..golden.len()).step_by(2).map(|at| u8::from_str_radix(&golden[at..at + 2], 16).unwrap());
     assert_eq!(decode(&bytes.collect()), operations);
+}
+
+#[test]
+fn no_more_comes_out_of_a_record_than_its_length_allows() {
+    let record = written(&[0; 512 << 10], &mut Packer::default());
+    assert_eq!(record.len(), ((512 << 10) + WRITE_HEAD_BYTES).div_ceil(PACKED_PARTS_MAX));
+    assert!(decode(&record).is_ok());
+    assert_eq!(decode(&record.slice(..record.len() - 1)), Err(InvalidOperations::Malformed));
 }
 
 #[test]

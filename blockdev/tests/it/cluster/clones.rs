@@ -107,7 +107,8 @@ fn a_clone_moves_as_any_volume_does() {
     clone(&members[2], "db", "copy");
     members[0].wait_healthy("copy");
     assert_eq!(members[0].cluster.volume(&name("copy")).unwrap().replicas.len(), 2);
-    members[1].cluster.set_replicas(&name("copy"), 3).unwrap();
+    // This node may learn a moment later than the first that the clone is complete.
+    wait_until("it is to have three", || members[1].cluster.set_replicas(&name("copy"), 3).is_ok());
     members[1].wait_healthy("copy");
     members[1].cluster.drain("node-1").unwrap();
     wait_until("node 1 holds neither", || {

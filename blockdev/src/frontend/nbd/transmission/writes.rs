@@ -91,7 +91,7 @@ struct Owed {
     answer: Option<Answer>,
     /// Writes that are not finished.
     left: usize,
-    /// How the first of them that failed did.
+    /// How the one with the lowest offset that failed did.
     failure: Option<Failure>,
 }
 
@@ -197,7 +197,10 @@ impl WriteQueue {
         if let Err(error) = result {
             let failure = Failure::of(error, Kind::Write);
             let offset = if part.is_piece { Some(part.offset) } else { failure.offset };
-            owed.failure.get_or_insert(Failure { offset, ..failure });
+            // Pieces may end in any order; what counts is the first of the request.
+            if owed.failure.is_none_or(|other| offset < other.offset) {
+                owed.failure = Some(Failure { offset, ..failure });
+            }
         }
         self.settle(part.request);
     }
