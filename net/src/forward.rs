@@ -158,8 +158,17 @@ enum AskedV1 {
     Status { snapshot: Option<String>, offset: u64, len: u64, extents_max: u32 },
     Snapshots,
     HandOver,
-    Changes { from: String, to: Option<String>, offset: u64, len: u64 },
     Size,
+    // Boxed, so that the others take the room that they took before.
+    Changes(Box<ChangesV1>),
+}
+
+#[derive(Archive, Serialize, Deserialize)]
+struct ChangesV1 {
+    from: String,
+    to: Option<String>,
+    offset: u64,
+    len: u64,
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -174,9 +183,9 @@ enum BroughtV1 {
     Bytes,
     Extents(Vec<(u64, u8)>),
     Snapshots(Vec<SnapshotEntry>),
+    Size(u64),
     // Boxed, so that the others take the room that they took before.
     Changes(Box<ChangedExtents>),
-    Size(u64),
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -221,7 +230,8 @@ pub fn encode_question(question: &Question) -> Message {
         Asked::Snapshots => (AskedV1::Snapshots, &[][..]),
         Asked::HandOver => (AskedV1::HandOver, &[][..]),
         Asked::Changes { from, to, offset, len } => {
-            (AskedV1::Changes { from: from.clone(), to: to.clone(), offset: *offset, len: *len }, &[][..])
+            let changes = ChangesV1 { from: from.clone(), to: to.clone(), offset: *offset, len: *len };
+            (AskedV1::Changes(Box::new(changes)), &[][..])
         }
         Asked::Size => (AskedV1::Size, &[][..]),
     };
@@ -253,7 +263,10 @@ pub fn decode_question(message: &Message) -> Result<Question, Error> {
         AskedV1::Status { snapshot, offset, len, extents_max } => Asked::Status { snapshot, offset, len, extents_max },
         AskedV1::Snapshots => Asked::Snapshots,
         AskedV1::HandOver => Asked::HandOver,
-        AskedV1::Changes { from, to, offset, len } => Asked::Changes { from, to, offset, len },
+        AskedV1::Changes(changes) => {
+            let ChangesV1 { from, to, offset, len } = *changes;
+            Asked::Changes { from, to, offset, len }
+        }
         AskedV1::Size => Asked::Size,
     };
     if payloads.is_empty() { Ok(Question { volume, asked }) } else { Err(Error::Body) }

@@ -337,6 +337,10 @@ impl Executor {
             return;
         }
         let Batch { first, records, ticket } = std::mem::take(&mut self.batch);
+        // What comes behind records that found no room has no place in the log.
+        if self.shared.has_failed() {
+            return;
+        }
         let operations: Result<Vec<Operations>, _> = records.iter().map(operation::of_record).collect();
         let operations = operations.map_err(|error| {
             tracing::error!(volume = %self.shared.id, %error, "a replica cannot go on");

@@ -72,6 +72,10 @@ fn every_command_works_against_any_node() {
 
     one.run(&["snap", "rename", "vm@base", "first"]).expect(0);
     assert_eq!(names(&two.json(&["snap", "ls", "vm"])["snapshots"]), ["vm@first"]);
+    // What a node has of its own, it has a moment later.
+    while other.run(&["du", "vm@first"]).code != 0 {
+        std::thread::yield_now();
+    }
     let usage = other.json(&["du", "vm", "vm@first"]);
     assert_eq!(names(&usage["volumes"]), ["vm", "vm@first"]);
     assert_eq!(usage["volumes"][0]["mapped_bytes"], 2 * BLOCK_BYTES);
