@@ -131,6 +131,7 @@ impl Core {
                 Ok(Brought::Changes(Box::new(changes)))
             }
             Asked::Size => replica.size_bytes().map(Brought::Size).ok_or(Refused::NotReady),
+            Asked::Snapshots if !replica.has_all_barriers() => Err(Refused::NotReady),
             Asked::Snapshots => snapshots(self, volume).map(Brought::Snapshots).map_err(|error| refused(&error)),
         }
     }

@@ -201,6 +201,7 @@ impl Session {
     /// The snapshots of the volume, from the oldest.
     pub(super) fn snapshots(&self) -> Result<Vec<net::forward::SnapshotEntry>, Error> {
         self.until_done(|target| match target {
+            Target::Here(replica) if !replica.has_all_barriers() => Ok(Tried::Again),
             Target::Here(_) => super::answering::snapshots(&self.core, self.volume).map(Tried::Done),
             Target::There(link) => match self.ask_one(link, Asked::Snapshots)? {
                 Tried::Done(Brought::Snapshots(snapshots)) => Ok(Tried::Done(snapshots)),
@@ -213,6 +214,7 @@ impl Session {
     /// The same, if they can be had now.
     pub(super) fn snapshots_now(&self) -> Option<Vec<net::forward::SnapshotEntry>> {
         match self.target()? {
+            Target::Here(replica) if !replica.has_all_barriers() => None,
             Target::Here(_) => super::answering::snapshots(&self.core, self.volume).ok(),
             Target::There(link) => match self.ask_one(link, Asked::Snapshots).ok()? {
                 Tried::Done(Brought::Snapshots(snapshots)) => Some(snapshots),

@@ -340,6 +340,15 @@ impl LocalReplica {
         !self.shared.pending.is_outdated(overlay) && self.serves()
     }
 
+    /// True if the store has every visible change of more than bytes, such as a snapshot; if not, waits a little for it. A
+    /// replica that has just become primary may have to apply some first.
+    #[must_use]
+    pub fn has_all_barriers(&self) -> bool {
+        let Some(barrier) = self.shared.pending.overlay(0, 1).barrier else { return true };
+        self.await_barrier(barrier);
+        false
+    }
+
     /// Has the store get what must be in it before it is read, and waits a little.
     pub(super) fn await_barrier(&self, barrier: Lsn) {
         // Whoever ordered it may be gone, and with it the flush that was to follow.
