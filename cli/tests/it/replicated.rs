@@ -78,7 +78,7 @@ fn every_command_works_against_any_node() {
     }
     let usage = other.json(&["du", "vm", "vm@first"]);
     assert_eq!(names(&usage["volumes"]), ["vm", "vm@first"]);
-    assert_eq!(usage["volumes"][0]["mapped_bytes"], 2 * BLOCK_BYTES);
+    assert_eq!(usage["volumes"][0]["size_bytes"], 1 << 20);
 
     let set = two.json(&["set", "copy", "snap-every=1h", "keep=1h:1d"]);
     assert_eq!(set["schedule"], json!({ "every": "1h", "keep": "1h:1d" }));

@@ -27,7 +27,7 @@ fn fill(export: &Arc<dyn Export>, pieces: &mut Vec<Option<Vec<u8>>>) {
                 return pieces.push(None);
             }
         }
-        assert!(pieces.len() < 200, "the store is full");
+        assert!(pieces.len() < 600, "the store is full");
     }
 }
 
