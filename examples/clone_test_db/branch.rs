@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use siltstone::Store;
+
+/// Attempts to unmount, ten a second.
+const UNMOUNTS_MAX: u32 = 50;
 
 /// A clone that goes when this does, and the snapshot that it is of.
 pub(crate) struct Branch {
@@ -80,9 +84,16 @@ impl Mounted {
         &self.path
     }
 
+    /// A server counts as stopped when it has removed its file, and may take a moment longer to leave the directory.
+    #[expect(clippy::disallowed_methods, reason = "this is a program")]
     fn unmount(&self) -> anyhow::Result<()> {
-        run(Command::new("umount").arg(&self.path)).context("unmounting the branch")?;
-        Ok(())
+        for _ in 0..UNMOUNTS_MAX {
+            if run(Command::new("umount").arg(&self.path)).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        run(Command::new("umount").arg(&self.path)).context("unmounting the branch").map(drop)
     }
 
     fn detach(&self) -> anyhow::Result<()> {

@@ -46,8 +46,10 @@ fn main() -> anyhow::Result<()> {
     let scratch = std::env::temp_dir().join(format!("clone_test_db-{}", std::process::id()));
     std::fs::create_dir(&scratch)?;
     let tried = try_on_branch(&arguments, &migration, &scratch);
-    std::fs::remove_dir(&scratch)?;
-    tried
+    // What could not be ended is still in it, and why counts more.
+    let removed = std::fs::remove_dir(&scratch);
+    tried?;
+    Ok(removed?)
 }
 
 /// What is made here goes in the opposite order, whether the migration succeeds or not.
