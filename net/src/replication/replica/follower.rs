@@ -175,12 +175,7 @@ impl Replica {
             // What every member held may still be undone by a loss; what every member synced may not.
             let must_stay = self.local.floor.max(self.flushable).max(self.matched());
             if keep < must_stay {
-                // A primary that was forgotten long ago knows nothing of what an earlier start took in a newer epoch.
-                if self.is_current() {
-                    out.push(Action::Diverged(from));
-                } else {
-                    self.fetch(out);
-                }
+                out.push(Action::Diverged(from));
                 return false;
             }
             self.committed = self.committed.min(keep);
