@@ -207,7 +207,10 @@ impl Executor {
 
     /// It takes no records: there is no memory for them, or it is no member, and the room is needed for those that are.
     fn is_overrun(&self, records: &[Record]) -> bool {
-        if self.shared.pending.is_full() {
+        // Refused only while the store has something to take: what fills the memory otherwise goes when more is known to be
+        // held by every member, and for that they have to take what comes next. After a start all of a log may be in memory.
+        let pending = &self.shared.pending;
+        if pending.is_full() && pending.applied() < self.replica.flushable() {
             return true;
         }
         let Promise { bytes, is_short } = self.told.promise;
