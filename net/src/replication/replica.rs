@@ -330,7 +330,14 @@ impl Replica {
     fn may_act(&self) -> bool {
         let is_loss = self.configuration.as_ref().is_some_and(|it| it.loss == it.epoch);
         let may_serve = self.is_sound() || (is_loss && self.decreed == Some(self.epoch()));
-        may_serve && self.epoch() > self.local.end().epoch
+        may_serve && self.epoch() > self.local.end().epoch && self.is_made_since_start()
+    }
+
+    /// The present configuration did not exist before this start. Or it is the volume's first, and nothing is in the log: then
+    /// an earlier start has given out no LSN but that of the opening.
+    fn is_made_since_start(&self) -> bool {
+        let is_untouched = self.epoch() == Epoch(1) && self.local.end() == Position::default();
+        is_untouched || self.fresh_epoch.is_some_and(|fresh| self.epoch() > fresh)
     }
 
     /// Its log shows that it served the volume in the last epoch, in an earlier start: then it has granted no lease since

@@ -175,7 +175,12 @@ impl Replica {
             // What every member held may still be undone by a loss; what every member synced may not.
             let must_stay = self.local.floor.max(self.flushable).max(self.matched());
             if keep < must_stay {
-                out.push(Action::Diverged(from));
+                // A primary that was forgotten long ago knows nothing of what an earlier start took in a newer epoch.
+                if self.is_current() {
+                    out.push(Action::Diverged(from));
+                } else {
+                    self.fetch(out);
+                }
                 return false;
             }
             self.committed = self.committed.min(keep);

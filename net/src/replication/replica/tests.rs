@@ -439,3 +439,49 @@ fn no_more_than_a_window_of_payload_is_on_the_way_to_a_peer() {
         assert_eq!(batches(&after_six_writes(windows).1), found, "{in_flight_bytes}");
     }
 }
+
+/// A replica that starts with two records of epoch 1, which its runs have.
+fn started(me: NodeId) -> (Replica, Vec<Action>) {
+    let history = History::new(vec![(Epoch(1), Lsn(1))], Lsn(2)).expect("a history");
+    let start = Start { history, synced: Lsn(2), floor: Lsn(2), ..start(me, Standing::Sound(Epoch(1))) };
+    let mut out = Vec::new();
+    let replica = Replica::new(Tick(0), start, Policy::DEFAULT, &mut out).expect("a policy that works");
+    (replica, out)
+}
+
+fn second() -> Configuration {
+    Configuration { epoch: Epoch(2), ..Configuration::first(A, &[B]) }
+}
+
+/// An earlier start may have sent an opening that it did not keep, behind records that it did not keep either: to use the epoch
+/// again could give two records one name.
+#[test]
+fn a_primary_that_lacks_the_opening_of_its_epoch_begins_another_one() {
+    let (mut replica, mut out) = started(A);
+    replica.step(Tick(1), Event::Configuration { configuration: second(), is_fresh: true }, &mut out);
+    assert_ne!(replica.role(), Role::Primary);
+    replica.step(replica.deadline(), Event::Timer, &mut out);
+    let third = Configuration { epoch: Epoch(3), ..second() };
+    assert!(out.contains(&Action::Propose(third.clone())), "{out:?}");
+    replica.step(Tick(2), Event::Configuration { configuration: third, is_fresh: false }, &mut out);
+    assert_eq!(replica.role(), Role::Primary);
+}
+
+/// Whoever starts with an old configuration may meet its primary, which was forgotten, and knows nothing of a newer epoch.
+#[test]
+fn only_a_primary_that_may_be_the_newest_shows_that_logs_have_diverged() {
+    let (epoch, sent, to) = (Epoch(2), Tick(1), Incarnation(B.0 * 1000));
+    let prev = Position { epoch: Epoch(1), lsn: Lsn(1) };
+    let records = vec![Record { epoch, body: Body::Opening }];
+    let (committed, flushable, sync) = (Lsn(1), Lsn(1), Lsn(1));
+    let append = Append { epoch, to, sent, as_member: true, prev, records, committed, flushable, sync };
+    for is_fresh in [false, true] {
+        let (mut replica, mut out) = started(B);
+        replica.step(Tick(1), Event::Configuration { configuration: second(), is_fresh }, &mut out);
+        out.clear();
+        replica.step(Tick(2), Event::Message { from: A, message: Message::Append(append.clone()) }, &mut out);
+        assert_eq!(out.contains(&Action::Diverged(A)), is_fresh);
+        assert_eq!(out.contains(&Action::FetchConfiguration), !is_fresh);
+        assert_eq!(replica.end().lsn, Lsn(2), "nothing is cut off");
+    }
+}
