@@ -122,6 +122,12 @@ impl Cluster {
         Ok(start::open(place, node)?.map(Self::new))
     }
 
+    /// Waits until this node knows all that the cluster had agreed on when this was called, so that what one node said is done,
+    /// is done at this one. Returns after a second at most, if there is no majority then without.
+    pub fn refresh(&self) {
+        self.core.refresh();
+    }
+
     fn new(running: Running) -> Arc<Self> {
         Arc::new(Self { core: Arc::clone(&running.core), running: Mutex::new(running) })
     }

@@ -198,6 +198,9 @@ impl NodeHandler {
 impl Handler for NodeHandler {
     fn handle(&self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Failure> {
         tracing::debug!(?request, "control request");
+        if let (Ok(cluster), false) = (self.cluster(), matches!(request, Request::Counters)) {
+            cluster.refresh();
+        }
         self.check_replicated(request)?;
         match request {
             Request::Status => Ok(self.status()),

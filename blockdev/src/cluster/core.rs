@@ -34,6 +34,9 @@ use super::copying::Copies;
 use super::mending::Mending;
 use super::transfers::Transfers;
 
+/// How long a command waits for the news that came before it.
+const REFRESH_WAIT: Duration = Duration::from_secs(1);
+
 /// Everything of a node in a cluster.
 pub(crate) struct Core {
     pub(super) me: NodeId,
@@ -150,6 +153,18 @@ impl Core {
     /// What the cluster has agreed on up to now. Blocks.
     pub(super) fn fresh_configuration(&self) -> Result<Arc<Configuration>, ProposeError> {
         Ok(self.runtime.block_on(self.consensus().read())?.configuration)
+    }
+
+    /// Waits until this node knows all that the cluster had agreed on when this was called: whoever calls may have heard of it
+    /// from another node. Blocks, but not longer than [`REFRESH_WAIT`]: where nobody can say, what is known must do.
+    pub(super) fn refresh(&self) {
+        if self.consensus().metrics().leader.is_none() {
+            return;
+        }
+        let read = async { tokio::time::timeout(REFRESH_WAIT, self.consensus().read()).await };
+        if !matches!(self.runtime.block_on(read), Ok(Ok(_))) {
+            tracing::debug!("nobody says whether this node knows what the cluster has agreed on");
+        }
     }
 
     /// Has the cluster agree on something, and waits until this node knows of it. Blocks.

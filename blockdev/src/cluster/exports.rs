@@ -110,7 +110,12 @@ fn nothing() -> Error {
 
 fn open_of_cluster(core: &Arc<Core>, name: &str) -> Result<Arc<dyn Export>> {
     let name = ExportName::from_str(name).map_err(|_| nothing())?;
-    let volume = core.ready_volume(name.volume()).map_err(|_| nothing())?.id;
+    let volume = core.ready_volume(name.volume()).or_else(|_| {
+        // It may have been made at another node a moment ago.
+        core.refresh();
+        core.ready_volume(name.volume())
+    });
+    let volume = volume.map_err(|_| nothing())?.id;
     match &name {
         ExportName::Volume(_) => Ok(Arc::new(ClusterExport::new(core, volume))),
         ExportName::Snapshot(snapshot) if seed_of(&snapshot.snapshot).is_some() => Err(nothing()),
