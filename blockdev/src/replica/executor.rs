@@ -375,7 +375,7 @@ impl Executor {
                     }
                     // Whoever lacks what is given up gets content.
                     let kept_from = self.hold.map_or(self.floor, |hold| hold.min(self.floor));
-                    let start = self.log.trim(kept_from.next())?;
+                    let start = self.log.trim(kept_from.next(), false)?;
                     self.shared.inbox.tell(Event::JournalStarts(start));
                     if self.shared.ending.wait(ROOM_PAUSE) {
                         return Err(error);
@@ -439,7 +439,8 @@ impl Executor {
         }
         let kept = Lsn(self.log.end().0.saturating_sub(kept_bytes / self.bytes_each()));
         let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
-        let trimmed = self.log.trim(wanted.min(floor).next());
+        let recycles = kept_bytes == self.bounds.kept_bytes;
+        let trimmed = self.log.trim(wanted.min(floor).next(), recycles);
         if let Some(start) = self.or_fail(trimmed, further) {
             self.step(Event::JournalStarts(start), further);
         }

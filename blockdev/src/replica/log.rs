@@ -118,6 +118,8 @@ pub struct ReplicaLog {
     tail: Tail,
     /// There is a file for a full disk.
     has_spare: bool,
+    /// There is a trimmed file for the next one to be made of.
+    has_recycled: bool,
 }
 
 impl fmt::Debug for ReplicaLog {
@@ -175,6 +177,7 @@ impl ReplicaLog {
         let numbers = place.numbers(device)?;
         place.remove(device, &place.new_path())?;
         place.remove(device, &place.spare_path())?;
+        place.remove(device, &place.recycled_path())?;
         let Some((last, older)) = numbers.split_last() else { return Ok(()) };
         // What a power cut leaves begins with all the log says, or with a gap: never is it an older state of the log.
         for number in older {
@@ -256,22 +259,29 @@ impl ReplicaLog {
         self.shared.sync()
     }
 
-    /// Removes the files whose records are all before `keep_from` and not beyond the floor; the first LSN that can still be
-    /// read.
+    /// Removes the files whose records are all before `keep_from` and not beyond the floor, but for one that the next one is made
+    /// of if `recycles`; the first LSN that can still be read.
     ///
     /// # Errors
     /// [`LogError::Io`], after which the log goes on unless a sync failed; [`LogError::Failed`].
-    pub fn trim(&mut self, keep_from: Lsn) -> std::result::Result<Lsn, LogError> {
+    pub fn trim(&mut self, keep_from: Lsn, recycles: bool) -> std::result::Result<Lsn, LogError> {
         let floor = self.state.floor;
         let is_spare = |contents: &Contents, file: &Held| {
             let last = contents.index.last_of(file.file.number);
             last < keep_from && last <= floor
         };
-        let spare = self.shared.with(|contents| {
-            let older = contents.files.len() - 1;
-            contents.files.iter().take(older).take_while(|file| is_spare(contents, file)).count()
-        })?;
-        self.drop_files(spare)?;
+        let spare = |log: &Self| {
+            log.shared.with(|contents| {
+                let older = contents.files.len() - 1;
+                contents.files.iter().take(older).take_while(|file| is_spare(contents, file)).count()
+            })
+        };
+        if !recycles {
+            self.drop_recycled()?;
+        } else if !self.has_recycled && spare(self)? > 0 {
+            self.recycle_first()?;
+        }
+        self.drop_files(spare(self)?)?;
         Ok(self.start())
     }
 
@@ -308,7 +318,7 @@ impl ReplicaLog {
             contents.begin_anew(self.tail.held(), end);
             contents.files.len() - 1
         })?;
-        self.note_spare()?;
+        self.note_origin()?;
         self.drop_files(older)
     }
 
@@ -347,10 +357,11 @@ impl ReplicaLog {
         Ok(space.available_bytes)
     }
 
-    /// Bytes of its files, with what is allocated ahead.
+    /// Bytes of its files, with what is allocated ahead and what the next one is made of.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.shared.look(|contents| contents.files.iter().map(|held| held.bytes).sum())
+        let recycled = if self.has_recycled { self.sizes.file_bytes } else { 0 };
+        self.shared.look(|contents| contents.files.iter().map(|held| held.bytes).sum::<u64>()) + recycled
     }
 
     /// Refuses records that cannot be of the log.

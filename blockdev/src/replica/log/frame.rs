@@ -204,7 +204,9 @@ impl FrameHeader {
     pub(super) fn decode(seals: &Seals, offset: u64, bytes: &[u8]) -> Option<Self> {
         let (header, _) = LogFrameV1::ref_from_prefix(bytes).ok()?;
         let checksum = seals.header.checksum(offset, &[&header.as_bytes()[4..]]);
-        (header.checksum.get() == checksum).then_some(Self(*header))
+        // A file may be full of what was there before, in which a checksum alone would be found by chance one day.
+        let is_plain = header.reserved == [0; 2] && header.reserved_end == [0; 8];
+        (is_plain && header.checksum.get() == checksum).then_some(Self(*header))
     }
 
     pub(super) fn link(&self) -> Link {

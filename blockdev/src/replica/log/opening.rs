@@ -40,12 +40,13 @@ impl ReplicaLog {
             synced: Sequence(0),
             is_install: false,
             may_use_spare: true,
+            has_recycled: false,
             state: &state,
         };
         let tail = Tail::begin_durably(&*device, &place, FileNumber(1), sizes, &begin)?;
         let contents = Contents::new(VecDeque::from([tail.held()]), Index::new(Lsn(0)), Sequence(0));
         let shared = Arc::new(Shared::new(device, place, contents));
-        let mut log = Self { shared, boot, sizes, state, tail, has_spare: false };
+        let mut log = Self { shared, boot, sizes, state, tail, has_spare: false, has_recycled: false };
         log.keep_spare()?;
         Ok(log)
     }
@@ -77,8 +78,11 @@ impl ReplicaLog {
             synced: chain.last,
             is_install: false,
             may_use_spare: true,
+            has_recycled: false,
             state: &state,
         };
+        // It may have been begun as the next file, and have got its name back with a power cut.
+        place.remove(&*device, &place.recycled_path())?;
         let next = files.back().expect("a chain is in a file").file.number.next();
         let has_spare = adopt_spare(&*device, &place, sizes)?;
         let tail = Tail::begin_durably(&*device, &place, next, sizes, &begin)?;
@@ -86,8 +90,8 @@ impl ReplicaLog {
         files.push_back(tail.held());
         let contents = Contents::new(files, chain.index, chain.last);
         let shared = Arc::new(Shared::new(device, place, contents));
-        let mut log = Self { shared, boot, sizes, state, tail, has_spare };
-        log.note_spare()?;
+        let mut log = Self { shared, boot, sizes, state, tail, has_spare, has_recycled: false };
+        log.note_origin()?;
         Ok((log, recovered))
     }
 }

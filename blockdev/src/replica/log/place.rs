@@ -15,6 +15,9 @@ const NEW: &str = "new";
 /// A file whose room is taken when there is no other.
 const SPARE: &str = "spare";
 
+/// A file that was trimmed, and that the next one is made of.
+const RECYCLED: &str = "recycled";
+
 /// Number of a file, from 1. They are consecutive.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct FileNumber(pub(super) u64);
@@ -50,6 +53,11 @@ impl Place {
     /// Path of the file that becomes one of the log's on a full disk.
     pub(super) fn spare_path(&self) -> String {
         format!("{}/{SPARE}", self.directory)
+    }
+
+    /// Path of the file that the next one is made of.
+    pub(super) fn recycled_path(&self) -> String {
+        format!("{}/{RECYCLED}", self.directory)
     }
 
     /// The seal of one kind of structure in a file.

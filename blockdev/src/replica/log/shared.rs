@@ -82,6 +82,12 @@ impl Contents {
         self.index = Index::new(end);
     }
 
+    /// The path of the first file, if it is so long and nobody else has it open.
+    pub(super) fn recyclable(&self, file_bytes: u64) -> Option<String> {
+        let first = self.files.front().expect("a log has a file");
+        (first.bytes == file_bytes && Arc::strong_count(&first.file) == 1).then(|| first.file.path.clone())
+    }
+
     /// Forgets the first file, which was removed.
     pub(super) fn drop_first(&mut self) {
         assert!(self.files.len() > 1, "the file that frames go into stays");

@@ -29,8 +29,25 @@ pub(super) struct Begin<'a> {
     pub(super) is_install: bool,
     /// On a full disk the file may be the one that is kept for that.
     pub(super) may_use_spare: bool,
+    /// There is a trimmed file to make it of.
+    pub(super) has_recycled: bool,
     pub(super) state: &'a State,
 }
+
+/// What a file was before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Nothing: where nothing was written it has zeros.
+    New,
+    /// The file for a full disk.
+    Spare,
+    /// An older file of the log, whose frames are still in it. None of them is taken for one of this file, whose seals are
+    /// others; but what is behind the end has to be seen to be the end.
+    Recycled,
+}
+
+/// What is behind the last frame of a file.
+const NO_FRAME: [u8; FRAME_HEADER_BYTES] = [0; FRAME_HEADER_BYTES];
 
 /// The file that frames go into.
 pub(super) struct Tail {
@@ -40,8 +57,7 @@ pub(super) struct Tail {
     offset: u64,
     /// Length of the file.
     bytes: u64,
-    /// It was the file for a full disk.
-    is_spare: bool,
+    origin: Origin,
     /// Checksum that the next frame names.
     previous: u32,
     last: Sequence,
@@ -96,12 +112,17 @@ impl Tail {
             state: begin.state.clone(),
         };
         let (header, previous) = header.encode(place, number);
-        let (file, bytes, is_spare) = make_file(device, place, path, sizes, begin.may_use_spare)?;
-        let written = file.write_at(&[IoSlice::new(&header)], 0);
-        written.map_err(|error| LogError::io("beginning", path, error))?;
+        let (file, bytes, origin) = if begin.has_recycled {
+            (recycle_file(device, place, path, &header)?, sizes.file_bytes, Origin::Recycled)
+        } else {
+            let (file, bytes, origin) = make_file(device, place, path, sizes, begin.may_use_spare)?;
+            let written = file.write_at(&[IoSlice::new(&header)], 0);
+            written.map_err(|error| LogError::io("beginning", path, error))?;
+            (file, bytes, origin)
+        };
         let file = Arc::new(LogFile { number, path: place.path(number), file });
         let (seals, offset) = (Seals::new(place, number), HEADER_BYTES as u64);
-        Ok(Self { file, seals, offset, bytes, is_spare, previous, last: begin.last })
+        Ok(Self { file, seals, offset, bytes, origin, previous, last: begin.last })
     }
 
     pub(super) fn held(&self) -> Held {
@@ -148,7 +169,10 @@ impl Tail {
     fn write(&mut self, batch: &Batch) -> Result<()> {
         let end = self.offset + batch.bytes;
         assert!(end <= self.bytes, "room was made for what is written");
-        let pieces: Vec<_> = batch.pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut pieces: Vec<_> = batch.pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        if self.origin == Origin::Recycled && end + NO_FRAME.len() as u64 <= self.bytes {
+            pieces.push(IoSlice::new(&NO_FRAME));
+        }
         let written = self.file.file.write_at(&pieces, self.offset);
         written.map_err(|error| LogError::io("writing", &self.file.path, error))?;
         self.offset = end;
@@ -163,11 +187,11 @@ fn make_file(
     path: &str,
     sizes: Sizes,
     may_use_spare: bool,
-) -> Result<(Arc<dyn File>, u64, bool)> {
+) -> Result<(Arc<dyn File>, u64, Origin)> {
     let bytes = sizes.step_bytes.max(sizes.spare_bytes()).min(sizes.file_bytes);
     let full = match allocate_file(device, path, bytes) {
         Err(error) if error.is_full() => error,
-        made => return Ok((made?, bytes, false)),
+        made => return Ok((made?, bytes, Origin::New)),
     };
     place.remove(device, path)?;
     if !may_use_spare {
@@ -178,7 +202,18 @@ fn make_file(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(full),
         renamed => renamed.map_err(fail)?,
     }
-    Ok((device.open(path, Access::Buffered).map_err(fail)?, sizes.spare_bytes(), true))
+    Ok((device.open(path, Access::Buffered).map_err(fail)?, sizes.spare_bytes(), Origin::Spare))
+}
+
+/// Makes a file with a header of the trimmed one: all of it was written before, so a sync of what is written into it changes
+/// nothing but data.
+fn recycle_file(device: &dyn Device, place: &Place, path: &str, header: &[u8]) -> Result<Arc<dyn File>> {
+    let recycled = place.recycled_path();
+    let fail = |error| LogError::io("beginning", path, error);
+    let file = device.open(&recycled, Access::Buffered).map_err(fail)?;
+    file.write_at(&[IoSlice::new(header), IoSlice::new(&NO_FRAME)], 0).map_err(fail)?;
+    device.rename(&recycled, path).map_err(fail)?;
+    Ok(file)
 }
 
 /// Makes the file that is kept for a full disk; false if there is no room for it.
@@ -234,7 +269,7 @@ impl ReplicaLog {
         let begun = self.begin(false, is_reserved);
         self.tail = self.shared.settle(begun)?;
         self.shared.with(|contents| contents.begin(self.tail.held()))?;
-        self.note_spare()?;
+        self.note_origin()?;
         self.allocate(bytes + reserve)
     }
 
@@ -244,10 +279,12 @@ impl ReplicaLog {
         self.shared.settle(allocated)
     }
 
-    /// Looks whether the file for a full disk was used, and makes another one if there is room.
-    pub(super) fn note_spare(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.tail.is_spare) {
-            self.has_spare = false;
+    /// Notes what the new file was made of, and makes another one for a full disk if that was used and there is room.
+    pub(super) fn note_origin(&mut self) -> Result<()> {
+        match self.tail.origin {
+            Origin::New => {}
+            Origin::Spare => self.has_spare = false,
+            Origin::Recycled => self.has_recycled = false,
         }
         self.keep_spare()
     }
@@ -283,7 +320,8 @@ impl ReplicaLog {
     pub(super) fn begin(&mut self, is_install: bool, may_use_spare: bool) -> Result<Tail> {
         let synced = self.shared.with(|contents| contents.synced())?;
         let Tail { previous, last, .. } = self.tail;
-        let begin = Begin { boot: self.boot, previous, last, synced, is_install, may_use_spare, state: &self.state };
+        let (boot, has_recycled, state) = (self.boot, self.has_recycled, &self.state);
+        let begin = Begin { boot, previous, last, synced, is_install, may_use_spare, has_recycled, state };
         let (device, place, number) = (&*self.shared.device, &self.shared.place, self.tail.file.number.next());
         if is_install {
             return Tail::begin_durably(device, place, number, self.sizes, &begin);
@@ -300,6 +338,29 @@ impl ReplicaLog {
             let path = self.shared.look(|contents| contents.files[0].file.path.clone());
             self.shared.place.remove(&*self.shared.device, &path)?;
             self.shared.with(|contents| contents.drop_first())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first file of the log for the next one to be made of, before it is dropped, if it is as long as that and nobody
+    /// reads it.
+    pub(super) fn recycle_first(&mut self) -> Result<()> {
+        let (device, place) = (&*self.shared.device, &self.shared.place);
+        self.shared.sync()?;
+        let path = self.shared.with(|contents| contents.recyclable(self.sizes.file_bytes))?;
+        let Some(path) = path else { return Ok(()) };
+        device.rename(&path, &place.recycled_path()).map_err(|error| LogError::io("renaming", &path, error))?;
+        self.shared.with(|contents| contents.drop_first())?;
+        // A power cut must not bring the name back once there is something else in the file.
+        self.shared.settle(place.sync(device))?;
+        self.has_recycled = true;
+        Ok(())
+    }
+
+    /// Removes the file that the next one would be made of.
+    pub(super) fn drop_recycled(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.has_recycled) {
+            self.shared.place.remove(&*self.shared.device, &self.shared.place.recycled_path())?;
         }
         Ok(())
     }

@@ -181,14 +181,14 @@ fn files_go_when_their_records_are_below() {
         log.append(Lsn(lsn), &records(1, lsn..=lsn, 3000)).unwrap();
     }
     let whole = log.bytes();
-    assert_eq!(log.trim(Lsn(41)).unwrap(), Lsn(1), "nothing is below yet");
+    assert_eq!(log.trim(Lsn(41), false).unwrap(), Lsn(1), "nothing is below yet");
     log.checkpoint(Lsn(30)).unwrap();
     let reader = log.reader();
-    let start = log.trim(Lsn(20)).unwrap();
+    let start = log.trim(Lsn(20), false).unwrap();
     assert!(start > Lsn(10) && start <= Lsn(20), "{start:?}");
     assert_eq!(all(&log), records(1, start.0..=40, 3000));
     assert!(reader.read(Lsn(start.0 - 2), 1, 1).unwrap().is_empty());
-    let start = log.trim(Lsn(41)).unwrap();
+    let start = log.trim(Lsn(41), false).unwrap();
     assert!(start > Lsn(23) && start <= Lsn(31), "{start:?}");
     assert!(log.bytes() < whole / 2);
     for image in [device.crash_image(&CrashChoice::Nothing), device.crash_image(&CrashChoice::Everything)] {
@@ -197,8 +197,51 @@ fn files_go_when_their_records_are_below() {
         assert_eq!(all(&log), records(1, log.start().0..=40, 3000));
     }
     log.checkpoint(Lsn(40)).unwrap();
-    assert!(log.trim(Lsn(41)).unwrap() > Lsn(31));
+    assert!(log.trim(Lsn(41), false).unwrap() > Lsn(31));
     assert_eq!(log.shared.look(|contents| contents.files.len()), 1);
+}
+
+#[test]
+fn a_trimmed_file_becomes_the_next_one_and_what_was_in_it_never_comes_back() {
+    let device = device();
+    let mut log = create(&device);
+    let is_recycled = || device.paths().iter().any(|path| path.ends_with("/recycled"));
+    let (mut kept, mut reused) = (0, 0);
+    for lsn in 1..=120 {
+        let had = is_recycled();
+        log.append(Lsn(lsn), &records(1, lsn..=lsn, 900)).unwrap();
+        reused += u32::from(had && !is_recycled());
+        for (choice, image) in device.crash_point().images(1, 20) {
+            let opened = ReplicaLog::open_sized(Arc::new(image.clone()), VOLUME, OTHER_BOOT, SIZES);
+            let (found, recovered) = opened.unwrap_or_else(|error| panic!("{lsn}, {choice:?}: {error}"));
+            assert!(found.end() >= Lsn(kept) && found.end() <= Lsn(lsn), "{lsn}, {choice:?}");
+            assert_eq!(all(&found), records(1, found.start().0..=found.end().0, 900), "{lsn}, {choice:?}");
+            assert!(recovered.floor.next() >= found.start());
+            assert!(!image.paths().iter().any(|path| path.ends_with("/recycled")));
+        }
+        if lsn % 5 == 0 {
+            log.checkpoint(Lsn(lsn)).unwrap();
+            kept = lsn;
+            log.trim(Lsn(lsn - 3), true).unwrap();
+        }
+    }
+    assert!(reused > 3, "{reused} files were made of trimmed ones");
+    let (log, recovered) = open(&device, BOOT);
+    assert!(recovered.intact, "nothing seems to be behind the end");
+    assert_eq!(all(&log), records(1, log.start().0..=120, 900));
+}
+
+#[test]
+fn the_room_of_a_trimmed_file_is_given_back_when_it_is_needed() {
+    let device = device();
+    let mut log = create(&device);
+    log.append(Lsn(1), &records(1, 1..=100, 900)).unwrap();
+    log.checkpoint(Lsn(100)).unwrap();
+    log.trim(Lsn(101), true).unwrap();
+    let with_it = log.bytes();
+    log.trim(Lsn(101), false).unwrap();
+    assert_eq!(log.bytes(), with_it - SIZES.file_bytes);
+    assert!(!device.paths().iter().any(|path| path.ends_with("/recycled")));
 }
 
 #[test]
@@ -239,7 +282,7 @@ fn a_file_goes_only_when_the_next_is_durable() {
     log.append(Lsn(1), &records(1, 1..=7, 3000)).unwrap();
     log.checkpoint(Lsn(7)).unwrap();
     log.append(Lsn(8), &records(1, 8..=8, 3000)).unwrap();
-    assert_eq!(log.trim(Lsn(8)).unwrap(), Lsn(8));
+    assert_eq!(log.trim(Lsn(8), false).unwrap(), Lsn(8));
     for (choice, image) in device.crash_point().images(1, 100) {
         let opened = ReplicaLog::open_sized(Arc::new(image), VOLUME, OTHER_BOOT, SIZES);
         assert_eq!(opened.unwrap().1.floor, Lsn(7), "{choice:?}");
@@ -356,7 +399,7 @@ fn removed_files_that_come_back_are_removed_again() {
     log.append(Lsn(1), &records(1, 1..=40, 3000)).unwrap();
     log.checkpoint(Lsn(40)).unwrap();
     let first = device.paths()[0].clone();
-    log.trim(Lsn(41)).unwrap();
+    log.trim(Lsn(41), false).unwrap();
     device.create(&first, lsm_store::device::Access::Buffered).unwrap();
     let (_, recovered) = open(&device, BOOT);
     assert_eq!(recovered.history.end().lsn, Lsn(40));
@@ -377,7 +420,7 @@ fn a_log_in_a_real_directory_is_found_again() {
     assert!(recovered.intact);
     assert!(all(&log) == told);
     log.checkpoint(Lsn(70)).unwrap();
-    assert_eq!(log.trim(Lsn(71)).unwrap(), Lsn(71));
+    assert_eq!(log.trim(Lsn(71), false).unwrap(), Lsn(71));
     assert_eq!(log.bytes(), 4 << 20);
     ReplicaLog::remove(&*device, VOLUME).unwrap();
     std::fs::remove_dir_all(&path).unwrap();

@@ -162,8 +162,8 @@ impl Run {
 
     fn trim(&mut self) {
         let keep_from = Lsn(self.rng.below(self.now().end.0 + 2));
-        let floor = self.now().floor;
-        self.ask(vec![], |log| log.trim(keep_from).map(|start| assert!(start <= floor.next())));
+        let (floor, recycles) = (self.now().floor, self.rng.below(4) > 0);
+        self.ask(vec![], |log| log.trim(keep_from, recycles).map(|start| assert!(start <= floor.next())));
     }
 
     fn install(&mut self) {
