@@ -19,7 +19,7 @@ use crate::export::Export;
 use crate::name::VolumeName;
 use crate::node::NodeError;
 use crate::replica::LocalReplica;
-use crate::replica::operation::{self, RECORD_BYTES_MAX};
+use crate::replica::operation::Draft;
 
 /// Sessions whose attempts are remembered; beyond that those asked about longest ago are forgotten.
 const SESSIONS_MAX: usize = 4096;
@@ -100,9 +100,9 @@ impl Core {
                 Err(Refused::NotPrimary(primary.filter(|node| *node != self.me)))
             }
             Asked::Write(attempt, records) => {
-                check_records(&records)?;
+                let drafts = read_records(records)?;
                 replica.wait_room();
-                let begun = self.sessions.enter(attempt, || replica.begin_write(&records, None));
+                let begun = self.sessions.enter(attempt, || replica.begin_write(&drafts, None));
                 let outcome = begun
                     .ok_or(Refused::Overtaken)?
                     .map_or(Outcome::Refused(Refusal::NotReady), |it| it.wait_for(PATIENCE));
@@ -137,15 +137,13 @@ impl Core {
     }
 }
 
-/// That what is to be ordered can be applied: no replica could go on behind a record that is none.
-fn check_records(records: &[Bytes]) -> Result<(), Refused> {
-    let is_record = |record: &Bytes| {
-        record.len() <= RECORD_BYTES_MAX && operation::decode(record).is_ok_and(|operations| !operations.is_empty())
-    };
-    if !records.is_empty() && records.iter().all(is_record) {
-        return Ok(());
-    }
-    Err(Refused::Failed("what is to be written is not what this node's program understands".into()))
+/// What is to be ordered, if it can be applied: no replica could go on behind a record that is none.
+fn read_records(records: Vec<Bytes>) -> Result<Vec<Draft>, Refused> {
+    let drafts: Result<Vec<_>, _> = records.into_iter().map(Draft::read).collect();
+    drafts
+        .ok()
+        .filter(|drafts| !drafts.is_empty())
+        .ok_or_else(|| Refused::Failed("what is to be written is not what this node's program understands".into()))
 }
 
 /// Bytes of a volume that this node serves, or of a snapshot of it; `None`: ask again.

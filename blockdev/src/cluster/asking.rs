@@ -18,6 +18,7 @@ use net::transport::{Link, RequestError, Transport};
 
 use super::core::{Core, Route};
 use crate::replica::LocalReplica;
+use crate::replica::operation::Draft;
 
 /// How long a node may take to answer before it is asked again, or another one is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,16 +71,16 @@ impl Session {
     }
 
     /// Has records ordered and waits until every member holds them.
-    pub(super) fn write(&self, records: &[Bytes]) -> Result<(), Error> {
+    pub(super) fn write(&self, drafts: &[Draft]) -> Result<(), Error> {
         self.until_done(|target| match target {
-            Target::Here(replica) => self.outcome(&replica, replica.write(records.to_vec())),
-            Target::There(link) => self.write_there(link, records),
+            Target::Here(replica) => self.outcome(&replica, replica.write(drafts)),
+            Target::There(link) => self.write_there(link, drafts),
         })
     }
 
-    fn write_there(&self, link: Link, records: &[Bytes]) -> Result<Tried<()>, Error> {
+    fn write_there(&self, link: Link, drafts: &[Draft]) -> Result<Tried<()>, Error> {
         let attempt = self.attempt();
-        let questions = records.iter().map(|record| Asked::Write(attempt, vec![record.clone()]));
+        let questions = drafts.iter().map(|draft| Asked::Write(attempt, vec![draft.record().clone()]));
         let answers = self.ask_all(link, questions.collect());
         let (mut is_again, mut failed) = (false, None);
         for answer in answers {

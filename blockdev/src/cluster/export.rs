@@ -4,7 +4,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lsm_store::device::Wake;
 use lsm_store::read::{Piece, ReadData};
 use lsm_store::{Error, Result};
@@ -13,7 +12,7 @@ use super::asking::Session;
 use super::core::Core;
 use super::requests::ClusterRequests;
 use crate::export::{Export, Requests, StatusExtent, Write, Zeroing};
-use crate::replica::operation::{self, DATA_BYTES_MAX, Operation, Packer, RECORD_BYTES_MAX, WriteRecord};
+use crate::replica::operation::{DATA_BYTES_MAX, Draft, Operation, Packer, RECORD_BYTES_MAX, WriteRecord};
 
 /// A replicated volume that a client of this node has open; dropping it says that the client is gone.
 pub(super) struct ClusterExport {
@@ -52,7 +51,7 @@ impl Drop for ClusterExport {
 }
 
 /// The records that writes come to: in order, each of as many as it has room for.
-pub(super) fn records(writes: &[Write<'_>], packer: &mut Packer) -> Vec<Bytes> {
+pub(super) fn records(writes: &[Write<'_>], packer: &mut Packer) -> Vec<Draft> {
     let pieces = writes.iter().flat_map(|write| {
         let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
         offsets.zip(write.data.chunks(DATA_BYTES_MAX))
@@ -95,7 +94,7 @@ impl Export for ClusterExport {
         if len == 0 {
             return Ok(());
         }
-        self.session.write(&[operation::encode(&[Operation::Zero { offset, len, zeroing }])])
+        self.session.write(&[Draft::of(&[Operation::Zero { offset, len, zeroing }])])
     }
 
     fn flush(&self) -> Result<()> {

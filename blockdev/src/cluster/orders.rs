@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lsm_store::Error;
 use net::envelope::Message;
 use net::forward::{Asked, Question, encode_question};
@@ -13,12 +12,13 @@ use net::transport::{RequestError, Transport};
 
 use super::asking::{PATIENCE, Session, Target, Tried};
 use super::mail::{Letter, Mail};
+use crate::replica::operation::Draft;
 use crate::replica::{Call, Ended, LocalReplica};
 
 /// What is to be done.
 pub(super) enum Work {
     /// Records are to be ordered.
-    Records(Vec<Bytes>),
+    Records(Vec<Draft>),
     /// What was answered is to be durable.
     Flush,
 }
@@ -199,7 +199,7 @@ impl Order {
 /// Has the replica here do it, if it can take it now.
 fn begin_here(replica: &LocalReplica, work: &Work, tell: Ended) -> Option<Arc<Call>> {
     match work {
-        Work::Records(records) if replica.has_room() => replica.begin_write(records, Some(tell)),
+        Work::Records(drafts) if replica.has_room() => replica.begin_write(drafts, Some(tell)),
         Work::Records(_) => None,
         Work::Flush => replica.begin_flush(Some(tell)),
     }
@@ -208,8 +208,9 @@ fn begin_here(replica: &LocalReplica, work: &Work, tell: Ended) -> Option<Arc<Ca
 /// What the primary has to be asked.
 fn asked(session: &Session, work: &Work) -> Vec<Asked> {
     match work {
-        Work::Records(records) => {
-            records.iter().map(|record| Asked::Write(session.attempt(), vec![record.clone()])).collect()
+        Work::Records(drafts) => {
+            let asked = |draft: &Draft| Asked::Write(session.attempt(), vec![draft.record().clone()]);
+            drafts.iter().map(asked).collect()
         }
         Work::Flush => vec![Asked::Flush],
     }

@@ -26,7 +26,7 @@ use super::mail::{Both, Letter, Mail};
 use super::orders::{Orders, Work};
 use crate::export::{Change, Requests};
 use crate::replica::LocalReplica;
-use crate::replica::operation::{self, Operation, Packer};
+use crate::replica::operation::{Draft, Operation, Packer};
 use crate::replica::pending::Overlay;
 
 /// How long another node may take for a read before it is asked for again.
@@ -316,8 +316,9 @@ impl Requests for ClusterRequests {
                 let checked = writes.iter().try_for_each(|write| check(write.offset, write.data.len() as u64));
                 checked.map(|()| Work::Records(records(writes, &mut self.packer)))
             }
-            Change::Zero(offset, len, zeroing) => check(offset, len)
-                .map(|()| Work::Records(vec![operation::encode(&[Operation::Zero { offset, len, zeroing }])])),
+            Change::Zero(offset, len, zeroing) => {
+                check(offset, len).map(|()| Work::Records(vec![Draft::of(&[Operation::Zero { offset, len, zeroing }])]))
+            }
             Change::Flush => Ok(Work::Flush),
         };
         match work {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use net::config::raft::ProposeError;
 use net::config::state::{
     Command, Configuration, Copies, NewVolume as NewConfigured, NodeState, Outcome, Rejection, VOLUME_BYTES_MAX,
@@ -17,7 +16,7 @@ use super::core::Core;
 use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport, start};
 use crate::name::{SnapshotName, VolumeName};
 use crate::node::seed_of;
-use crate::replica::operation::{self, Operation};
+use crate::replica::operation::{Draft, Operation};
 
 /// How long a new volume may take until it can be used.
 pub(super) const READY_WAIT: Duration = Duration::from_secs(15);
@@ -362,8 +361,7 @@ pub(super) fn named(entries: Vec<SnapshotEntry>) -> impl Iterator<Item = (Volume
 /// Has every replica of a volume do something, durably.
 pub(super) fn order(core: &Arc<Core>, volume: VolumeId, operation: Operation) -> Result<()> {
     let session = Session::aside(Arc::clone(core), volume);
-    let record: Bytes = operation::encode(&[operation]);
-    session.write(&[record])?;
+    session.write(&[Draft::of(&[operation])])?;
     Ok(session.flush()?)
 }
 

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bytes::Bytes;
 use lsm_store::device::Device;
 use lsm_store::read::ReadData;
 use lsm_store::request::{BlockState, StatusExtent};
@@ -26,7 +25,7 @@ use super::inbox::{Inbox, Input};
 use super::ledger::Ledger;
 use super::log::{BootId, LogError, Recovered, ReplicaLog, Sizes};
 use super::memory::Memory;
-use super::operation;
+use super::operation::{self, Draft};
 use super::outside::Outside;
 use super::pending::{Overlay, Pending};
 use super::planting::plant;
@@ -392,13 +391,13 @@ impl LocalReplica {
 
     /// Begins to have these records ordered, without waiting; `None` if the replica has ended, and then nobody is told.
     #[must_use]
-    pub fn begin_write(&self, records: &[Bytes], tell: Option<Ended>) -> Option<Arc<Call>> {
-        let (requests, call) = self.shared.calls.begin(records.len(), tell);
-        let event = |(request, payload): (&RequestId, &Bytes)| {
-            let room = operation::room_of(payload);
-            Event::Write { request: *request, payload: payload.clone(), room }
+    pub fn begin_write(&self, drafts: &[Draft], tell: Option<Ended>) -> Option<Arc<Call>> {
+        let (requests, call) = self.shared.calls.begin(drafts.len(), tell);
+        let event = |(request, draft): (&RequestId, &Draft)| {
+            let (payload, room) = (draft.record().clone(), draft.room_bytes());
+            Input::Event(Event::Write { request: *request, payload, room })
         };
-        if self.shared.inbox.extend(requests.iter().zip(records).map(event).map(Input::Event)) {
+        if self.shared.inbox.extend(requests.iter().zip(drafts).map(event)) {
             return Some(call);
         }
         self.shared.calls.forget(&requests);
@@ -420,10 +419,10 @@ impl LocalReplica {
         }
     }
 
-    /// Has these records ordered, each made by [`operation::encode`], and waits until every member holds them.
-    pub fn write(&self, records: Vec<Bytes>) -> Outcome {
+    /// Has these records ordered and waits until every member holds them.
+    pub fn write(&self, drafts: &[Draft]) -> Outcome {
         self.wait_room();
-        self.until_admitted(|| self.begin_write(&records, None))
+        self.until_admitted(|| self.begin_write(drafts, None))
     }
 
     /// Waits until everything that was answered is durable on every member.

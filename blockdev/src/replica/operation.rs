@@ -217,6 +217,48 @@ fn room_of_zeros(offset: u64, len: u64) -> u64 {
     room_of_write(offset, first - offset) + room_of_write(last, end - last)
 }
 
+/// A record that is to be ordered, and the room that a store needs to apply it, at most.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    record: Bytes,
+    room_bytes: u64,
+}
+
+impl Draft {
+    /// The record of these operations.
+    ///
+    /// # Panics
+    /// As [`encode`].
+    #[must_use]
+    pub fn of(operations: &[Operation]) -> Self {
+        Self { record: encode(operations), room_bytes: room_of_all(operations) }
+    }
+
+    /// A record that somebody else made.
+    ///
+    /// # Errors
+    /// As [`decode`]; [`InvalidOperations::Malformed`] if it has no operations or more than [`RECORD_BYTES_MAX`].
+    pub fn read(record: Bytes) -> Result<Self, InvalidOperations> {
+        let operations = decode(&record)?;
+        if operations.is_empty() || record.len() > RECORD_BYTES_MAX {
+            return Err(InvalidOperations::Malformed);
+        }
+        Ok(Self { record, room_bytes: room_of_all(&operations) })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn record(&self) -> &Bytes {
+        &self.record
+    }
+
+    /// What a store needs to apply it, at most.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.room_bytes
+    }
+}
+
 /// A record of writes in the making, to which a client's bytes are copied once.
 #[derive(Debug)]
 pub struct WriteRecord {
@@ -255,8 +297,9 @@ impl WriteRecord {
 
     /// The record, packed if that is worth it.
     #[must_use]
-    pub fn finish(self, packer: &mut Packer) -> Bytes {
-        packer.pack(&self.out).unwrap_or_else(|| self.out.freeze())
+    pub fn finish(self, packer: &mut Packer) -> Draft {
+        let Self { out, room_bytes } = self;
+        Draft { record: packer.pack(&out).unwrap_or_else(|| out.freeze()), room_bytes }
     }
 }
 

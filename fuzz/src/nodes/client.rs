@@ -149,9 +149,9 @@ impl World {
             Wish::Read { first, count } => return self.begin_read(slot, (client, request), (*first, *count)),
             Wish::Flush => replica.begin_flush(None),
             Wish::Order(numbers) => {
-                let payloads: Vec<_> =
-                    numbers.iter().map(|number| content::encode(*number, self.order.change(*number))).collect();
-                replica.begin_write(&payloads, None)
+                let drafts: Vec<_> =
+                    numbers.iter().map(|number| content::draft(*number, self.order.change(*number))).collect();
+                replica.begin_write(&drafts, None)
             }
         };
         match (begun, self.running_mut(slot)) {

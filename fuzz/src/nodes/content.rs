@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use blockdev::name::VolumeName;
-use blockdev::replica::operation::{self, Operation};
+use blockdev::replica::operation::{self, Draft, Operation};
 use bytes::Bytes;
 use lsm_store::request::Zeroing;
 use lsm_store::rng::{Rng, SeededRng};
@@ -58,7 +58,7 @@ pub(super) fn number_of(name: &VolumeName) -> Option<u64> {
 }
 
 /// The record that asks for a change.
-pub(super) fn encode(number: u64, change: Change) -> Bytes {
+pub(super) fn draft(number: u64, change: Change) -> Draft {
     let operation = match change {
         Change::Write { first, count } => {
             let data: Vec<u8> = (first..first + count).flat_map(|cell| bytes_of(number, cell)).collect();
@@ -74,7 +74,7 @@ pub(super) fn encode(number: u64, change: Change) -> Bytes {
         Change::RollBack { to } => Operation::RollBack { to: name(to) },
     };
     let mark = Operation::Write { offset: BEYOND + number, data: Bytes::from_static(&[1]) };
-    operation::encode(&[operation, mark])
+    Draft::of(&[operation, mark])
 }
 
 /// The number of a record; `None` if it is the opening of an epoch.

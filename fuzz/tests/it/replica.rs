@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use blockdev::node::Node;
 use blockdev::replica::ledger::Ledger;
 use blockdev::replica::log::BootId;
-use blockdev::replica::operation::{Operation, encode};
+use blockdev::replica::operation::{Draft, Operation};
 use blockdev::replica::ticks::{BootTicks, Ticks};
 use blockdev::replica::{Bounds, LocalReplica, Outside, Sending, Setting};
 use bytes::Bytes;
@@ -98,12 +98,12 @@ fn setting(disk: &SimDevice, outside: &Arc<Alone>, ticks: Arc<dyn Ticks>, incarn
     }
 }
 
-fn resize(size_bytes: u64) -> Bytes {
-    encode(&[Operation::Resize { size_bytes }])
+fn resize(size_bytes: u64) -> Draft {
+    Draft::of(&[Operation::Resize { size_bytes }])
 }
 
-fn write(offset: u64, len: u64) -> Bytes {
-    encode(&[Operation::Write { offset, data: vec![9; len as usize].into() }])
+fn write(offset: u64, len: u64) -> Draft {
+    Draft::of(&[Operation::Write { offset, data: vec![9; len as usize].into() }])
 }
 
 /// What all bytes of a block are.
@@ -139,7 +139,7 @@ fn work(replica: &LocalReplica) {
 }
 
 /// Whatever was ordered is durable.
-fn order(replica: &LocalReplica, records: &[Bytes]) {
+fn order(replica: &LocalReplica, records: &[Draft]) {
     for record in records {
         let call = replica.begin_write(std::slice::from_ref(record), None).expect("it takes requests");
         while call.outcome().is_none() {
@@ -190,10 +190,10 @@ fn threads_do_what_hands_do() {
     let replica = LocalReplica::start(setting(&disk, &outside, Arc::new(BootTicks), 1)).expect("a new log");
     assert!(outside.0.set(Arc::clone(&replica)).is_ok());
     outside.tell(Configuration::first(ME, &[ME]));
-    while replica.write(vec![resize(16 * KIB)]) != Outcome::Done {
+    while replica.write(&[resize(16 * KIB)]) != Outcome::Done {
         replica.shared().pending.wait_applied(Lsn(u64::MAX), std::time::Duration::from_millis(5));
     }
-    assert_eq!(replica.write(vec![write(12 * KIB, 8 * KIB), resize(32 * KIB), write(0, 4096)]), Outcome::Done);
+    assert_eq!(replica.write(&[write(12 * KIB, 8 * KIB), resize(32 * KIB), write(0, 4096)]), Outcome::Done);
     assert_eq!(replica.flush(), Outcome::Done);
     let end = replica.shared().pending.visible();
     assert!(replica.apply_up_to(end, std::time::Duration::from_secs(60)), "barriers are passed");

@@ -1,7 +1,10 @@
-use super::*;
+use bytes::Bytes;
 
-fn written(records: &[Bytes]) -> Vec<(u64, Bytes)> {
-    let operations = records.iter().flat_map(|record| operation::decode(record).unwrap());
+use super::*;
+use crate::replica::operation;
+
+fn written(drafts: &[Draft]) -> Vec<(u64, Bytes)> {
+    let operations = drafts.iter().flat_map(|draft| operation::decode(draft.record()).unwrap());
     operations
         .map(|operation| match operation {
             Operation::Write { offset, data } => (offset, data),
@@ -26,7 +29,7 @@ fn large_writes_are_cut_into_records_that_are_not_too_long() {
         &[Write { offset: 100, data: &data }, Write { offset: 0, data: &data[..5000] }],
         &mut Packer::default(),
     );
-    assert!(records.iter().all(|record| record.len() <= RECORD_BYTES_MAX));
+    assert!(records.iter().all(|record| record.record().len() <= RECORD_BYTES_MAX));
     let mut image = vec![0; 100 + data.len()];
     for (offset, piece) in written(&records) {
         image[offset as usize..offset as usize + piece.len()].copy_from_slice(&piece);

@@ -84,7 +84,7 @@ fn a_newer_record_says_so() {
 fn written(data: &[u8], packer: &mut Packer) -> Bytes {
     let mut record = WriteRecord::with_capacity(WriteRecord::bytes_of(data.len()));
     record.push(8192, data);
-    record.finish(packer)
+    record.finish(packer).record().clone()
 }
 
 #[test]
@@ -172,8 +172,10 @@ fn a_record_takes_no_more_than_stores_do_at_once() {
         count += 1;
     }
     let record = record.finish(&mut Packer::default());
-    assert!(count > 100 && record.len() < RECORD_BYTES_MAX / 2, "{count} writes, {} bytes", record.len());
-    assert!(room_of(&record) <= RECORD_ROOM_MAX);
+    let len = record.record().len();
+    assert!(count > 100 && len < RECORD_BYTES_MAX / 2, "{count} writes, {len} bytes");
+    assert!(record.room_bytes() <= RECORD_ROOM_MAX);
+    assert_eq!(room_of(record.record()), record.room_bytes());
     let whole = WriteRecord::with_capacity(RECORD_BYTES_MAX);
     assert!(whole.has_room(1, DATA_BYTES_MAX), "the longest write has room in a record of its own");
 }

@@ -1,6 +1,6 @@
 use net::replication::{Body, Epoch, History, Lsn, Record};
 
-use super::super::content::{Change, encode};
+use super::super::content::{Change, draft};
 use super::Order;
 use crate::model::Violation;
 
@@ -21,7 +21,7 @@ fn write(order: &mut Order, number: u64, called: u64) {
 }
 
 fn record(epoch: Epoch, number: u64, order: &Order) -> Record {
-    Record { epoch, body: Body::Write(encode(number, order.change(number))) }
+    Record { epoch, body: Body::Write(draft(number, order.change(number)).record().clone()) }
 }
 
 fn is_wrong<T>(done: Result<T, Violation>) -> bool {
