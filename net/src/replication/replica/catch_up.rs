@@ -37,11 +37,11 @@ impl Replica {
                 peer.phase = Phase::Unknown;
                 out.push(Action::CancelTransfer(transfer));
             }
-            Phase::Unknown => {
+            Phase::Unknown if peer.takes_offers(now) => {
                 let base = if shared.lsn >= status.floor { shared } else { Position::default() };
                 self.offer_content(node, status.from, base, out);
             }
-            Phase::Offered(..) | Phase::Content(_) => {}
+            Phase::Unknown | Phase::Offered(..) | Phase::Content(_) => {}
         }
     }
 
@@ -95,9 +95,10 @@ impl Replica {
     }
 
     pub(super) fn transfer_failed(&mut self, transfer: TransferId) {
+        let now = self.now;
         if let Acting::Primary(primary) = &mut self.acting {
             let broken = primary.peers.values_mut().filter(|peer| peer.transfer() == Some(transfer));
-            broken.for_each(|peer| peer.phase = Phase::Unknown);
+            broken.for_each(|peer| peer.transfer_failed(now));
         }
         self.transfer_failed_here(transfer);
     }

@@ -85,10 +85,12 @@ impl Replica {
     }
 
     fn credit_changed(&mut self, out: &mut Vec<Action>) {
-        let own = self.credit;
+        let (me, own) = (self.me, self.credit);
+        let Some(members) = self.configuration.as_ref().map(|now| now.others(me).collect::<Vec<_>>()) else { return };
         let Some(primary) = self.primary() else { return };
-        let others = primary.peers.values().map(|peer| peer.credit);
-        // A peer that has said nothing may still ask about any place.
+        // Only members are asked, and who becomes one is asked in a new epoch. One that has said nothing may still ask about any
+        // place.
+        let others = members.iter().filter_map(|node| primary.peers.get(node)).map(|peer| peer.credit);
         let oldest = others.chain([own]).map(|credit| credit.map_or(Lsn(0), |credit| credit.at)).min();
         oldest.into_iter().for_each(|at| primary.ordered.forget(at));
         if std::mem::take(&mut primary.awaits_credit) {

@@ -35,6 +35,10 @@ pub(super) struct Progress {
     pub(super) rewound_at: Tick,
 }
 
+/// How long after content failed to come it is offered again, in microseconds: each time twice as long, up to 16 s.
+const OFFER_US: u64 = 500_000;
+const OFFER_DOUBLINGS: u32 = 5;
+
 #[derive(Debug)]
 pub(super) struct Peer {
     /// The start of it that this epoch deals with.
@@ -51,6 +55,10 @@ pub(super) struct Peer {
     pub(super) progress_at: Tick,
     /// What its store can take, as it said last.
     pub(super) credit: Option<Credit>,
+    /// Content is not offered again before then: it has failed to come.
+    offer_at: Tick,
+    /// How often in a row it has.
+    failures: u32,
     flight: Flight,
 }
 
@@ -94,8 +102,22 @@ impl Peer {
             heard_at: now,
             progress_at: now,
             credit: None,
+            offer_at: now,
+            failures: 0,
             flight: Flight::default(),
         }
+    }
+
+    /// Content that was sent to it has not come there.
+    pub(super) fn transfer_failed(&mut self, now: Tick) {
+        self.phase = Phase::Unknown;
+        self.offer_at = now.plus(OFFER_US << self.failures.min(OFFER_DOUBLINGS));
+        self.failures += 1;
+    }
+
+    /// True if content can be offered to it.
+    pub(super) fn takes_offers(&self, now: Tick) -> bool {
+        now >= self.offer_at
     }
 
     /// Records were sent to it.
@@ -169,6 +191,7 @@ impl Peer {
         let next = shared.lsn.next();
         self.phase = Phase::Log(Progress { shared: shared.lsn, next, held, synced, reading, rewound_at: now });
         self.progress_at = now;
+        self.failures = 0;
         self.flight.lost();
     }
 
