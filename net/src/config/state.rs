@@ -133,6 +133,7 @@ impl Configuration {
             Command::TrashVolume { volume, expires_ms, now_ms } => self.trash_volume(*volume, *expires_ms, *now_ms),
             Command::RestoreVolume { volume, name } => self.restore_volume(*volume, name),
             Command::DeleteVolume { volume, with_snapshots } => self.delete_volume(*volume, *with_snapshots),
+            Command::PurgeVolume { volume, removed_ms } => self.purge_volume(*volume, *removed_ms),
             Command::ChangeReplicas { volume, next } => self.change_replicas(*volume, next),
             Command::PlaceReplicas { volume, nodes } => self.place_replicas(*volume, nodes),
             Command::CreateSnapshots { cuts, now_ms } => self.create_snapshots(cuts, *now_ms),

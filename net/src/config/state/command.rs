@@ -223,6 +223,13 @@ pub enum Command {
         /// Its value.
         value: Option<Text>,
     },
+    /// Removes a volume in the trash for good, unless it was taken out of it meanwhile.
+    PurgeVolume {
+        /// The volume.
+        volume: VolumeId,
+        /// When it came into the trash.
+        removed_ms: u64,
+    },
 }
 
 impl Command {

@@ -135,6 +135,13 @@ impl Configuration {
         Ok(Outcome::Done)
     }
 
+    pub(super) fn purge_volume(&mut self, id: VolumeId, removed_ms: u64) -> Result<Outcome, Rejection> {
+        match self.any_volume(id)?.trashed {
+            Some(trashed) if trashed.removed_ms == removed_ms => self.delete_volume(id, true),
+            _ => Err(Rejection::NotTrashed(id)),
+        }
+    }
+
     /// A volume that is not in the trash.
     pub(super) fn usable_volume(&self, id: VolumeId) -> Result<&Volume, Rejection> {
         let volume = self.any_volume(id)?;

@@ -55,6 +55,7 @@ fn commands() -> Vec<Command> {
         Command::RenameSnapshot { volume, name: name("s"), to: name("t") },
         Command::RemoveSnapshots { volume, names: vec![name("s")] },
         Command::SetSetting { name: name("k"), value: Some(text("v")) },
+        Command::PurgeVolume { volume, removed_ms: 8 },
     ]
 }
 

@@ -81,6 +81,21 @@ fn ids_of_deleted_volumes_and_snapshots_do_not_come_back() {
 }
 
 #[test]
+fn what_was_had_back_from_the_trash_is_not_purged() {
+    let mut configuration = with_volume();
+    let trash = |now_ms| Command::TrashVolume { volume: VOLUME, expires_ms: now_ms + 5, now_ms };
+    let purge = |removed_ms| Command::PurgeVolume { volume: VOLUME, removed_ms };
+    refused(&mut configuration, purge(0), "volume 1 is not in the trash");
+    done(&mut configuration, trash(10));
+    done(&mut configuration, Command::RestoreVolume { volume: VOLUME, name: name("db") });
+    refused(&mut configuration, purge(10), "volume 1 is not in the trash");
+    done(&mut configuration, trash(20));
+    refused(&mut configuration, purge(10), "volume 1 is not in the trash");
+    done(&mut configuration, purge(20));
+    assert_eq!(configuration.volume(VOLUME), None);
+}
+
+#[test]
 fn snapshots_of_one_moment_are_a_group_all_or_none() {
     let mut configuration = with_volume();
     done(&mut configuration, Command::CreateVolume(new_volume("log", &[2, 3])));
