@@ -100,13 +100,9 @@ impl Event {
 /// The events of a node.
 pub struct Events {
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    recent: VecDeque<Event>,
-    kept: Option<Kept>,
+    recent: Mutex<VecDeque<Event>>,
+    /// Taken before `recent`, which nobody holds while the disk is waited for.
+    kept: Mutex<Option<Kept>>,
 }
 
 /// Where they are kept.
@@ -120,7 +116,7 @@ impl Events {
     /// None yet, kept in memory only.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, recent: Mutex::default(), kept: Mutex::default() }
     }
 
     /// Reads what earlier runs have kept in `directory`, and keeps what happens there from now on.
@@ -130,7 +126,7 @@ impl Events {
     pub fn keep_in(&self, directory: &Path) -> io::Result<()> {
         self.read_from(directory)?;
         let kept = Kept::open(directory)?;
-        self.state.lock().kept = Some(kept);
+        *self.kept.lock() = Some(kept);
         Ok(())
     }
 
@@ -147,9 +143,9 @@ impl Events {
                 Err(error) => return Err(error),
             }
         }
-        let mut state = self.state.lock();
-        earlier.extend(std::mem::take(&mut state.recent));
-        state.recent = earlier.split_off(earlier.len().saturating_sub(EVENTS_MAX)).into();
+        let mut recent = self.recent.lock();
+        earlier.extend(std::mem::take(&mut *recent));
+        *recent = earlier.split_off(earlier.len().saturating_sub(EVENTS_MAX)).into();
         Ok(())
     }
 
@@ -158,23 +154,25 @@ impl Events {
         tracing::info!(kind, subject, "event: {text}");
         let at_ms = u64::try_from(self.clock.wall().as_millis()).unwrap_or(u64::MAX);
         let event = Event { at_ms, kind: line(kind), subject: line(subject), text: line(text) };
-        let mut state = self.state.lock();
-        if let Some(kept) = &mut state.kept
+        let mut place = self.kept.lock();
+        let mut recent = self.recent.lock();
+        if recent.len() == EVENTS_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(event.clone());
+        drop(recent);
+        if let Some(kept) = &mut *place
             && let Err(error) = kept.append(&event)
         {
             tracing::warn!(%error, "events are not kept in the data directory any more");
-            state.kept = None;
+            *place = None;
         }
-        if state.recent.len() == EVENTS_MAX {
-            state.recent.pop_front();
-        }
-        state.recent.push_back(event);
     }
 
     /// Those that happened at `since_ms` or later, from the oldest.
     #[must_use]
     pub fn since(&self, since_ms: u64) -> Vec<Event> {
-        self.state.lock().recent.iter().filter(|event| event.at_ms >= since_ms).cloned().collect()
+        self.recent.lock().iter().filter(|event| event.at_ms >= since_ms).cloned().collect()
     }
 }
 

@@ -8,6 +8,8 @@ mod access;
 mod changes;
 mod duties;
 mod error;
+#[cfg(feature = "cluster")]
+mod held;
 mod import;
 mod limits;
 mod objects;
@@ -43,6 +45,8 @@ use crate::schedule::Schedule;
 pub use changes::VolumeChanges;
 pub use duties::Duties;
 pub use error::{NodeError, Result};
+#[cfg(feature = "cluster")]
+pub use held::HeldSnapshots;
 pub use import::Import;
 pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
 pub(crate) use receive::Replacing;
@@ -113,6 +117,8 @@ pub struct Node {
     /// Held for writing over every commit that changes it, and over the check that nobody has the volume open.
     catalog: RwLock<Catalog>,
     open: Mutex<HashMap<VolumeId, Arc<OpenCount>>>,
+    /// How often the content of a snapshot is kept for somebody who reads it.
+    held: Mutex<HashMap<VolumeId, usize>>,
     /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
     looked_at: Mutex<HashMap<VolumeId, u64>>,
     /// The objects that are being put.
@@ -135,6 +141,7 @@ impl Node {
             store,
             catalog: RwLock::new(catalog),
             open: Mutex::default(),
+            held: Mutex::default(),
             looked_at: Mutex::default(),
             uploading: Arc::default(),
             events,

@@ -207,6 +207,13 @@ pub(crate) fn stamped(prefix: &str, time_ms: u64) -> VolumeName {
     name.parse().expect("letters, digits and a dash")
 }
 
+/// `wanted`, or if it is taken, the first free one of `wanted-2`, `wanted-3`, ...
+pub(crate) fn free_name(wanted: &VolumeName, is_taken: impl Fn(&VolumeName) -> bool) -> VolumeName {
+    let numbered = (2_u32..).map(|number| format!("{wanted}-{number}").parse().expect("it is short"));
+    let mut names = std::iter::once(wanted.clone()).chain(numbered);
+    names.find(|name| !is_taken(name)).expect("not all numbers are taken")
+}
+
 /// Whether the node made a snapshot of this name by itself.
 #[must_use]
 pub fn is_automatic(name: &VolumeName) -> bool {

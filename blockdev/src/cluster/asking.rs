@@ -23,6 +23,9 @@ use crate::replica::operation::Draft;
 /// How long a node may take to answer before it is asked again, or another one is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a node tries to do by itself what a volume needs, before it is another volume's turn.
+const DUTY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,6 +41,8 @@ pub(super) struct Session {
     is_broken: AtomicBool,
     /// Its node has asked for the volume. Once, so that of two clients that use it at two nodes the newer one has it.
     has_wished: Arc<AtomicBool>,
+    /// How long something may take, if not as long as it needs.
+    patience: Option<Duration>,
 }
 
 /// Who can be asked for a volume's content, now.
@@ -60,7 +65,7 @@ impl Session {
         // Another connection of the same client may have written in it.
         let epoch = core.volume(volume).map_or(0, |volume| volume.replicas.epoch.0);
         let (attempt, epoch, is_broken) = (AtomicU64::new(1), AtomicU64::new(epoch), AtomicBool::new(false));
-        Self { core, volume, id, attempt, epoch, is_broken, has_wished: Arc::default() }
+        Self { core, volume, id, attempt, epoch, is_broken, has_wished: Arc::default(), patience: None }
     }
 
     /// A session that leaves the volume where it is: of nobody who uses it.
@@ -70,11 +75,17 @@ impl Session {
         session
     }
 
+    /// As [`Self::aside`], of the node itself, which has other volumes to see to.
+    pub(super) fn of_duty(core: Arc<Core>, volume: VolumeId) -> Self {
+        Self { patience: Some(DUTY_PATIENCE), ..Self::aside(core, volume) }
+    }
+
     /// Has records ordered and waits until every member holds them.
     pub(super) fn write(&self, drafts: &[Draft]) -> Result<(), Error> {
-        self.until_done(|target| match target {
-            Target::Here(replica) => self.outcome(&replica, replica.write(drafts)),
-            Target::There(link) => self.write_there(link, drafts),
+        self.until_done(|target| match (target, self.patience) {
+            (Target::Here(replica), None) => self.outcome(&replica, replica.write(drafts)),
+            (Target::Here(replica), Some(patience)) => self.outcome(&replica, replica.write_for(drafts, patience)),
+            (Target::There(link), _) => self.write_there(link, drafts),
         })
     }
 
@@ -121,9 +132,10 @@ impl Session {
 
     /// Waits until everything that was answered is durable on every member.
     pub(super) fn flush(&self) -> Result<(), Error> {
-        self.until_done(|target| match target {
-            Target::Here(replica) => self.outcome(&replica, replica.flush()),
-            Target::There(link) => self.ask_one(link, Asked::Flush).map(|tried| tried.map(|_| ())),
+        self.until_done(|target| match (target, self.patience) {
+            (Target::Here(replica), None) => self.outcome(&replica, replica.flush()),
+            (Target::Here(replica), Some(patience)) => self.outcome(&replica, replica.flush_for(patience)),
+            (Target::There(link), _) => self.ask_one(link, Asked::Flush).map(|tried| tried.map(|_| ())),
         })
     }
 
@@ -275,6 +287,8 @@ impl Session {
     }
 
     fn until_done<T>(&self, attempt: impl Fn(Target) -> Result<Tried<T>, Error>) -> Result<T, Error> {
+        let clock = Arc::clone(self.core.node.store().clock());
+        let begun = clock.monotonic();
         loop {
             if self.core.is_stopping() {
                 return Err(Error::Closed);
@@ -286,6 +300,9 @@ impl Session {
             }
             if let Some(error) = self.end() {
                 return Err(error);
+            }
+            if self.patience.is_some_and(|patience| clock.monotonic() - begun >= patience) {
+                return Err(failed("nobody has served the volume for some time".into()));
             }
             self.core.wait_change(PAUSE);
         }

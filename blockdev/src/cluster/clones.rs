@@ -21,7 +21,7 @@ use net::id::{NodeId, VolumeId};
 use super::asking::Session;
 use super::core::Core;
 use super::volumes::{READY_LOOK, READY_WAIT};
-use super::{Cluster, ClusterError, Result, VolumeReport, start};
+use super::{Cluster, ClusterError, Result, VolumeReport};
 use crate::name::{ExportName, VolumeName};
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
@@ -40,8 +40,9 @@ impl Cluster {
             ExportName::Volume(_) => (None, source.size_bytes),
             ExportName::Snapshot(of) => (Some(of.snapshot.clone()), self.check_snapshot(of)?.size_bytes),
         };
-        let clone =
-            self.configured(configured(&*self.core.fresh_configuration()?, &source, name, size_bytes)?, name)?;
+        let configuration = self.core.fresh_configuration()?;
+        let new = configured(&configuration, &source, name, size_bytes, self.core.wall_ms())?;
+        let clone = self.configured(new, name)?;
         self.ordered(&source, Operation::Seed { clone, of: snapshot })?;
         let Some(seed_bytes) = self.wait_seed(source.id, clone, READY_WAIT)? else {
             return Err(self.without_seed(of, name, clone));
@@ -54,10 +55,10 @@ impl Cluster {
 
     /// The size in bytes of a clone's seed, once the source's primary has it; `None` if it gets none.
     fn wait_seed(&self, source: VolumeId, clone: VolumeId, patience: Duration) -> Result<Option<u64>> {
-        let clock = Arc::clone(self.core.node.store().clock());
+        let (clock, session) = (Arc::clone(self.core.node.store().clock()), Session::aside(self.core(), source));
         let begun = clock.monotonic();
         loop {
-            let found = seed_bytes(&self.core, source, clone)?;
+            let found = seed_bytes(&session, clone)?;
             if found.is_some() || clock.monotonic() - begun >= patience {
                 return Ok(found);
             }
@@ -113,10 +114,10 @@ impl Core {
     }
 }
 
-/// The size in bytes of the seed of a clone, as the source's primary has it. Waits for there to be one.
-pub(super) fn seed_bytes(core: &Arc<Core>, source: VolumeId, clone: VolumeId) -> Result<Option<u64>> {
+/// The size in bytes of the seed of a clone, as the primary of its source has it. Waits for there to be one.
+pub(super) fn seed_bytes(source: &Session, clone: VolumeId) -> Result<Option<u64>> {
     let seed = seed_name(clone);
-    let known = Session::aside(Arc::clone(core), source).snapshots()?;
+    let known = source.snapshots()?;
     Ok(known.into_iter().find(|entry| entry.name == seed.as_str()).map(|entry| entry.size_bytes))
 }
 
@@ -126,6 +127,7 @@ fn configured(
     source: &Volume,
     name: &VolumeName,
     size_bytes: u64,
+    now_ms: u64,
 ) -> Result<NewConfigured> {
     let takes_replicas = |node: &NodeId| configuration.node(*node).is_some_and(Node::takes_replicas);
     let placement: Vec<NodeId> = source.replicas.placement.iter().copied().filter(takes_replicas).collect();
@@ -142,7 +144,7 @@ fn configured(
         copies: source.copies,
         primary: primary.or(placement.first().copied()).unwrap_or(source.replicas.primary),
         placement,
-        now_ms: start::wall_ms(),
+        now_ms,
     })
 }
 

@@ -83,6 +83,11 @@ impl Copies {
         }
     }
 
+    /// Logs of other volumes bring nobody along from here.
+    pub(super) fn keep_logs(&self, is_served: impl Fn(VolumeId) -> bool) {
+        self.0.lock().retain(|(volume, _), copy| !copy.is_log || is_served(*volume));
+    }
+
     /// All of them.
     pub(super) fn list(&self) -> Vec<Copying> {
         let copies = self.0.lock();

@@ -9,13 +9,13 @@ use net::config::raft::Consensus;
 use net::config::state::{Command, Volume, VolumeState};
 use net::id::VolumeId;
 
+use super::Result;
 use super::asking::Session;
 use super::clones::seed_bytes;
 use super::core::Core;
 use super::schedules::LookedAt;
 use super::trash::expired;
 use super::volumes::order;
-use super::{Result, start};
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
 
@@ -86,11 +86,12 @@ impl Core {
     pub(super) fn settle_clone(self: &Arc<Self>, clone: &Volume, age: Duration) -> Result<()> {
         let source = clone.origin.map(|origin| origin.volume).filter(|source| self.volume(*source).is_some());
         // Of a source that nobody serves nothing can be said now.
-        let is_served = |volume| Session::aside(Arc::clone(self), volume).is_served();
+        let is_served = |volume| Session::of_duty(Arc::clone(self), volume).is_served();
         if source.map_or(Ok(false), |source| is_served(source).map(|served| !served))? {
             return Ok(());
         }
-        let seed_bytes = source.map_or(Ok(None), |source| seed_bytes(self, source, clone.id))?;
+        let seed_bytes =
+            source.map_or(Ok(None), |source| seed_bytes(&Session::of_duty(Arc::clone(self), source), clone.id))?;
         if is_served(clone.id)? {
             return self.complete_clone(clone.id, seed_bytes);
         }
@@ -106,10 +107,12 @@ impl Core {
         if self.consensus().metrics().leader != Some(self.me) {
             return;
         }
-        for volume in expired(&self.configuration(), start::wall_ms()) {
+        let configuration = self.configuration();
+        for volume in expired(&configuration, self.wall_ms()).iter().filter_map(|id| configuration.volume(*id)) {
             match self.purge(volume) {
-                Ok(_) => tracing::info!(%volume, "removed a volume from the trash"),
-                Err(error) => tracing::warn!(%volume, %error, "a volume stays in the trash for now"),
+                Ok(true) => tracing::info!(volume = %volume.name, "removed a volume from the trash"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(volume = %volume.name, %error, "a volume stays in the trash for now"),
             }
         }
     }
@@ -137,7 +140,8 @@ impl Core {
             if !is_due {
                 continue;
             }
-            if let Err(error) = order(self, source, Operation::RemoveSnapshot { name: seed_name(clone) }) {
+            let session = Session::of_duty(Arc::clone(self), source);
+            if let Err(error) = order(&session, Operation::RemoveSnapshot { name: seed_name(clone) }) {
                 tracing::warn!(volume = %source, %error, "the seed of a clone stays for now");
             }
         }

@@ -34,8 +34,10 @@ const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(2);
 impl Core {
     /// Works until the node stops.
     pub(super) fn manage(&self, outside: &Arc<dyn Outside>) {
+        let mut has_forgotten = false;
         while !self.is_stopping() {
             let is_done = self.keep_replicas(outside);
+            has_forgotten = has_forgotten || self.forget_gone();
             self.keep_placements();
             self.keep_sizes();
             self.mend_known();
@@ -63,6 +65,22 @@ impl Core {
             is_done &= self.start_replica(volume, outside);
         }
         is_done
+    }
+
+    /// Forgets that there were replicas here of volumes that are no more; false if nobody says which these are.
+    fn forget_gone(&self) -> bool {
+        let noted = self.node.noted();
+        if noted.is_empty() {
+            return true;
+        }
+        let Ok(configuration) = self.fresh_configuration() else { return false };
+        let is_gone = |id: &VolumeId| configuration.volume(*id).is_none() && !self.present().contains(id);
+        for id in noted.into_iter().filter(is_gone) {
+            if let Err(error) = self.node.forget_replica(id) {
+                tracing::warn!(volume = %id, %error, "a note of a replica that is gone stays");
+            }
+        }
+        true
     }
 
     fn differs(&self, configuration: &Configuration) -> bool {

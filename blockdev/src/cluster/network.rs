@@ -76,11 +76,11 @@ impl Handler for Network {
                     responder.answer(keys.answer(&core.configuration(), link.peer));
                 }
             }
-            NEWS => {
+            NEWS => self.workers.run(move || {
                 if let Some(told) = core.tell_news(&message) {
                     responder.answer(told);
                 }
-            }
+            }),
             FORWARD => self.workers.run(move || {
                 // Over a link that is down nobody waits for it any more, and it may have been asked again.
                 if core.transport().link(link.peer) == Some(link) {

@@ -127,10 +127,8 @@ impl ClusterRequests {
         if !is_same && !self.turn_to(replica) {
             return Way::Nowhere;
         }
-        let overlay = replica.shared().pending.overlay(offset, len as u64);
-        if overlay.barrier.is_some() {
-            return Way::Nowhere;
-        }
+        let overlay = replica.begin_read(offset, len as u64).filter(|overlay| overlay.barrier.is_none());
+        let Some(overlay) = overlay else { return Way::Nowhere };
         if let Some((_, reads)) = &mut self.here {
             reads.start(token, offset, len);
         }
@@ -155,10 +153,9 @@ impl ClusterRequests {
             && let Some((token, data)) = reads.next_finished()
         {
             let Some(Read { offset, way: Way::Here(overlay), .. }) = self.reads.get(&token) else { continue };
-            let (pending, offset) = (&replica.shared().pending, *offset);
-            let holds = !pending.is_outdated(overlay) && replica.serves();
+            let offset = *offset;
             match data {
-                _ if !holds => again.push(token),
+                _ if !replica.holds(overlay) => again.push(token),
                 Err(error) if error.kind() == ErrorKind::Corrupt => damaged.push((token, error)),
                 Err(error) => self.finish(token, Err(error)),
                 Ok(data) => {
@@ -234,8 +231,11 @@ impl ClusterRequests {
         self.orders.retry();
         let waiting: Vec<u64> =
             self.reads.iter().filter(|(_, read)| matches!(read.way, Way::Nowhere)).map(|(token, _)| *token).collect();
-        if !waiting.is_empty() && self.session.core.is_stopping() {
-            waiting.into_iter().for_each(|token| self.finish(token, Err(Error::Closed)));
+        if waiting.is_empty() {
+            return;
+        }
+        if let Some(error) = self.session.end() {
+            waiting.into_iter().for_each(|token| self.finish(token, Err(error.clone())));
             return;
         }
         waiting.into_iter().for_each(|token| self.begin(token));

@@ -10,11 +10,11 @@ use net::id::VolumeId;
 use super::asking::Session;
 use super::core::Core;
 use super::volumes::order;
-use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport, start};
+use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 use crate::replica::operation::Operation;
-use crate::schedule::{Schedule, Scheduled, is_automatic, stamped};
+use crate::schedule::{Schedule, Scheduled, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -42,13 +42,15 @@ impl Cluster {
     /// Puts a volume back to its newest snapshot from `time_ms` or before, after a snapshot of what it holds now.
     ///
     /// # Errors
-    /// [`NodeError::NoneSoOld`]; as [`Cluster::roll_back`], and then nothing was done.
+    /// [`NodeError::NoneSoOld`]; as [`Cluster::roll_back`], and then the snapshot of what it holds stays.
     pub fn rewind(&self, name: &VolumeName, time_ms: u64) -> Result<ClusterRewound> {
         let volume = self.core.ready_volume(name)?;
         self.check_unused(name, &volume)?;
         let known = self.snapshots(name)?;
         let to = newest_until(&known, name, time_ms)?;
-        let before = self.snapshot(&free_name(&known, name, &stamped("rewind-", start::wall_ms())))?;
+        let is_taken = |snapshot: &VolumeName| known.iter().any(|known| known.name.snapshot == *snapshot);
+        let snapshot = free_name(&stamped("rewind-", self.core.wall_ms()), is_taken);
+        let before = self.snapshot(&SnapshotName { volume: name.clone(), snapshot })?;
         Ok(ClusterRewound { volume: self.roll_back(&to)?, to, before: Some(before) })
     }
 
@@ -71,14 +73,6 @@ fn newest_until(known: &[ClusterSnapshot], name: &VolumeName, time_ms: u64) -> R
     newest.ok_or_else(|| NodeError::NoneSoOld(name.clone()).into())
 }
 
-/// `wanted`, or if it is taken, the first free one of `wanted-2`, `wanted-3`, ...
-fn free_name(known: &[ClusterSnapshot], volume: &VolumeName, wanted: &VolumeName) -> SnapshotName {
-    let numbered = (2_u32..).map(|number| format!("{wanted}-{number}").parse().expect("it is short"));
-    let names = std::iter::once(wanted.clone()).chain(numbered);
-    let mut names = names.map(|snapshot| SnapshotName { volume: volume.clone(), snapshot });
-    names.find(|name| known.iter().all(|known| known.name != *name)).expect("not all numbers are taken")
-}
-
 /// When schedules were last followed, in milliseconds since the Unix epoch.
 #[derive(Default)]
 pub(super) struct LookedAt(HashMap<VolumeId, u64>);
@@ -86,7 +80,7 @@ pub(super) struct LookedAt(HashMap<VolumeId, u64>);
 impl Core {
     /// Follows the schedules of the volumes that this node serves.
     pub(super) fn follow_schedules(self: &Arc<Self>, looked_at: &mut LookedAt) {
-        let (configuration, now_ms) = (self.configuration(), start::wall_ms());
+        let (configuration, now_ms) = (self.configuration(), self.wall_ms());
         let served = self.served();
         looked_at.0.retain(|id, _| served.contains(id));
         for volume in served.iter().filter_map(|id| configuration.volume(*id)) {
@@ -128,13 +122,18 @@ struct OfCluster<'a> {
     now_ms: u64,
 }
 
+impl OfCluster<'_> {
+    fn session(&self) -> Session {
+        Session::of_duty(Arc::clone(self.core), self.id)
+    }
+}
+
 impl Scheduled for OfCluster<'_> {
     type Error = ClusterError;
 
     fn has_changed(&self, since: Option<&VolumeName>) -> Result<bool> {
         let Some(since) = since else { return Ok(true) };
-        let session = Session::aside(Arc::clone(self.core), self.id);
-        let found = session.changes(since.as_str(), None, (0, u64::MAX))?;
+        let found = self.session().changes(since.as_str(), None, (0, u64::MAX))?;
         let covered: u64 = found.extents.iter().map(|(len, _)| len).sum();
         let is_whole = covered >= found.sizes_bytes.0.max(found.sizes_bytes.1);
         Ok(!is_whole || found.extents.iter().any(|(_, changed)| *changed))
@@ -145,7 +144,7 @@ impl Scheduled for OfCluster<'_> {
         if known.iter().any(|known| known.name.snapshot == *name) {
             return Ok(None);
         }
-        order(self.core, self.id, Operation::Snapshot { name: name.clone() })?;
+        order(&self.session(), Operation::Snapshot { name: name.clone() })?;
         Ok(Some(self.now_ms))
     }
 
@@ -153,6 +152,6 @@ impl Scheduled for OfCluster<'_> {
         let known = self.core.node.replica_snapshots(self.id)?;
         // Its turn comes when it is free.
         let is_used = known.iter().any(|known| known.name.snapshot == *name && known.connections > 0);
-        if is_used { Ok(()) } else { order(self.core, self.id, Operation::RemoveSnapshot { name: name.clone() }) }
+        if is_used { Ok(()) } else { order(&self.session(), Operation::RemoveSnapshot { name: name.clone() }) }
     }
 }

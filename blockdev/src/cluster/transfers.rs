@@ -101,7 +101,7 @@ impl Core {
         let Some(replica) = self.replica(volume) else { return };
         let sent = self.try_send_content(&replica, sending);
         self.copies.end_content((volume, to));
-        replica.hold(None);
+        replica.hold(transfer, None);
         match sent {
             Ok(()) => tracing::info!(%volume, node = %to, "content was sent"),
             Err(error) => {
@@ -117,7 +117,7 @@ impl Core {
     fn try_send_content(&self, replica: &LocalReplica, sending: &Sending) -> Result<(), Broken> {
         let link = self.transport().link(sending.to).ok_or(Broken::Unreachable)?;
         let pinned = replica.pin(sending.at_least).ok_or(Broken::Ended)?;
-        replica.hold(Some(pinned.at));
+        replica.hold(sending.transfer, Some(pinned.at));
         let sent = self.send_pinned(replica, sending, link, &pinned);
         if let Err(error) = self.node.unpin_replica(pinned.snapshot) {
             // It goes at the next start.
@@ -204,7 +204,7 @@ impl Core {
         let receiving = self.receiving(from, transfer)?;
         // What other replicas have promised is not for content that comes anew.
         if matches!(question, ContentQuestion::Blocks(_)) && self.ledger.free_bytes() < blocks_room() {
-            tracing::warn!(%transfer, "content waits for room in the store");
+            tracing::warn!(%transfer, "content is refused while the store has no room");
             return Some(ContentAnswer::Refused(Refusal::OutOfSpace).encode());
         }
         let mut receiving = receiving.lock();

@@ -10,7 +10,7 @@ use net::id::VolumeId;
 use super::asking::Session;
 use super::core::Core;
 use super::volumes::named;
-use super::{Cluster, ClusterError, Result, VolumeReport, start};
+use super::{Cluster, ClusterError, Result, VolumeReport};
 use crate::name::VolumeName;
 use crate::node::{NodeError, Purge, TrashName};
 use crate::span::Span;
@@ -39,7 +39,7 @@ impl Cluster {
     /// As [`Cluster::remove`].
     pub fn discard(&self, name: &VolumeName, with_snapshots: bool, keep: Span) -> Result<ClusterTrashed> {
         let volume = self.removable(name, with_snapshots)?;
-        let now_ms = start::wall_ms();
+        let now_ms = self.core.wall_ms();
         let expires_ms = now_ms.saturating_add(keep.ms());
         self.changed(Command::TrashVolume { volume: volume.id, expires_ms, now_ms })?;
         let trashed = Volume { trashed: Some(Trashed { removed_ms: now_ms, expires_ms }), ..volume };
@@ -79,13 +79,13 @@ impl Cluster {
         let (core, configuration) = (self.core(), self.core.fresh_configuration()?);
         let ids: Vec<VolumeId> = match which {
             Purge::One(which) => vec![find(&configuration, which)?],
-            Purge::Expired => expired(&configuration, start::wall_ms()),
+            Purge::Expired => expired(&configuration, core.wall_ms()),
             Purge::All => expired(&configuration, u64::MAX),
         };
         let mut purged = Vec::new();
         for volume in ids.iter().filter_map(|id| configuration.volume(*id)) {
             let described = core.trashed(volume);
-            if self.core.purge(volume.id)? {
+            if self.core.purge(volume)? {
                 purged.extend(described);
             }
         }
@@ -95,13 +95,13 @@ impl Cluster {
 
 impl Core {
     /// Removes a volume in the trash for good; false if it is not there any more.
-    pub(super) fn purge(&self, volume: VolumeId) -> Result<bool> {
-        // It may have been had back a moment ago.
-        if self.fresh_configuration()?.volume(volume).is_none_or(|volume| volume.trashed.is_none()) {
-            return Ok(false);
+    pub(super) fn purge(&self, volume: &Volume) -> Result<bool> {
+        let Some(Trashed { removed_ms, .. }) = volume.trashed else { return Ok(false) };
+        match self.propose(Command::PurgeVolume { volume: volume.id, removed_ms }) {
+            // It was had back a moment ago, or somebody else was faster.
+            Err(ProposeError::Rejected(Rejection::NotTrashed(_) | Rejection::NoVolume(_))) => Ok(false),
+            done => Ok(done.map(|_| true)?),
         }
-        self.propose(Command::DeleteVolume { volume, with_snapshots: true })?;
-        Ok(true)
     }
 
     /// A volume in the trash; `None` if it is in none.

@@ -12,8 +12,7 @@ use net::forward::SnapshotEntry;
 use net::id::{NodeId, VolumeId};
 
 use super::asking::Session;
-use super::core::Core;
-use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport, start};
+use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport};
 use crate::name::{SnapshotName, VolumeName};
 use crate::node::seed_of;
 use crate::replica::operation::{Draft, Operation};
@@ -68,7 +67,7 @@ impl Cluster {
             copies,
             primary,
             placement,
-            now_ms: start::wall_ms(),
+            now_ms: self.core.wall_ms(),
         };
         self.configured(new, &volume.name)?;
         self.wait_usable(&volume.name)?;
@@ -119,7 +118,7 @@ impl Cluster {
 
     pub(super) fn wait_usable(&self, name: &VolumeName) -> Result<()> {
         let (id, clock) = (self.core.volume_named(name)?.id, Arc::clone(self.core.node.store().clock()));
-        let session = Session::new(self.core(), id);
+        let session = Session::aside(self.core(), id);
         let begun = clock.monotonic();
         while clock.monotonic() - begun < READY_WAIT {
             if session.is_served()? {
@@ -186,7 +185,7 @@ impl Cluster {
     /// Has the configuration say the size that the last of all resizes gave the volume: another node may have ordered one
     /// meanwhile, and have told the configuration earlier or later. Whoever tells it last looks again, so that the log's word counts.
     fn settle_size(&self, id: VolumeId) -> Result<()> {
-        let session = Session::new(self.core(), id);
+        let session = Session::aside(self.core(), id);
         loop {
             let size_bytes = session.size_bytes()?;
             let configuration = self.core.fresh_configuration()?;
@@ -201,7 +200,7 @@ impl Cluster {
 
     /// Has every replica do something, durably.
     pub(super) fn ordered(&self, volume: &Volume, operation: Operation) -> Result<()> {
-        order(&self.core(), volume.id, operation)
+        order(&Session::aside(self.core(), volume.id), operation)
     }
 
     /// Changes how many copies a volume has.
@@ -258,7 +257,7 @@ impl Cluster {
     /// [`ClusterError::NoSuchVolume`].
     pub fn snapshots(&self, name: &VolumeName) -> Result<Vec<ClusterSnapshot>> {
         let volume = self.core.ready_volume(name)?;
-        let session = Session::new(self.core(), volume.id);
+        let session = Session::aside(self.core(), volume.id);
         let described = |(snapshot, entry): (VolumeName, SnapshotEntry)| {
             let name = SnapshotName { volume: name.clone(), snapshot };
             ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms }
@@ -358,9 +357,8 @@ pub(super) fn named(entries: Vec<SnapshotEntry>) -> impl Iterator<Item = (Volume
     parsed.filter(|(name, _)| seed_of(name).is_none())
 }
 
-/// Has every replica of a volume do something, durably.
-pub(super) fn order(core: &Arc<Core>, volume: VolumeId, operation: Operation) -> Result<()> {
-    let session = Session::aside(Arc::clone(core), volume);
+/// Has every replica of a session's volume do something, durably.
+pub(super) fn order(session: &Session, operation: Operation) -> Result<()> {
     session.write(&[Draft::of(&[operation])])?;
     Ok(session.flush()?)
 }

@@ -1,5 +1,5 @@
 //! What happens to the cluster, as events. Every node looks; of what all of them see the leader alone has events, so that each is
-//! there once. What happened while there was no leader is told by the next.
+//! there once. What happened while there was no leader is told by the next; what one saw just before it lost the lead may be lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +56,9 @@ impl Core {
         let configuration = self.configuration();
         // Without the lock: a replica's thread may wait for it before it answers.
         let served: Vec<_> = self.replicas.read().values().filter(|replica| replica.serves()).cloned().collect();
-        for replica in served {
+        let is_served = |volume| served.iter().any(|replica| replica.shared().id == volume);
+        self.copies.keep_logs(is_served);
+        for replica in &served {
             let id = replica.shared().id;
             let Some(volume) = configuration.volume(id) else { continue };
             let is_whole = volume.replicas.placement.iter().all(|node| volume.replicas.is_member(*node));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Record, Volume, VolumeInfo, VolumeSpec};
 
+use super::seed::seed_of;
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
 use crate::name::{SnapshotName, VolumeName};
@@ -18,9 +19,12 @@ pub(super) fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
 /// What a note's value is.
 const NOTED_VERSION: u8 = 1;
 
+/// What the keys of notes begin with.
+const NOTES: &[u8] = b"replica/";
+
 /// The key of the note that a volume has, or had, a replica here.
 fn noted_key(volume: net::id::VolumeId) -> Vec<u8> {
-    format!("replica/{:016x}", volume.0).into_bytes()
+    [NOTES, format!("{:016x}", volume.0).as_bytes()].concat()
 }
 
 /// The note that a volume has, or had, a replica here.
@@ -58,6 +62,13 @@ impl Node {
     pub(crate) fn is_noted(&self, volume: net::id::VolumeId) -> bool {
         let key = noted_key(volume);
         self.store.records().iter().any(|record| record.key == key && record.value.is_some())
+    }
+
+    /// The volumes of which it is noted that they have, or had, a replica here.
+    pub(crate) fn noted(&self) -> Vec<net::id::VolumeId> {
+        let noted = self.store.records().into_iter().filter(|record| record.value.is_some());
+        let number = |key: &[u8]| u64::from_str_radix(std::str::from_utf8(key.strip_prefix(NOTES)?).ok()?, 16).ok();
+        noted.filter_map(|record| number(&record.key)).map(net::id::VolumeId).collect()
     }
 
     /// The volume is none of the cluster's any more, or is nothing to this node.
@@ -135,9 +146,12 @@ impl Node {
     pub(crate) fn remove_replica_snapshot(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<()> {
         let mut catalog = self.catalog.write();
         let of = entry(&catalog, volume)?.id;
-        match catalog.snapshot(of, name) {
-            Some(id) => self.drop_snapshot(&mut catalog, of, name, id),
-            None => Ok(()),
+        // Whoever made the seed may ask for it again, and it would be another: nobody here starts from one any more.
+        let used = seed_of(name).map(note);
+        match (catalog.snapshot(of, name), used) {
+            (Some(id), used) => self.drop_snapshot(&mut catalog, of, name, id, used),
+            (None, Some(used)) => Ok(self.store.put_records(vec![used])?),
+            (None, None) => Ok(()),
         }
     }
 
@@ -181,8 +195,15 @@ impl Node {
     /// # Errors
     /// [`NodeError::NoSuchVolume`] if there is no such replica; those of the store.
     pub fn replica_snapshots(&self, volume: net::id::VolumeId) -> Result<Vec<NamedSnapshot>> {
-        let catalog = self.catalog.read();
-        let (of, infos) = (entry(&catalog, volume)?.id, self.infos());
+        self.snapshots_of_replica(&self.catalog.read(), volume)
+    }
+
+    pub(super) fn snapshots_of_replica(
+        &self,
+        catalog: &Catalog,
+        volume: net::id::VolumeId,
+    ) -> Result<Vec<NamedSnapshot>> {
+        let (of, infos) = (entry(catalog, volume)?.id, self.infos());
         let named = |(snapshot, id): (&VolumeName, VolumeId)| {
             let name = SnapshotName { volume: catalog_name(volume), snapshot: snapshot.clone() };
             Some(self.named_snapshot(name, *infos.get(&id)?))

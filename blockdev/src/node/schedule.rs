@@ -8,7 +8,7 @@ use super::{NamedSnapshot, NamedVolume, Node, NodeError, Result, ready};
 use crate::catalog::{self, Catalog, State};
 use crate::export::Changes;
 use crate::name::{ExportName, SnapshotName, VolumeName};
-use crate::schedule::{Schedule, Scheduled, is_automatic, stamped};
+use crate::schedule::{Schedule, Scheduled, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -140,7 +140,8 @@ impl Node {
         let volume = ready(&catalog, name)?.id;
         self.check_unused(&name.clone().into(), volume)?;
         let (to, id) = self.newest_until(&catalog, name, time_ms)?;
-        let before = free_name(&catalog, volume, &stamped("rewind-", self.wall_ms()));
+        let is_taken = |name: &VolumeName| catalog.snapshot(volume, name).is_some();
+        let before = free_name(&stamped("rewind-", self.wall_ms()), is_taken);
         let record = |ids: &[VolumeId]| vec![catalog::snapshot_record(volume, &before, ids[0])];
         let made = self.store.snapshot_volumes(&[volume], record)?;
         catalog.insert_snapshot(volume, before.clone(), made[0]);
@@ -171,11 +172,4 @@ impl Node {
         let name = SnapshotName { volume: name.clone(), snapshot: snapshot.clone() };
         Ok((name, info.id))
     }
-}
-
-/// `name`, or if it is taken, the first free one of `name-2`, `name-3`, ...
-fn free_name(catalog: &Catalog, volume: VolumeId, name: &VolumeName) -> VolumeName {
-    let numbered = (2_u32..).map(|number| format!("{name}-{number}").parse().expect("it is short"));
-    let mut names = std::iter::once(name.clone()).chain(numbered);
-    names.find(|name| catalog.snapshot(volume, name).is_none()).expect("not all numbers are taken")
 }

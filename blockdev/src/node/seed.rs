@@ -1,7 +1,8 @@
 //! Seeds: what clones of the cluster's volumes start with.
 //!
 //! A seed is a snapshot of the clone's source that people do not see. It is made and removed by the source's log, and goes with
-//! the source's content to other nodes; so the seed of a clone holds the same wherever and whenever it is there.
+//! the source's content to other nodes; so the seed of a clone holds the same wherever it is there. Once it was removed no
+//! replica starts from one that is made again.
 
 use lsm_store::id::VolumeId;
 use net::id::VolumeId as ClusterVolume;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::VolumeInfo;
+use lsm_store::store::{Record, VolumeInfo};
 
 use super::{NamedVolume, Node, NodeError, Result, SnapshotLoss, ready, refuse_if_taken};
 use crate::catalog::{self, Catalog, Entry, Origin, State};
@@ -114,7 +114,7 @@ impl Node {
         let mut catalog = self.catalog.write();
         let Found { id, volume } = find(&catalog, name)?;
         self.check_unused(&name.clone().into(), id)?;
-        self.drop_snapshot(&mut catalog, volume, &name.snapshot, id)
+        self.drop_snapshot(&mut catalog, volume, &name.snapshot, id, None)
     }
 
     /// That a volume may go as far as its snapshots are concerned: they may go too, and nobody has one open.
@@ -139,7 +139,7 @@ impl Node {
     /// Removes all snapshots of a volume.
     pub(super) fn drop_snapshots(&self, catalog: &mut Catalog, volume: VolumeId) -> Result<()> {
         let snapshots: Vec<_> = catalog.snapshots(volume).map(|(snapshot, id)| (snapshot.clone(), id)).collect();
-        snapshots.iter().try_for_each(|(snapshot, id)| self.drop_snapshot(catalog, volume, snapshot, *id))
+        snapshots.iter().try_for_each(|(snapshot, id)| self.drop_snapshot(catalog, volume, snapshot, *id, None))
     }
 
     pub(super) fn drop_snapshot(
@@ -148,11 +148,12 @@ impl Node {
         volume: VolumeId,
         name: &VolumeName,
         id: VolumeId,
+        further: Option<Record>,
     ) -> Result<()> {
-        let removal = vec![catalog::snapshot_removal(volume, name)];
+        let removal = std::iter::once(catalog::snapshot_removal(volume, name)).chain(further).collect();
         // A seed of a clone may be another name for a snapshot.
         let has_other_name = catalog.snapshots(volume).any(|(other, named)| named == id && other != name);
-        if has_other_name {
+        if has_other_name || self.held.lock().contains_key(&id) {
             self.store.put_records(removal)?;
             catalog.remove_snapshot(volume, name);
             return Ok(());

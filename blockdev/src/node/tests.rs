@@ -452,7 +452,7 @@ fn a_purge_that_was_cut_short_goes_on() {
     }
     node.discard(&name("demo"), SnapshotLoss::Allowed, Span::from_seconds(9).unwrap()).unwrap();
     let gone = node.catalog.read().snapshot(id, &name("a")).unwrap();
-    node.drop_snapshot(&mut node.catalog.write(), id, &name("a"), gone).unwrap();
+    node.drop_snapshot(&mut node.catalog.write(), id, &name("a"), gone, None).unwrap();
     drop(node);
 
     let node = scratch.node(false).unwrap();
@@ -461,6 +461,9 @@ fn a_purge_that_was_cut_short_goes_on() {
     assert_eq!(node.purge(&Purge::One(demo)).unwrap()[0].snapshots, 1);
     assert!(node.store().volumes().is_empty());
 }
+
+#[cfg(feature = "cluster")]
+mod replicas;
 
 #[test]
 fn the_thread_of_duties_tends_the_node() {

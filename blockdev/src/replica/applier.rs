@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use super::inbox::{Inbox, Input};
 use super::operation::Operation;
 use super::pending::{Operations, Pending};
-use crate::node::{NamedSnapshot, Node, NodeError};
+use crate::node::{HeldSnapshots, NamedSnapshot, Node, NodeError};
 
 /// Bytes given to the store at once, about.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -63,6 +63,8 @@ pub struct Pinned {
     pub at: Lsn,
     /// The snapshots with names that the replica has at that moment, from the oldest.
     pub older: Vec<NamedSnapshot>,
+    /// Keeps what they hold.
+    _held: Arc<HeldSnapshots>,
 }
 
 /// What others tell the applier, and it them.
@@ -249,9 +251,20 @@ pub enum Turn {
     Ended,
 }
 
+/// A replica to whose store nothing is applied any more is of no use, also if that came by a panic.
+struct End(Arc<Applying>, Arc<Inbox>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.stop();
+        self.1.tell(Event::JournalFailed);
+    }
+}
+
 impl Applier {
     /// Works until it is told to stop.
     pub(super) fn run(mut self) {
+        let _end = End(Arc::clone(&self.applying), Arc::clone(&self.inbox));
         loop {
             match self.work(Patience::Waits) {
                 Turn::Worked | Turn::Idle => {}
@@ -329,9 +342,12 @@ impl Applier {
 
     fn pin(&self) {
         let applied = self.pending.applied();
-        let older = self.node.replica_snapshots(self.id);
-        let frozen = older.and_then(|older| Ok((self.node.pin_replica(self.id)?, older)));
-        let pinned = frozen.map(|(snapshot, older)| Pinned { snapshot, at: applied, older }).map_err(|error| {
+        let held = self.node.hold_snapshots(self.id);
+        let frozen = held.and_then(|(older, held)| {
+            let snapshot = self.node.pin_replica(self.id)?;
+            Ok(Pinned { snapshot, at: applied, older, _held: Arc::new(held) })
+        });
+        let pinned = frozen.map_err(|error| {
             tracing::warn!(volume = %self.id, %error, "a snapshot to bring a node up to date cannot be had");
         });
         self.applying.wanted.lock().pinned = Some(pinned);

@@ -3,12 +3,13 @@
 //! Records that are asked of the log one after the other are written in one go. Messages leave before the log is written, which
 //! the protocol allows: a primary sends what it may not have itself yet, and after a restart begins a new epoch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use net::id::NodeId;
 use net::replication::{
-    Action, Body, Credit, Epoch, Event, Lsn, Message, Record, Replica, Shortage, Tick, Ticket, wire,
+    Action, Body, Credit, Epoch, Event, Lsn, Message, Record, Replica, Shortage, Tick, Ticket, TransferId, wire,
 };
 use net::transport::Received;
 
@@ -85,7 +86,8 @@ pub(super) struct Executor {
     pub(super) outside: Arc<dyn Outside>,
     bounds: Bounds,
     batch: Batch,
-    hold: Option<Lsn>,
+    /// From where on the log is kept, by transfer.
+    holds: HashMap<TransferId, Lsn>,
     asked_sync: Lsn,
     /// The store has everything up to here durably, as the log knows.
     floor: Lsn,
@@ -112,8 +114,8 @@ impl Executor {
         outside: Arc<dyn Outside>,
         bounds: Bounds,
     ) -> Self {
-        let (batch, hold, asked_sync, is_torn) = (Batch::default(), None, Lsn(0), false);
-        Self { replica, log, shared, outside, bounds, batch, hold, asked_sync, floor, is_torn, told: Told::default() }
+        let (batch, holds, asked_sync, is_torn) = (Batch::default(), HashMap::new(), Lsn(0), false);
+        Self { replica, log, shared, outside, bounds, batch, holds, asked_sync, floor, is_torn, told: Told::default() }
     }
 
     /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
@@ -156,7 +158,8 @@ impl Executor {
             Input::TellHistory(answer) => drop(answer.send(self.replica.history().clone())),
             // As for those who ask for the history.
             Input::TellBehind(answer) => drop(answer.send(self.behind())),
-            Input::Hold(lsn) => self.hold = lsn,
+            Input::Hold(transfer, Some(lsn)) => _ = self.holds.insert(transfer, lsn),
+            Input::Hold(transfer, None) => _ = self.holds.remove(&transfer),
             Input::BeginInstall(transfer, answer) => {
                 // The protocol may have turned to something else; what the replica holds may be relied on by now.
                 let is_wanted = self.replica.receiving() == Some(transfer);
@@ -367,6 +370,7 @@ impl Executor {
     /// the others go on without it.
     fn patiently<T>(&mut self, attempt: impl Fn(&mut ReplicaLog) -> Result<T, LogError>) -> Result<T, LogError> {
         let mut is_told = false;
+        let mut start = self.log.start();
         loop {
             match attempt(&mut self.log) {
                 Err(error) if error.is_full() && self.bounds.waits_for_room => {
@@ -374,9 +378,13 @@ impl Executor {
                         tracing::warn!(volume = %self.shared.id, %error, "a replica's log waits for room on the disk");
                     }
                     // Whoever lacks what is given up gets content.
-                    let kept_from = self.hold.map_or(self.floor, |hold| hold.min(self.floor));
-                    let start = self.log.trim(kept_from.next(), false)?;
-                    self.shared.inbox.tell(Event::JournalStarts(start));
+                    let kept_from = self.held_from(self.floor);
+                    let trimmed = self.log.trim(kept_from.next(), false)?;
+                    if std::mem::replace(&mut start, trimmed) != trimmed {
+                        self.shared.inbox.tell(Event::JournalStarts(trimmed));
+                    }
+                    // They would hold room that the peers' other volumes need.
+                    self.shared.inbox.drop_messages();
                     if self.shared.ending.wait(ROOM_PAUSE) {
                         return Err(error);
                     }
@@ -438,12 +446,17 @@ impl Executor {
             return;
         }
         let kept = Lsn(self.log.end().0.saturating_sub(kept_bytes / self.bytes_each()));
-        let wanted = self.hold.map_or(kept, |hold| kept.min(hold));
+        let wanted = self.held_from(kept);
         let recycles = kept_bytes == self.bounds.kept_bytes;
         let trimmed = self.log.trim(wanted.min(floor).next(), recycles);
         if let Some(start) = self.or_fail(trimmed, further) {
             self.step(Event::JournalStarts(start), further);
         }
+    }
+
+    /// From where on the log is kept that needs no more than what is behind `lsn`.
+    fn held_from(&self, lsn: Lsn) -> Lsn {
+        self.holds.values().copied().min().map_or(lsn, |held| held.min(lsn))
     }
 
     /// What a record takes on average.

@@ -25,8 +25,8 @@ pub enum Input {
     TellHistory(SyncSender<History>),
     /// Asks which nodes are being brought along by the log, and about how many bytes of it each of them lacks.
     TellBehind(SyncSender<Vec<(NodeId, u64)>>),
-    /// The log is kept from here on, for somebody who is being caught up from there; `None` no longer.
-    Hold(Option<Lsn>),
+    /// The log is kept from here on, for whoever gets this transfer; `None` no longer.
+    Hold(TransferId, Option<Lsn>),
     /// Everything ends.
     Stop,
 }
@@ -82,6 +82,11 @@ impl Inbox {
     /// Moves everything that is there to `inputs`.
     pub fn take_all(&self, inputs: &mut Vec<Input>) {
         inputs.append(&mut self.state.lock().inputs);
+    }
+
+    /// Loses the messages that are there, as the network may.
+    pub fn drop_messages(&self) {
+        self.state.lock().inputs.retain(|input| !matches!(input, Input::Message(..)));
     }
 
     /// True if there is nothing.

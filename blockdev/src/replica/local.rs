@@ -1,5 +1,6 @@
 //! A replica on this node, at work: its threads, and what they share with those who serve clients.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -41,6 +42,12 @@ const BYTES_AT_START: u64 = 8 << 20;
 /// How long a refused request waits before it is made again, unless room is made earlier.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
+/// How long the replica's thread may take to say something that somebody only wants to know.
+const ANSWER_WAIT: Duration = Duration::from_millis(200);
+
+/// How long it may take to say what content cannot be sent without.
+const HISTORY_WAIT: Duration = Duration::from_secs(10);
+
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,7 +69,7 @@ pub enum StartError {
     Policy(#[from] PolicyError),
     /// A thread cannot be had.
     #[error("a thread of a replica cannot be started")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
 }
 
 /// What a replica starts with.
@@ -184,8 +191,10 @@ impl LocalReplica {
     pub fn start(setting: Setting) -> Result<Arc<Self>, StartError> {
         let hands = Self::ready(&setting, Bounds::DEFAULT)?;
         let shared = Arc::clone(hands.shared());
-        let threads = start_threads(hands)?;
-        Ok(Arc::new(Self { shared, workers: Workers::Threads(Mutex::new(threads)) }))
+        let (threads, failed) = start_threads(hands);
+        let replica = Arc::new(Self { shared, workers: Workers::Threads(Mutex::new(threads)) });
+        // Those that were started end with the replica.
+        failed.map_or(Ok(replica), |error| Err(StartError::Thread(error)))
     }
 
     /// As [`Self::start`], but without threads: the caller does their work, in whatever order, by [`Self::hands`].
@@ -425,6 +434,15 @@ impl LocalReplica {
         self.until_admitted(|| self.begin_write(drafts, None))
     }
 
+    /// As [`Self::write`], but for so long at most: then the outcome is unknown.
+    pub fn write_for(&self, drafts: &[Draft], timeout: Duration) -> Outcome {
+        if !self.has_room() {
+            return Outcome::Refused(Refusal::Busy);
+        }
+        let begun = self.begin_write(drafts, None);
+        begun.map_or(Outcome::Refused(Refusal::NotPrimary(None)), |call| call.wait_for(timeout))
+    }
+
     /// Waits until everything that was answered is durable on every member.
     pub fn flush(&self) -> Outcome {
         self.until_admitted(|| self.begin_flush(None))
@@ -459,19 +477,20 @@ impl LocalReplica {
         }
     }
 
-    /// Which epochs wrote its log; `None` if it has ended.
+    /// Which epochs wrote its log; `None` if it has ended, or its log waits for room.
     #[must_use]
     pub fn history(&self) -> Option<History> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.ask(Input::TellHistory(sender)).then(|| receiver.recv().ok())?
+        self.ask(Input::TellHistory(sender)).then(|| receiver.recv_timeout(HISTORY_WAIT).ok())?
     }
 
-    /// The nodes that are being brought along by the log, and about how many bytes of it each of them lacks.
+    /// The nodes that are being brought along by the log, and about how many bytes of it each of them lacks; nobody if the
+    /// replica is too busy to say.
     #[must_use]
     pub fn behind(&self) -> Vec<(NodeId, u64)> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let is_asked = self.shared.inbox.push(Input::TellBehind(sender));
-        is_asked.then(|| receiver.recv().ok()).flatten().unwrap_or_default()
+        is_asked.then(|| receiver.recv_timeout(ANSWER_WAIT).ok()).flatten().unwrap_or_default()
     }
 
     /// Has the store have everything up to `lsn`, which every member has synced and the log here reaches; false if it has
@@ -518,9 +537,9 @@ impl LocalReplica {
         self.shared.inbox.push(Input::Install(transfer, history));
     }
 
-    /// The log is kept from `lsn` on; `None`: as usual.
-    pub fn hold(&self, lsn: Option<Lsn>) {
-        self.shared.inbox.push(Input::Hold(lsn));
+    /// The log is kept from `lsn` on for a transfer; `None`: no longer.
+    pub fn hold(&self, transfer: TransferId, lsn: Option<Lsn>) {
+        self.shared.inbox.push(Input::Hold(transfer, lsn));
     }
 
     /// Ends its threads.
@@ -559,7 +578,7 @@ fn log_files(setting: &Setting, bounds: Bounds) -> Sizes {
 fn open_log(setting: &Setting, bounds: Bounds) -> Result<(ReplicaLog, Recovered), StartError> {
     let (device, id) = (&setting.device, setting.id);
     if let Some(source) = setting.source
-        && let Some(planted) = plant(setting, source)?
+        && let Some(planted) = plant(setting, source, log_files(setting, bounds))?
     {
         return Ok(planted);
     }
@@ -610,10 +629,15 @@ fn fill_pending(log: &ReplicaLog, pending: &Pending, floor: Lsn) -> Result<(), S
     Ok(())
 }
 
-fn start_threads(hands: Hands) -> Result<Vec<JoinHandle<()>>, StartError> {
+/// The threads of a replica, and why one is missing.
+fn start_threads(hands: Hands) -> (Vec<JoinHandle<()>>, Option<io::Error>) {
     let (shared, workers) = hands.into_threads();
-    let spawn = |(name, work): (&str, Box<dyn FnOnce() + Send>)| {
-        thread::Builder::new().name(format!("{name}-{}", shared.id)).spawn(work).map_err(StartError::Thread)
-    };
-    workers.into_iter().map(spawn).collect()
+    let mut threads = Vec::new();
+    for (name, work) in workers {
+        match thread::Builder::new().name(format!("{name}-{}", shared.id)).spawn(work) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => return (threads, Some(error)),
+        }
+    }
+    (threads, None)
 }

@@ -12,14 +12,18 @@ use std::sync::Arc;
 use net::replication::{Epoch, History, Lsn, Standing, VolumeId};
 
 use super::local::{Setting, StartError};
-use super::log::{Recovered, ReplicaLog};
+use super::log::{Recovered, ReplicaLog, Sizes};
 
 /// The record that a seed stands for.
 const SEEDED: Lsn = Lsn(1);
 
 /// Starts the replica of a clone of `source` from its seed; `None` if it was started before, or there is no seed here: then it
 /// is for the others to bring it up to date.
-pub(super) fn plant(setting: &Setting, source: VolumeId) -> Result<Option<(ReplicaLog, Recovered)>, StartError> {
+pub(super) fn plant(
+    setting: &Setting,
+    source: VolumeId,
+    files: Sizes,
+) -> Result<Option<(ReplicaLog, Recovered)>, StartError> {
     let (node, id) = (&setting.node, setting.id);
     if node.is_noted(id) {
         return Ok(None);
@@ -32,7 +36,7 @@ pub(super) fn plant(setting: &Setting, source: VolumeId) -> Result<Option<(Repli
     // What a crash has left: the content comes last, so that nobody has relied on this.
     ReplicaLog::remove(&*setting.device, id)?;
     let standing = Standing::Sound(Epoch(1));
-    let mut log = ReplicaLog::create(Arc::clone(&setting.device), id, setting.boot, standing)?;
+    let mut log = ReplicaLog::create_sized(Arc::clone(&setting.device), id, setting.boot, standing, files)?;
     let history = History::new(vec![(Epoch(1), SEEDED)], SEEDED).expect("one record of the first epoch is a history");
     log.install(history.clone())?;
     node.plant_replica(id, source)?;

@@ -1,6 +1,9 @@
 //! Replicated volumes by the real command, on three daemons.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use siltstone::store::clock::{Clock, SystemClock};
 
 use crate::daemon::Daemon;
 use crate::scratch::Scratch;
@@ -36,11 +39,19 @@ impl Three {
 fn fill(silt: &Silt, volume: &str, block: usize, byte: u8) {
     let client = connect(silt, volume);
     client.write((block * BLOCK_BYTES) as u64, &[byte; BLOCK_BYTES], true).unwrap();
+    // Nothing at all is written, and that is answered too.
+    client.write(0, &[], true).unwrap();
     client.disconnect();
     drop(client);
-    // The daemon notices a little later.
-    while silt.json(&["info", volume])["connections"] != 0 {
-        std::thread::yield_now();
+    wait_until("the daemon notices that the client is gone", || silt.json(&["info", volume])["connections"] == 0);
+}
+
+/// Waits until something is so, for a minute.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let clock = SystemClock::new();
+    while !is_so() {
+        assert!(clock.monotonic() < Duration::from_secs(60), "waited for a minute: {what}");
+        clock.sleep(Duration::from_millis(20));
     }
 }
 
@@ -72,10 +83,7 @@ fn every_command_works_against_any_node() {
 
     one.run(&["snap", "rename", "vm@base", "first"]).expect(0);
     assert_eq!(names(&two.json(&["snap", "ls", "vm"])["snapshots"]), ["vm@first"]);
-    // What a node has of its own, it has a moment later.
-    while other.run(&["du", "vm@first"]).code != 0 {
-        std::thread::yield_now();
-    }
+    wait_until("the node's own replica has the name too", || other.run(&["du", "vm@first"]).code == 0);
     let usage = other.json(&["du", "vm", "vm@first"]);
     assert_eq!(names(&usage["volumes"]), ["vm", "vm@first"]);
     assert_eq!(usage["volumes"][0]["size_bytes"], 1 << 20);

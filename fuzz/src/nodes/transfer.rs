@@ -121,7 +121,7 @@ impl World {
             }
             return self.settle(slot);
         };
-        replica.hold(Some(pinned.at));
+        replica.hold(sending.transfer, Some(pinned.at));
         let Some(mut history) = replica.history() else { return self.settle(slot) };
         history.truncate(pinned.at);
         let Some(process) = &mut self.processes[slot] else { return Ok(()) };
@@ -168,7 +168,7 @@ impl World {
     fn sending_ended(&mut self, slot: usize, to: NodeId, transfer: TransferId, is_ok: bool) {
         let Some((_, running)) = self.running(slot) else { return };
         let replica = Arc::clone(&running.replica);
-        replica.hold(None);
+        replica.hold(transfer, None);
         if is_ok {
             self.report.transfers += 1;
             return;

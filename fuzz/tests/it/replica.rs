@@ -9,7 +9,6 @@ use blockdev::replica::log::BootId;
 use blockdev::replica::operation::{Draft, Operation};
 use blockdev::replica::ticks::{BootTicks, Ticks};
 use blockdev::replica::{Bounds, LocalReplica, Outside, Sending, Setting};
-use bytes::Bytes;
 use fuzz::store::environment;
 use lsm_store::codec::Codec;
 use lsm_store::device::Device;

@@ -42,6 +42,10 @@ impl Fixture {
     /// A cluster with a volume `db` whose first block is ones.
     fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("siltstone-{test}-{}", std::process::id()));
+        // Left by a run that was killed, which had the same number.
+        if path.exists() {
+            fs::remove_dir_all(&path).unwrap();
+        }
         fs::create_dir_all(&path).unwrap();
         let node = open_node(&path);
         let listen = Some("127.0.0.1:0".parse().unwrap());
@@ -63,7 +67,7 @@ impl Fixture {
     /// The first step of a clone.
     fn agreed(&self) -> VolumeId {
         let configuration = self.cluster.core.configuration();
-        let new = configured(&configuration, &self.source(), &name("copy"), SIZE).unwrap();
+        let new = configured(&configuration, &self.source(), &name("copy"), SIZE, 1).unwrap();
         self.cluster.configured(new, &name("copy")).unwrap()
     }
 

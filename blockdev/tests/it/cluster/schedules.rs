@@ -32,13 +32,12 @@ fn the_primary_follows_a_schedule_whichever_node_it_is() {
     write(&export, 0, 2, 4096);
     wait_until("there is another", || made(&members[1]).len() == 2);
     // The primary stops, and the next one goes on.
-    let primary =
-        members.iter().position(|member| member.path.ends_with(members[1].primary("db").to_string())).unwrap();
-    let client = members.remove(if primary == 0 { 1 } else { 0 });
     drop(export);
+    let primary = members[1].primary("db").to_string();
+    let primary = members.iter().position(|member| member.path.ends_with(&primary)).unwrap();
+    members.remove(primary).stop();
+    let client = members.remove(0);
     let export = client.open_volume("db");
-    let primary = members.iter().position(|member| member.path.ends_with(client.primary("db").to_string()));
-    primary.map(|primary| members.remove(primary).stop());
     write(&export, 0, 3, 4096);
     wait_until("there is a third", || made(&client).len() == 3);
     assert_eq!(made(&client)[0], first[0]);

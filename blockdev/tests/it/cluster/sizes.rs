@@ -15,9 +15,12 @@ fn two_nodes_resize_a_volume_at_once_and_the_last_in_the_log_counts() {
                 scope.spawn(move || member.cluster.resize(&name("db"), size_bytes, true).unwrap());
             }
         });
-        let said = members[0].cluster.volume(&name("db")).unwrap().size_bytes;
-        let has_size = |member: &Member| member.store.volumes().iter().any(|volume| volume.size_bytes == said);
-        wait_until("all replicas have the size that is said", || members.iter().all(has_size));
+        wait_until("all replicas have the size that all nodes say", || {
+            let said = |member: &Member| member.cluster.volume(&name("db")).unwrap().size_bytes;
+            let size_bytes = said(&members[0]);
+            let has_size = |member: &Member| member.store.volumes().iter().any(|it| it.size_bytes == size_bytes);
+            members.iter().all(|member| said(member) == size_bytes && has_size(member))
+        });
     }
     members.into_iter().for_each(|member| drop(member.stop()));
 }
