@@ -43,7 +43,8 @@ pub trait Export: Send + Sync + 'static {
     fn block_status(&self, offset: u64, len: u64, extents_max: usize) -> Result<Vec<StatusExtent>>;
 
     /// True if a frontend should start changes ([`Requests::start_change`]) and not make them one after the other: each takes
-    /// a while, as other nodes take part.
+    /// a while, as other nodes take part. Writes that a client sent one behind the other may be started as one change: without
+    /// room for one of them, none is made.
     fn starts_changes(&self) -> bool {
         false
     }

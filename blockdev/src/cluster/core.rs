@@ -24,7 +24,7 @@ use crate::name::VolumeName;
 use crate::node::Node;
 use crate::replica::LocalReplica;
 use crate::replica::content::Throttle;
-use crate::replica::ledger::Ledger;
+use crate::replica::ledger::{LOG_64THS, Ledger};
 use crate::replica::log::BootId;
 use crate::replica::memory::Memory;
 use crate::replica::ticks::Ticks;
@@ -78,9 +78,6 @@ pub(super) enum Route {
     /// Nowhere at the moment.
     Nowhere,
 }
-
-/// What a replica's log takes of the disk at most, in parts of 64 of the room that its records need in the store.
-const LOG_64THS: u64 = 33;
 
 /// Left free on the disk of the logs, for what is in them besides records.
 const LOGS_RESERVE_BYTES: u64 = 4 << 20;

@@ -74,7 +74,7 @@ impl Outside for NodeAround {
         }
     }
 
-    fn cancel_transfer(&self, _volume: VolumeId, transfer: TransferId) {
+    fn cancel_transfer(&self, transfer: TransferId) {
         if let Some(core) = self.core.upgrade() {
             core.transfers.cancel(transfer);
         }

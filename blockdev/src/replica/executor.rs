@@ -298,12 +298,12 @@ impl Executor {
             Action::Closed => self.shared.serving.close(),
             Action::Pin { node, at_most } => self.outside.pin(volume, node, at_most),
             Action::Unpin(node) => self.outside.unpin(volume, node),
-            Action::SendContent { to, transfer, base, .. } => {
+            Action::SendContent { to, transfer, base } => {
                 let at_least = self.replica.flushable();
                 self.outside.send_content(Sending { volume, to, transfer, base, at_least });
             }
             Action::ReceiveContent { from, transfer } => self.outside.receive_content(volume, from, transfer),
-            Action::CancelTransfer(transfer) => self.outside.cancel_transfer(volume, transfer),
+            Action::CancelTransfer(transfer) => self.outside.cancel_transfer(transfer),
             Action::Diverged(peer) => {
                 tracing::error!(%volume, %peer, "two replicas have diverged: one of them must be removed");
             }

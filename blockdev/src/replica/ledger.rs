@@ -18,6 +18,9 @@ pub const PROMISE_BYTES_MIN: u64 = 8 << 20;
 /// What one that is written to is promised at most: what is on the way between two words about it, at any speed.
 pub const PROMISE_BYTES_MAX: u64 = 32 << 20;
 
+/// What a replica's log takes of the disk at most, in parts of 64 of the room that its records need in the store.
+pub const LOG_64THS: u64 = 33;
+
 struct Account {
     pending: Arc<Pending>,
     /// Promised, and not used by what came since.

@@ -37,7 +37,7 @@ pub trait Outside: Send + Sync + 'static {
     fn receive_content(&self, volume: VolumeId, from: NodeId, transfer: TransferId);
 
     /// A transfer is to end, in whichever direction.
-    fn cancel_transfer(&self, volume: VolumeId, transfer: TransferId);
+    fn cancel_transfer(&self, transfer: TransferId);
 
     /// What was pinned is to be kept for a node, or given up.
     fn pin(&self, volume: VolumeId, node: NodeId, at_most: Lsn);

@@ -62,7 +62,7 @@ impl World {
                 }
             }
             Action::Unpin(node) => _ = self.nodes[slot].pins.remove(&node),
-            Action::SendContent { to, transfer, base, .. } => self.send_content(slot, to, transfer, base)?,
+            Action::SendContent { to, transfer, base } => self.send_content(slot, to, transfer, base)?,
             Action::ReceiveContent { transfer, .. } => self.receive_content(slot, transfer),
             Action::Diverged(peer) => {
                 return Err(Violation(format!("#{slot} and {peer:?} have diverged: {}", self.describe())));

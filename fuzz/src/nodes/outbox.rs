@@ -67,7 +67,7 @@ impl Outside for Outbox {
         self.put(Ask::ReceiveContent(from, transfer));
     }
 
-    fn cancel_transfer(&self, _volume: VolumeId, transfer: TransferId) {
+    fn cancel_transfer(&self, transfer: TransferId) {
         self.put(Ask::Cancel(transfer));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blockdev::node::Node;
 use blockdev::replica::installation::Installing;
-use blockdev::replica::ledger::Ledger;
+use blockdev::replica::ledger::{LOG_64THS, Ledger};
 use blockdev::replica::log::Sizes;
 use blockdev::replica::{Bounds, Call, LocalReplica, Outside, Setting};
 use lsm_store::codec::Codec;
@@ -26,9 +26,6 @@ pub(super) const VOLUME: VolumeId = VolumeId(7);
 
 /// Memory of the store: small, so that it flushes, merges and collects all the time.
 const MEMORY_BYTES: u64 = 1 << 20;
-
-/// What a log takes of the disk, in parts of 64 of the room that its records need in the store.
-const LOG_64THS: u64 = 33;
 
 /// Logs are trimmed all the time, so that who was away needs content. One that meets a full disk fails its replica, since nobody
 /// makes room while the only thread stands still.

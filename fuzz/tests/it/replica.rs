@@ -43,7 +43,7 @@ impl Outside for Alone {
     fn fetch_configuration(&self, _: VolumeId) {}
     fn send_content(&self, _: Sending) {}
     fn receive_content(&self, _: VolumeId, _: NodeId, _: TransferId) {}
-    fn cancel_transfer(&self, _: VolumeId, _: TransferId) {}
+    fn cancel_transfer(&self, _: TransferId) {}
     fn pin(&self, _: VolumeId, _: NodeId, _: Lsn) {}
     fn unpin(&self, _: VolumeId, _: NodeId) {}
 }

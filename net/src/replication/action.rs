@@ -1,7 +1,7 @@
 //! What a replica wants done.
 
 use super::configuration::Configuration;
-use super::id::{Epoch, Incarnation, Lsn, NodeId, RequestId, Ticket, TransferId};
+use super::id::{Epoch, Lsn, NodeId, RequestId, Ticket, TransferId};
 use super::message::{Message, Record, Standing};
 
 /// Why a request was refused. None of these says anything about what the volume holds.
@@ -121,8 +121,6 @@ pub enum Action {
     SendContent {
         /// To whom.
         to: NodeId,
-        /// To which start of it.
-        incarnation: Incarnation,
         /// Which transfer.
         transfer: TransferId,
         /// What it can start from.

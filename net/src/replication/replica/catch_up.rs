@@ -91,7 +91,7 @@ impl Replica {
         }
         peer.phase = Phase::Content(transfer);
         let base = pinned.filter(|at| *at > Lsn(0) && *at <= shared.lsn).map_or(Base::Nothing, Base::Pinned);
-        out.push(Action::SendContent { to: from, incarnation, transfer, base });
+        out.push(Action::SendContent { to: from, transfer, base });
     }
 
     pub(super) fn transfer_failed(&mut self, transfer: TransferId) {
