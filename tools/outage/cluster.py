@@ -1,5 +1,6 @@
 """Nodes of one cluster, each a daemon with a data directory, and the volume they hold together."""
 
+import contextlib
 import select
 import shutil
 import signal
@@ -189,9 +190,9 @@ class Cluster:
 
     def end(self):
         """Nothing runs afterwards, whatever state it is in."""
-        for member in [*self.members.values(), *self.gone]:
-            member.end()
-        self.links.remove()
+        with contextlib.ExitStack() as ending:
+            for member in [*self.members.values(), *self.gone]:
+                ending.callback(member.end)
 
     def last_lines(self):
         return "\n".join(f"{member.name}:\n{member.last_lines()}" for member in self.members.values())

@@ -7,7 +7,7 @@ import time
 
 import nbd
 
-from outage.cluster import VOLUME, Cluster
+from outage.cluster import VOLUME
 
 SIZE_BYTES = 2 << 30
 PIECE = 256 << 10
@@ -45,13 +45,17 @@ class SmallDisk:
 class FullDisk:
     """A cluster with the small disk under `n3`, and a client that writes what does not compress."""
 
-    def __init__(self, silt, scratch, network, rng):
-        self.cluster = Cluster(silt, scratch, network)
-        self.disk = SmallDisk(scratch)
+    tenants = ()
+
+    def __init__(self, cluster, scratch, rng):
+        self.cluster = cluster
+        self.scratch = scratch
+        self.disk = None
         self.rng = rng
         self.pieces = {}
 
     def begin(self):
+        self.disk = SmallDisk(self.scratch)
         cluster = self.cluster
         first = cluster.new_member()
         first.start()
@@ -185,9 +189,9 @@ class FullDisk:
             scene()
             print(f"{scene.__name__:22} {time.monotonic() - began:6.1f} s", flush=True)
 
-    def end(self):
-        self.cluster.end()
-        self.disk.remove()
+    def remove_disk(self):
+        if self.disk is not None:
+            self.disk.remove()
 
     def summary(self):
         written = [data for data in self.pieces.values() if data is not None]

@@ -48,9 +48,13 @@ class Bridge:
 
     def __init__(self):
         self.hub = f"silt-{os.getpid()}-hub"
-        ip("netns", "add", self.hub)
-        ip("-n", self.hub, "link", "add", "bridge", "type", "bridge")
-        ip("-n", self.hub, "link", "set", "bridge", "up")
+        try:
+            ip("netns", "add", self.hub)
+            ip("-n", self.hub, "link", "add", "bridge", "type", "bridge")
+            ip("-n", self.hub, "link", "set", "bridge", "up")
+        except BaseException:
+            self.end()
+            raise
 
     def turn(self, _rng):
         return ""

@@ -383,9 +383,6 @@ class Outages:
         image.compare(0, copy.read_bytes())
         copy.unlink()
 
-    def end(self):
-        self.cluster.end()
-
     def summary(self):
         done = " ".join(f"{name}={count}" for name, count in sorted(self.counts.items()))
         if self.pauses:
