@@ -174,12 +174,16 @@ make_image() {
     rm "$scratch/content"
 }
 
+# What a test has to stop first, whatever state it is in.
+before_cleanup() { :; }
+
 cleanup() {
     local status=$?
     set +e
     if ((status != 0 && status != 77)); then
         tail -n 20 "$scratch"/*.err >&2 2>/dev/null
     fi
+    before_cleanup
     stop_helpers
     mounted "$mnt" && umount -l "$mnt"
     if [[ $via == nbdfuse ]]; then
