@@ -68,15 +68,18 @@ pub(crate) struct Mounted {
     data: PathBuf,
     name: String,
     path: PathBuf,
+    is_mounted: bool,
 }
 
 impl Mounted {
     /// Attaches a volume and mounts its file system.
     pub(crate) fn new(data: &Path, name: &str, path: &Path) -> anyhow::Result<Self> {
-        let device = run(silt("attach", name, data)).context("attaching the branch")?;
         fs::create_dir(path)?;
-        let mounted = Self { data: data.into(), name: name.into(), path: path.into() };
+        // From here on all of it goes even if a step fails.
+        let mut mounted = Self { data: data.into(), name: name.into(), path: path.into(), is_mounted: false };
+        let device = run(silt("attach", name, data)).context("attaching the branch")?;
         run(Command::new("mount").arg(device.trim()).arg(path)).context("mounting the branch")?;
+        mounted.is_mounted = true;
         Ok(mounted)
     }
 
@@ -97,13 +100,15 @@ impl Mounted {
     }
 
     fn detach(&self) -> anyhow::Result<()> {
-        run(&mut silt("detach", &self.name, &self.data)).context("detaching the branch")?;
-        Ok(fs::remove_dir(&self.path)?)
+        let detached = run(&mut silt("detach", &self.name, &self.data)).context("detaching the branch");
+        fs::remove_dir(&self.path)?;
+        detached.map(drop)
     }
 
     /// Unmounts it, so that all of it has been written, and detaches it.
-    pub(crate) fn end(self) -> anyhow::Result<()> {
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
         self.unmount()?;
+        self.is_mounted = false;
         self.detach()?;
         std::mem::forget(self);
         Ok(())
@@ -112,8 +117,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // It may not be mounted; what is left after this is said by `silt attached`.
-        let _ = self.unmount();
+        // What is left after this is said by `silt attached`; the first error has been reported already.
+        if self.is_mounted {
+            let _ = self.unmount();
+        }
         let _ = self.detach();
     }
 }

@@ -11,6 +11,18 @@ use anyhow::{Context, bail};
 
 use crate::branch::run;
 
+/// What the cluster's own configuration may say and a branch must not do: archive over what production archives, subscribe to what
+/// production subscribes to, wait for its standbys, or write into its files.
+const ON_A_BRANCH: [&str; 7] = [
+    "archive_mode=off",
+    "max_logical_replication_workers=0",
+    "synchronous_standby_names=''",
+    "external_pid_file=''",
+    "logging_collector=off",
+    "log_destination=stderr",
+    "listen_addresses=''",
+];
+
 /// Ends when this does.
 pub(crate) struct Server {
     cluster: PathBuf,
@@ -30,7 +42,8 @@ impl Server {
         fs::create_dir(dir)?;
         chown(dir, Some(owner.uid()), Some(owner.gid()))?;
         let server = Self { cluster: cluster.into(), dir: dir.into(), programs: programs.map(Into::into) };
-        let mut options = OsString::from("-c listen_addresses='' -c unix_socket_directories=");
+        let mut options = OsString::from(ON_A_BRANCH.map(|setting| format!("-c {setting} ")).concat());
+        options.push("-c unix_socket_directories=");
         options.push(&server.dir);
         let mut start = server.program("pg_ctl")?;
         start.args(["start", "-w", "-t", "120", "-o"]).arg(options).arg("-l").arg(server.dir.join("log"));
@@ -41,9 +54,10 @@ impl Server {
     /// One of PostgreSQL's programs, as the owner of the cluster.
     fn program(&self, name: &str) -> anyhow::Result<Command> {
         let program = self.programs.as_ref().map_or(PathBuf::from(name), |dir| dir.join(name));
-        let owner = fs::metadata(&self.cluster)?.uid();
+        let owner = fs::metadata(&self.cluster)?;
+        let (uid, gid) = (owner.uid().to_string(), owner.gid().to_string());
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &owner.to_string(), "--clear-groups"]).arg(program);
+        command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]).arg(program);
         command.current_dir("/").env("PGHOST", &self.dir);
         Ok(command)
     }
