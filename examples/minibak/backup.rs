@@ -35,7 +35,9 @@ fn last_backup(source: &Store, repository: &Store, volume: &str) -> Result<Optio
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         backups => backups?,
     };
-    let Some(last) = backups.last() else { return Ok(None) };
+    // A volume of the repository may have snapshots that somebody else made.
+    let ours = format!("{volume}@{PREFIX}");
+    let Some(last) = backups.iter().rfind(|one| one.name.starts_with(&ours)) else { return Ok(None) };
     match source.snapshot(&last.name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => {

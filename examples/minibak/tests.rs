@@ -85,6 +85,24 @@ fn every_backup_of_a_volume_comes_back() {
 }
 
 #[test]
+fn a_snapshot_of_somebody_else_is_no_backup() {
+    let scratch = Scratch::new("others");
+    scratch.minibak("init :repository").unwrap();
+    scratch.with_store("data", |store| drop(store.create_volume("disk", &VolumeOptions::new(1 << 20)).unwrap()));
+    scratch.minibak("backup :repository --from :data disk").unwrap();
+    scratch.with_store("data", |store| {
+        store.volume("disk").unwrap().write_at(0, b"between").unwrap();
+        drop(store.create_snapshot("disk@monday").unwrap());
+    });
+    // Of the same name, and it holds something else.
+    scratch.with_store("repository", |store| drop(store.create_snapshot("disk@monday").unwrap()));
+    scratch.minibak("backup :repository --from :data disk").unwrap();
+    let newest = scratch.with_store("repository", |store| store.snapshots("disk").unwrap().pop().unwrap().name);
+    scratch.minibak(&format!("restore :repository {newest} :image")).unwrap();
+    assert!(fs::read(scratch.path("image")).unwrap().starts_with(b"between"));
+}
+
+#[test]
 fn directories_come_back() {
     let scratch = Scratch::new("directory");
     scratch.minibak("init :repository").unwrap();
