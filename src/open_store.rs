@@ -129,11 +129,17 @@ impl Store {
     /// [`Busy`](crate::ErrorKind::Busy) while it is being imported.
     pub fn volume(&self, name: &str) -> Result<Volume> {
         let name: VolumeName = parse(name)?;
-        let info = self.backend.volume(&name)?;
+        let id = self.ready(&name)?;
+        self.opened(name, id)
+    }
+
+    /// The id of a volume that can be opened.
+    fn ready(&self, name: &VolumeName) -> Caused<u64> {
+        let info = self.backend.volume(name)?;
         if !info.is_ready {
-            return Err(Cause::Node(NodeError::Importing(name)).into());
+            return Err(Cause::Node(NodeError::Importing(name.clone())));
         }
-        self.opened(name, info.id)
+        Ok(info.id)
     }
 
     /// Opens a volume; makes it first if there is none. One that exists keeps the settings it has, its size too.
@@ -164,6 +170,19 @@ impl Store {
         let name: SnapshotName = parse(name)?;
         let id = self.backend.snapshot(&name)?.id;
         self.opened_snapshot(name, id)
+    }
+
+    /// Opens a volume by its name, or a snapshot by `VOLUME@NAME`, to read.
+    ///
+    /// # Errors
+    /// Those of [`Store::volume`] and [`Store::snapshot`].
+    pub fn view(&self, name: &str) -> Result<View> {
+        let name: ExportName = parse(name)?;
+        let id = match &name {
+            ExportName::Volume(volume) => self.ready(volume)?,
+            ExportName::Snapshot(snapshot) => self.backend.snapshot(snapshot)?.id,
+        };
+        Ok(View::open(self, name, id)?)
     }
 
     fn opened_snapshot(&self, name: SnapshotName, id: u64) -> Result<Snapshot> {

@@ -120,6 +120,12 @@ impl Snapshot {
     }
 }
 
+impl From<Snapshot> for View {
+    fn from(snapshot: Snapshot) -> Self {
+        snapshot.view
+    }
+}
+
 impl Deref for Snapshot {
     type Target = View;
 

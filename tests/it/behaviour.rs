@@ -21,6 +21,7 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("bytes_come_back", bytes_come_back),
     ("ranges_end_with_the_volume", ranges_end_with_the_volume),
     ("names_are_checked", names_are_checked),
+    ("both_are_views", both_are_views),
     ("settings_are_shown", settings_are_shown),
     ("snapshots_never_change", snapshots_never_change),
     ("groups_are_frozen_together", groups_are_frozen_together),
@@ -140,6 +141,24 @@ fn ranges_end_with_the_volume(store: &Store) {
     }
     assert_kind(volume.trim(1, u64::MAX), ErrorKind::Invalid);
     assert_eq!(read(&volume, 0..10_000), vec![0; 10_000]);
+}
+
+fn both_are_views(store: &Store) {
+    let disk = store.create_volume("disk", &VolumeOptions::new(MIB)).unwrap();
+    disk.write_at(0, b"old").unwrap();
+    let monday = disk.snapshot("monday").unwrap();
+    disk.write_at(0, b"new").unwrap();
+    let (volume, snapshot) = (store.view("disk").unwrap(), store.view("disk@monday").unwrap());
+    assert_eq!((volume.name(), volume.id(), volume.size_bytes()), ("disk", disk.id(), MIB));
+    assert_eq!((snapshot.name(), snapshot.id(), snapshot.size_bytes()), ("disk@monday", monday.id(), MIB));
+    assert_eq!((&read(&volume, 0..3)[..], &read(&snapshot, 0..3)[..]), (&b"new"[..], &b"old"[..]));
+    let mut changes = volume.changes_since(&View::from(monday)).unwrap().map(Result::unwrap);
+    assert_eq!((changes.next(), changes.next()), (Some(0..4096), None));
+    drop(changes);
+    assert_kind(store.remove_snapshot("disk@monday"), ErrorKind::Busy);
+    assert_kind(store.view("none"), ErrorKind::NotFound);
+    assert_kind(store.view("disk@none"), ErrorKind::NotFound);
+    assert_kind(store.view("disk@"), ErrorKind::Invalid);
 }
 
 fn names_are_checked(store: &Store) {

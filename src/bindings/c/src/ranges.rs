@@ -121,7 +121,7 @@ pub unsafe extern "C" fn silt_changes(
         // SAFETY: the caller promises open handles and a place for a pointer.
         let (view, earlier, changes) =
             unsafe { (borrowed(view, "view")?, borrowed(earlier, "earlier")?, Out::new(changes, "changes")?) };
-        hand_out(changes, ChangesHandle(view.changes_since(earlier)?));
+        hand_out(changes, ChangesHandle(view.0.changes_since(&earlier.0)?));
         Ok(())
     })
 }
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn silt_fingerprints(
     guard(|| {
         // SAFETY: the caller promises an open handle and a place for a pointer.
         let (view, fingerprints) = unsafe { (borrowed(view, "view")?, Out::new(fingerprints, "fingerprints")?) };
-        hand_out(fingerprints, FingerprintsHandle(view.fingerprints(bytes(offset, len)?)?));
+        hand_out(fingerprints, FingerprintsHandle(view.0.fingerprints(bytes(offset, len)?)?));
         Ok(())
     })
 }
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn silt_allocation(
     guard(|| {
         // SAFETY: the caller promises an open handle and a place for a pointer.
         let (view, allocation) = unsafe { (borrowed(view, "view")?, Out::new(allocation, "allocation")?) };
-        hand_out(allocation, AllocationHandle(view.allocation(bytes(offset, len)?)?));
+        hand_out(allocation, AllocationHandle(view.0.allocation(bytes(offset, len)?)?));
         Ok(())
     })
 }

@@ -127,7 +127,7 @@ pub unsafe extern "C" fn silt_snapshot(
         let snapshot = store.store().create_snapshot(name)?;
         if !view.is_null() {
             // SAFETY: the caller promises a place for a pointer.
-            hand_out(unsafe { Out::new(view, "view")? }, ViewHandle::Snapshot(snapshot));
+            hand_out(unsafe { Out::new(view, "view")? }, ViewHandle(snapshot.into()));
         }
         Ok(())
     })

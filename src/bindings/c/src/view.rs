@@ -1,9 +1,8 @@
 //! Volumes and snapshots to read.
 
 use std::ffi::{c_char, c_void};
-use std::ops::Deref;
 
-use siltstone::{Snapshot, View, Volume, unwatched};
+use siltstone::{View, unwatched};
 
 use crate::handle::{self, Out, borrowed, hand_out, null, taken};
 use crate::status::{Failure, Status, guard};
@@ -11,23 +10,7 @@ use crate::store::StoreHandle;
 
 /// An open volume or snapshot. Any number of threads may use it at once; one closes it when no other uses it any more. As long as
 /// it is open it is not removed.
-pub enum ViewHandle {
-    /// A volume, which may change meanwhile.
-    Volume(Volume),
-    /// A snapshot, which never does.
-    Snapshot(Snapshot),
-}
-
-impl Deref for ViewHandle {
-    type Target = View;
-
-    fn deref(&self) -> &View {
-        match self {
-            Self::Volume(volume) => volume,
-            Self::Snapshot(snapshot) => snapshot,
-        }
-    }
-}
+pub struct ViewHandle(pub(crate) View);
 
 /// Opens a volume by its name, or a snapshot by "VOLUME@NAME", to read.
 ///
@@ -47,12 +30,7 @@ pub unsafe extern "C" fn silt_view_open(
         // SAFETY: the caller promises an open handle, a text that ends in a zero, and a place for a pointer.
         let (store, name, view) =
             unsafe { (borrowed(store, "store")?.store(), handle::name(name, "name")?, Out::new(view, "view")?) };
-        let opened = if name.contains('@') {
-            ViewHandle::Snapshot(store.snapshot(name)?)
-        } else {
-            ViewHandle::Volume(store.volume(name)?)
-        };
-        hand_out(view, opened);
+        hand_out(view, ViewHandle(store.view(name)?));
         Ok(())
     })
 }
@@ -81,10 +59,10 @@ pub unsafe extern "C" fn silt_view_close(view: *mut ViewHandle) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn silt_view_size_bytes(view: *const ViewHandle) -> u64 {
     // SAFETY: the caller promises an open handle.
-    unsafe { view.as_ref() }.map_or(0, |view| view.size_bytes())
+    unsafe { view.as_ref() }.map_or(0, |view| view.0.size_bytes())
 }
 
-/// Its id, never used for another volume or snapshot of the store; 0 of NULL.
+/// Its id, as in silt_info; 0 of NULL.
 ///
 /// Any thread.
 ///
@@ -93,7 +71,7 @@ pub unsafe extern "C" fn silt_view_size_bytes(view: *const ViewHandle) -> u64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn silt_view_id(view: *const ViewHandle) -> u64 {
     // SAFETY: the caller promises an open handle.
-    unsafe { view.as_ref() }.map_or(0, |view| view.id())
+    unsafe { view.as_ref() }.map_or(0, |view| view.0.id())
 }
 
 /// Reads len bytes at offset, of any alignment, into buf. What was never written is zeros.
@@ -109,7 +87,7 @@ pub unsafe extern "C" fn silt_view_id(view: *const ViewHandle) -> u64 {
 pub unsafe extern "C" fn silt_read_at(view: *const ViewHandle, offset: u64, buf: *mut c_void, len: usize) -> Status {
     guard(|| {
         // SAFETY: the caller promises an open handle.
-        let view = unsafe { borrowed(view, "view")? };
+        let view = unsafe { &borrowed(view, "view")?.0 };
         if len == 0 {
             return Ok(view.read_at(offset, &mut [])?);
         }
@@ -142,7 +120,7 @@ pub unsafe extern "C" fn silt_read_at(view: *const ViewHandle, offset: u64, buf:
 pub unsafe extern "C" fn silt_root(view: *const ViewHandle, digest: *mut [u8; 32]) -> Status {
     guard(|| {
         // SAFETY: the caller promises an open handle, and a place for 32 bytes.
-        let (view, digest) = unsafe { (borrowed(view, "view")?, Out::new(digest, "digest")?) };
+        let (view, digest) = unsafe { (&borrowed(view, "view")?.0, Out::new(digest, "digest")?) };
         digest.put(*view.root(&mut unwatched)?.digest());
         Ok(())
     })

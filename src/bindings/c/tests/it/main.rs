@@ -5,6 +5,8 @@
 mod compiler;
 mod header;
 mod programs;
+#[path = "../../../store.rs"]
+mod store;
 
 use std::path::PathBuf;
 

@@ -1,53 +1,17 @@
 //! What programs of C find in a store.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use siltstone::{Options, Store, VolumeOptions, unwatched};
+use siltstone::VolumeOptions;
 
 use crate::compiler::{compile, run, succeed};
 use crate::crate_dir;
-
-/// A directory of one test's own, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    fn with_store<T>(&self, act: impl FnOnce(&Store) -> T) -> T {
-        let store = Options::new().memory_bytes(128 << 20).open_or_create(self.path("data")).unwrap();
-        let done = act(&store);
-        store.close().unwrap();
-        done
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::store::Scratch;
 
 #[test]
 fn everything_can_be_read_from_c() {
     let scratch = Scratch::new("c-read");
-    let root = scratch.with_store(|store| {
-        let disk = store.create_volume("disk", &VolumeOptions::new((1 << 20) + 5)).unwrap();
-        disk.write_at(4096, &[1; 8192]).unwrap();
-        disk.snapshot("old").unwrap();
-        disk.zero(4096, 4096).unwrap();
-        disk.write_at(1 << 20, &[2; 5]).unwrap();
-        disk.snapshot("new").unwrap().root(&mut unwatched).unwrap()
-    });
+    let root = scratch.fill();
     let program = scratch.0.join("read");
     compile(&crate_dir().join("tests/it/read.c"), &program);
     succeed(&program, &[scratch.path("data"), root.to_string()]);
