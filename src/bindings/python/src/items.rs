@@ -7,6 +7,7 @@ use pyo3::types::PyBytes;
 use siltstone::Content;
 
 use crate::error::raised;
+use crate::slow::Slow;
 
 /// The next item of what several threads may ask.
 fn next<T: Send>(
@@ -20,11 +21,11 @@ fn next<T: Send>(
 
 /// Ranges that changed, as `(offset, length)`.
 #[pyclass(frozen, module = "siltstone")]
-pub(crate) struct Changes(Mutex<siltstone::Changes>);
+pub(crate) struct Changes(Slow<Mutex<siltstone::Changes>>);
 
 impl Changes {
     pub(crate) fn new(changes: siltstone::Changes) -> Self {
-        Self(Mutex::new(changes))
+        Self(Slow::new(Mutex::new(changes)))
     }
 }
 
@@ -35,17 +36,17 @@ impl Changes {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<(u64, u64)>> {
-        Ok(next(py, &self.0)?.map(|range| (range.start, range.end - range.start)))
+        Ok(next(py, &*self.0)?.map(|range| (range.start, range.end - range.start)))
     }
 }
 
 /// Blocks, as `(offset, length, fingerprint)`; zeros have no fingerprint.
 #[pyclass(frozen, module = "siltstone")]
-pub(crate) struct Fingerprints(Mutex<siltstone::Fingerprints>);
+pub(crate) struct Fingerprints(Slow<Mutex<siltstone::Fingerprints>>);
 
 impl Fingerprints {
     pub(crate) fn new(fingerprints: siltstone::Fingerprints) -> Self {
-        Self(Mutex::new(fingerprints))
+        Self(Slow::new(Mutex::new(fingerprints)))
     }
 }
 
@@ -59,7 +60,7 @@ impl Fingerprints {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Block<'py>>> {
-        Ok(next(py, &self.0)?.map(|extent| {
+        Ok(next(py, &*self.0)?.map(|extent| {
             let fingerprint = extent.fingerprint.map(|fingerprint| PyBytes::new(py, &fingerprint.0));
             (extent.range.start, extent.range.end - extent.range.start, fingerprint)
         }))
@@ -68,11 +69,11 @@ impl Fingerprints {
 
 /// Stretches of one content, as `(offset, length, content)`.
 #[pyclass(frozen, module = "siltstone")]
-pub(crate) struct Allocation(Mutex<siltstone::Allocation>);
+pub(crate) struct Allocation(Slow<Mutex<siltstone::Allocation>>);
 
 impl Allocation {
     pub(crate) fn new(allocation: siltstone::Allocation) -> Self {
-        Self(Mutex::new(allocation))
+        Self(Slow::new(Mutex::new(allocation)))
     }
 }
 
@@ -83,7 +84,7 @@ impl Allocation {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<(u64, u64, &'static str)>> {
-        Ok(next(py, &self.0)?.map(|extent| {
+        Ok(next(py, &*self.0)?.map(|extent| {
             let content = match extent.content {
                 Content::Data => "data",
                 Content::Zeros => "zeros",

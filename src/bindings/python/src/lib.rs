@@ -5,6 +5,7 @@
 
 mod error;
 mod items;
+mod slow;
 mod store;
 mod view;
 

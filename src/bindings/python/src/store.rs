@@ -1,13 +1,14 @@
 //! Stores.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use siltstone::{Options, SnapshotInfo, VolumeInfo};
 
 use crate::error::{closed, waiting};
-use crate::view::{Opened, View};
+use crate::slow::Slow;
+use crate::view::View;
 
 const MEMORY_BYTES: u64 = 1 << 30;
 
@@ -63,20 +64,22 @@ impl From<SnapshotInfo> for Info {
 
 /// An open store.
 #[pyclass(frozen, module = "siltstone")]
-pub(crate) struct Store(Mutex<Option<siltstone::Store>>);
+pub(crate) struct Store(Mutex<Option<Arc<Opened>>>);
+
+type Opened = Slow<siltstone::Store>;
 
 impl Store {
     fn opened(py: Python<'_>, open: impl FnOnce() -> siltstone::Result<siltstone::Store> + Send) -> PyResult<Self> {
-        Ok(Self(Mutex::new(Some(waiting(py, open)?))))
+        Ok(Self(Mutex::new(Some(Arc::new(Slow::new(waiting(py, open)?))))))
     }
 
     /// Never held while anything waits.
-    fn lock(&self) -> MutexGuard<'_, Option<siltstone::Store>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Opened>>> {
         // Nothing is half done while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store(&self) -> PyResult<siltstone::Store> {
+    fn store(&self) -> PyResult<Arc<Opened>> {
         self.lock().clone().ok_or_else(|| closed("the store"))
     }
 }
@@ -98,19 +101,12 @@ impl Store {
 
     fn view(&self, py: Python<'_>, name: &str) -> PyResult<View> {
         let store = self.store()?;
-        let opened = waiting(py, || {
-            Ok(if name.contains('@') {
-                Opened::Snapshot(store.snapshot(name)?)
-            } else {
-                Opened::Volume(store.volume(name)?)
-            })
-        })?;
-        Ok(View::new(opened))
+        Ok(View::new(waiting(py, || store.view(name))?))
     }
 
     fn snapshot(&self, py: Python<'_>, name: &str) -> PyResult<View> {
         let store = self.store()?;
-        Ok(View::new(Opened::Snapshot(waiting(py, || store.create_snapshot(name))?)))
+        Ok(View::new(waiting(py, || Ok(store.create_snapshot(name)?.into()))?))
     }
 
     fn remove_snapshot(&self, py: Python<'_>, name: &str) -> PyResult<()> {

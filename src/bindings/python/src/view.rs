@@ -1,31 +1,16 @@
 //! Volumes and snapshots to read.
 
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use siltstone::{Snapshot, Volume, unwatched};
+use siltstone::unwatched;
 
 use crate::error::{Invalid, closed, raised, waiting};
 use crate::items::{Allocation, Changes, Fingerprints};
+use crate::slow::Slow;
 
-/// A volume or snapshot of the library.
-pub(crate) enum Opened {
-    Volume(Volume),
-    Snapshot(Snapshot),
-}
-
-impl Deref for Opened {
-    type Target = siltstone::View;
-
-    fn deref(&self) -> &siltstone::View {
-        match self {
-            Self::Volume(volume) => volume,
-            Self::Snapshot(snapshot) => snapshot,
-        }
-    }
-}
+type Opened = Slow<siltstone::View>;
 
 /// An open volume or snapshot, to read.
 #[pyclass(frozen, module = "siltstone")]
@@ -41,9 +26,9 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(opened: Opened) -> Self {
+    pub(crate) fn new(opened: siltstone::View) -> Self {
         let (name, id, size_bytes) = (opened.name().to_owned(), opened.id(), opened.size_bytes());
-        Self { name, id, size_bytes, opened: Mutex::new(Some(Arc::new(opened))) }
+        Self { name, id, size_bytes, opened: Mutex::new(Some(Arc::new(Slow::new(opened)))) }
     }
 
     /// Never held while anything waits.
@@ -96,10 +81,10 @@ impl View {
         Ok(waiting(py, || opened.root(&mut unwatched))?.to_string())
     }
 
-    fn close(&self, py: Python<'_>) {
+    fn close(&self) {
         let opened = self.lock().take();
-        // A daemon is waited for until it has let go.
-        py.detach(|| drop(opened));
+        // The lock is free: a daemon is waited for until it has let go.
+        drop(opened);
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -107,8 +92,8 @@ impl View {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
-        self.close(py);
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
+        self.close();
     }
 
     fn __repr__(&self) -> String {

@@ -57,6 +57,19 @@ class Reading(unittest.TestCase):
                 self.assertRaises(siltstone.Invalid, new.read_at, offset, length)
             self.assertRaises(OverflowError, new.read_at, -1, 1)
 
+    def test_what_is_not_closed_goes_by_itself(self):
+        store = opened()
+        view = store.view("disk@new")
+        blocks = view.fingerprints()
+        del store, view
+        self.assertEqual(next(blocks), (0, 8192, None))
+        threads = [threading.Thread(target=lambda: opened().view("disk").read_at(0, 1)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        del blocks
+        for thread in threads:
+            thread.join()
+
     def test_ranges(self):
         with opened() as store, store.view("disk@new") as new, store.view("disk@old") as old:
             self.assertEqual(list(new.changes_since(old)), [(4096, 4096), (1 << 20, 5)])
