@@ -43,7 +43,7 @@ impl<R: Read, W: Write> Peer for Conversation<R, W> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         match writer.write_all(data).and_then(|()| writer.flush()) {
             // What the other end said before it ended tells why, and is heard later.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.writer = None,
+            Err(error) if left(&error) => self.writer = None,
             other => other.map_err(|error| Failure::new(Kind::Io, format!("speaking to the other end: {error}")))?,
         }
         Ok(())
@@ -55,6 +55,7 @@ impl<R: Read, W: Write> Peer for Conversation<R, W> {
         let len = loop {
             match self.reader.read(&mut data) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if left(&error) => break 0,
                 other => {
                     break other.map_err(|error| Failure::new(Kind::Io, format!("hearing the other end: {error}")))?;
                 }
@@ -69,6 +70,11 @@ impl<R: Read, W: Write> Peer for Conversation<R, W> {
         self.heard += len as u64;
         Ok(Received::Chunk(Chunk { offset, data }))
     }
+}
+
+/// A socket whose other end left with something unheard is reset, and is at its end all the same.
+fn left(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// A command whose stdin and stdout reach another `silt`.
@@ -102,3 +108,6 @@ impl Other {
         child.wait().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

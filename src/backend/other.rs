@@ -1,6 +1,6 @@
 //! The other end of an exchange: another store, which is heard and spoken to by what the caller gives.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use super::PIECE_BYTES;
 use crate::error::{Cause, Caused};
@@ -20,7 +20,7 @@ impl<'a> Other<'a> {
     pub(crate) fn say(&mut self, data: &[u8]) -> Caused<()> {
         let Some(to) = &mut self.to else { return Ok(()) };
         match to.write_all(data).and_then(|()| to.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.to = None,
+            Err(error) if has_ended(&error) => self.to = None,
             said => said.map_err(Cause::Output)?,
         }
         Ok(())
@@ -33,6 +33,7 @@ impl<'a> Other<'a> {
         loop {
             match self.from.read(&mut data) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if has_ended(&error) => return Ok(Vec::new()),
                 heard => {
                     data.truncate(heard.map_err(Cause::Input)?);
                     return Ok(data);
@@ -41,3 +42,11 @@ impl<'a> Other<'a> {
         }
     }
 }
+
+/// A socket whose other end left with something unheard is reset, and is at its end all the same.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests;
