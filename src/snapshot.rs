@@ -20,7 +20,8 @@ pub struct SnapshotInfo {
     pub name: String,
     /// The volume it is of.
     pub volume: String,
-    /// Its id, never used for another volume or snapshot of the store. Ids grow, so a later snapshot has a larger one.
+    /// Its id, never used for another volume or snapshot of the store. Ids grow, so a later snapshot has a larger one. Snapshots of
+    /// replicated volumes have none: theirs is 0.
     pub id: u64,
     /// The size in bytes that the volume had.
     pub size_bytes: u64,

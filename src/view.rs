@@ -44,7 +44,7 @@ impl View {
         &self.text
     }
 
-    /// Its id, never used for another volume or snapshot of the store.
+    /// Its id, as in [`VolumeInfo`](crate::VolumeInfo) or [`SnapshotInfo`](crate::SnapshotInfo).
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id

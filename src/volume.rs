@@ -55,7 +55,8 @@ impl VolumeOptions {
 pub struct VolumeInfo {
     /// Its name: 1 to 63 of `a-z`, `0-9`, `.`, `_` and `-`.
     pub name: String,
-    /// Its id, never used for another volume or snapshot of the store.
+    /// Its id, never used for another volume or snapshot of the store. Of a replicated volume it is the cluster's number, which may
+    /// also be the id of something else.
     pub id: u64,
     /// Its size in bytes.
     pub size_bytes: u64,

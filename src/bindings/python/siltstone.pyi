@@ -36,7 +36,9 @@ class Unavailable(Error):
     """It was closed, or its daemon is gone: open it again."""
 
 class Unsupported(Error):
-    """The other side, or what wrote the store, is newer: use the newer version."""
+    """The other side, or what wrote the store, is newer: use the newer version. Or a replicated volume cannot do it yet, as it has no
+    fingerprints and no root.
+    """
 
 class Cancelled(Error):
     """Ended by the caller's own wish. No call here can be ended yet."""
@@ -68,7 +70,9 @@ class Info:
         """Of a snapshot VOLUME@NAME."""
     @property
     def id(self) -> int:
-        """Never used for another volume or snapshot of the store. A later snapshot has a larger one."""
+        """Never used for another volume or snapshot of the store; a later snapshot has a larger one. Of a replicated volume it is the
+        cluster's number, which may also be the id of something else, and snapshots of such volumes have 0.
+        """
     @property
     def size_bytes(self) -> int: ...
     @property
@@ -101,7 +105,8 @@ class View:
     @property
     def name(self) -> str: ...
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """As in Info."""
     @property
     def size_bytes(self) -> int:
         """The size that it had when it was opened."""

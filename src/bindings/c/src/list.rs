@@ -15,7 +15,8 @@ use crate::store::StoreHandle;
 pub struct Info {
     /// Its name: of a snapshot "VOLUME@NAME". Valid until the list's next silt_list_next() or silt_list_close().
     pub name: *const c_char,
-    /// Its id, never used for another volume or snapshot of the store. A later snapshot has a larger one.
+    /// Its id, never used for another volume or snapshot of the store; a later snapshot has a larger one. Of a replicated volume it is the
+    /// cluster's number, which may also be the id of something else, and snapshots of such volumes have 0.
     pub id: u64,
     /// Its size in bytes.
     pub size_bytes: u64,

@@ -32,7 +32,8 @@ pub enum Status {
     ReadOnly = -7,
     /// The store was closed, or its daemon is gone: open it, or connect to it, again.
     Unavailable = -8,
-    /// The other side, or what wrote the store, is newer: use the newer version.
+    /// The other side, or what wrote the store, is newer: use the newer version. Or a replicated volume cannot do it yet, as it has no
+    /// fingerprints and no root.
     Unsupported = -9,
     /// Ended by the caller's own wish. No function here can be ended yet.
     Cancelled = -10,

@@ -21,7 +21,7 @@ exceptions! {
     Invalid: "The request makes no sense: correct it.",
     ReadOnly: "It can only be read.",
     Unavailable: "It was closed, or its daemon is gone: open it again.",
-    Unsupported: "The other side, or what wrote the store, is newer: use the newer version.",
+    Unsupported: "The other side, or what wrote the store, is newer: use the newer version. Or a replicated volume cannot do it yet.",
     Cancelled: "Ended by the caller's own wish.",
     Stopped: "The store met an I/O error it must not retry: close it and open it again.",
     IoError: "The machine failed to do an I/O.",
