@@ -1,4 +1,4 @@
-//! Programs of C, compiled as docs/library.md shows and run under valgrind.
+//! Programs of C, compiled and run under valgrind.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ fn library_dir() -> PathBuf {
 pub(crate) fn compile(source: &Path, program: &Path) {
     let library = library_dir();
     let mut cc = Command::new("cc");
-    cc.args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-o"]).arg(program).arg(source);
+    cc.args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wredundant-decls", "-Werror", "-g"]);
+    cc.arg("-o").arg(program).arg(source);
     cc.arg("-I")
         .arg(crate_dir().join("include"))
         .arg("-L")
