@@ -98,8 +98,9 @@ impl Snapshot {
     /// `from` gives what there is and does not wait for more, as a socket or a pipe does.
     ///
     /// # Errors
-    /// As [`Snapshot::send`]; [`Io`](crate::ErrorKind::Io) if `from` or `to` fails or the other store is gone. If the other store
-    /// fails, of the kind of its failure.
+    /// As [`Snapshot::send`]; [`Io`](crate::ErrorKind::Io) if `from` or `to` fails or the other store is gone, which may have all of
+    /// it then: offering it again tells. If the other store fails, of the kind of its failure. The other store learns of a failure here
+    /// by the end of what it hears: drop `from` and `to`.
     pub fn offer(
         &self,
         base: Option<&Self>,

@@ -87,7 +87,9 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// As [`Store::receive`], and [`Io`](crate::ErrorKind::Io) if `to` fails. The other end is told.
+    /// As [`Store::receive`], and [`Io`](crate::ErrorKind::Io) if `to` fails before all has come. The other end is told why, unless that
+    /// cannot be said: drop `from` and `to`, or it waits. Once the snapshot is there the result is `Ok`, also if the other end can no
+    /// longer be told.
     pub fn accept(
         &self,
         name: &str,

@@ -65,6 +65,7 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("a_volume_goes_on_with_what_is_offered", streams::a_volume_goes_on_with_what_is_offered),
     ("both_ends_hear_why_nothing_was_received", streams::both_ends_hear_why_nothing_was_received),
     ("exchanges_can_be_cancelled", streams::exchanges_can_be_cancelled),
+    ("what_is_received_stays_though_nobody_is_told", streams::what_is_received_stays_though_nobody_is_told),
     ("roots_are_those_of_the_content", streams::roots_are_those_of_the_content),
 ];
 

@@ -78,12 +78,12 @@ impl Calls {
         let mut connection = self.connection()?;
         let mut asker = Asker { listener, broken: None, giving: request.uploads() || request.converses() };
         let answer = connection.call(request, &mut asker);
-        // What is done is done, even if it was too late to end it.
-        if let Some(cause) = asker.broken.filter(|_| answer.is_err()) {
+        match (answer, asker.broken) {
             // The daemon may still be at it, and learns that nobody waits by the end of the connection.
-            return Err(cause);
+            (Err(Error::Stream(_)), Some(cause)) => Err(cause),
+            // What is done is done, and what failed by itself failed, even if the listener broke then.
+            (answer, _) => self.settle(answer, connection),
         }
-        self.settle(answer, connection)
     }
 
     /// Asks for content without waiting for all of it.
@@ -162,6 +162,7 @@ impl<F: FnMut(&Progress) -> Caused<()>> Listener for F {
 /// The listener as the protocol wants it.
 struct Asker<'l> {
     listener: &'l mut dyn Listener,
+    /// What broke first.
     broken: Option<Cause>,
     /// Content is still to be given. What breaks until then is said in its place, so that the daemon has tidied up when the
     /// request ends.
@@ -175,7 +176,7 @@ fn interrupted() -> Error {
 impl Asker<'_> {
     fn note<T>(&mut self, heard: Caused<T>) -> Result<T, Error> {
         heard.map_err(|cause| {
-            self.broken = Some(cause);
+            self.broken.get_or_insert(cause);
             interrupted()
         })
     }
@@ -193,7 +194,8 @@ impl Peer for Asker<'_> {
 
     fn send(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let heard = self.listener.content(offset, data);
-        self.note(heard)
+        let noted = self.note(heard);
+        if self.giving { Ok(()) } else { noted }
     }
 
     fn receive(&mut self) -> Result<Received, Error> {

@@ -48,10 +48,8 @@ impl Streams for Connected {
         watch: Watch<'_>,
     ) -> Caused<Received> {
         let request = Request::Receive(wishes(name, options));
-        match self.calls.ask(&request, &mut Giving { from, position: 0, ended: false, teller: Teller::new(watch) })? {
-            Response::Received(received) => describe::received(received),
-            _ => Err(Cause::Answer),
-        }
+        let mut giving = Giving { from, position: 0, ended: false, teller: Teller::new(watch) };
+        received(self.calls.ask(&request, &mut giving)?)
     }
 
     fn offer(
@@ -61,10 +59,8 @@ impl Streams for Connected {
         other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Sent> {
-        let mut speaking = Speaking { other, heard: 0, teller: Teller::new(watch) };
-        speaking.teller.tell()?;
         let request = Request::Offer { name: name.to_string(), from: base.map(ToString::to_string) };
-        match self.calls.ask(&request, &mut speaking)? {
+        match self.converse(&request, other, watch)? {
             Response::Sent(sent) => describe::sent(&sent),
             _ => Err(Cause::Answer),
         }
@@ -77,12 +73,22 @@ impl Streams for Connected {
         other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Received> {
+        received(self.converse(&Request::Accept(wishes(name, options)), other, watch)?)
+    }
+}
+
+impl Connected {
+    fn converse(&self, request: &Request, other: &mut Other<'_>, watch: Watch<'_>) -> Caused<Response> {
         let mut speaking = Speaking { other, heard: 0, teller: Teller::new(watch) };
         speaking.teller.tell()?;
-        match self.calls.ask(&Request::Accept(wishes(name, options)), &mut speaking)? {
-            Response::Received(received) => describe::received(received),
-            _ => Err(Cause::Answer),
-        }
+        self.calls.ask(request, &mut speaking)
+    }
+}
+
+fn received(answer: Response) -> Caused<Received> {
+    match answer {
+        Response::Received(received) => describe::received(received),
+        _ => Err(Cause::Answer),
     }
 }
 

@@ -28,10 +28,9 @@ impl Streams for Embedded {
         to: &mut dyn Write,
         watch: Watch<'_>,
     ) -> Caused<Sent> {
-        let mut outlet = Writing { to, watch, broken: None };
+        let mut outlet = Writing { to, teller: Teller::new(watch) };
         let sent = transfer::send(&self.node, name, base, &mut outlet);
-        let sent = sent.map_err(|error| outlet.broken.unwrap_or(Cause::Transfer(error)))?;
-        Ok(describe(&sent))
+        outlet.teller.settle(sent).map(describe)
     }
 
     fn receive(
@@ -60,9 +59,9 @@ impl Streams for Embedded {
         other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Sent> {
-        let mut speaking = Speaking { other, watch, broken: None };
+        let mut speaking = Speaking { other, teller: Teller::new(watch) };
         let sent = transfer::offer(&self.node, name, base, &mut speaking);
-        Ok(describe(&sent.map_err(|error| speaking.broken.unwrap_or(Cause::Transfer(error)))?))
+        speaking.teller.settle(sent).map(describe)
     }
 
     fn accept(
@@ -72,9 +71,9 @@ impl Streams for Embedded {
         other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Received> {
-        let mut speaking = Speaking { other, watch, broken: None };
+        let mut speaking = Speaking { other, teller: Teller::new(watch) };
         let accepted = transfer::accept(Arc::clone(&self.node), name.clone(), wishes(options), &mut speaking);
-        Ok(received(accepted.map_err(|error| speaking.broken.unwrap_or(Cause::Transfer(error)))?))
+        speaking.teller.settle(accepted).map(received)
     }
 }
 
@@ -82,7 +81,7 @@ fn wishes(options: &ReceiveOptions) -> transfer::ReceiveOptions {
     transfer::ReceiveOptions { codec: options.codec.unwrap_or_default(), force: options.force }
 }
 
-fn describe(sent: &transfer::Sent) -> Sent {
+fn describe(sent: transfer::Sent) -> Sent {
     Sent {
         size_bytes: sent.snapshot.info.size_bytes,
         data_bytes: bytes(sent.data_blocks),
@@ -123,65 +122,74 @@ fn watched<T>(watch: Watch<'_>, work: impl FnOnce(&mut transfer::Watch<'_>) -> R
     if cancelled { Err(Cause::Cancelled) } else { Ok(done?) }
 }
 
-/// Where a stream goes, and who hears of it.
-struct Writing<'a> {
-    to: &'a mut dyn Write,
+/// Who hears of a transfer, and why it was stopped.
+struct Teller<'a> {
     watch: Watch<'a>,
-    /// Why the transfer was stopped.
+    /// What broke first.
     broken: Option<Cause>,
 }
 
-impl Writing<'_> {
-    fn note(&mut self, done: Caused<()>) -> Result<(), TransferError> {
+impl<'a> Teller<'a> {
+    fn new(watch: Watch<'a>) -> Self {
+        Self { watch, broken: None }
+    }
+
+    fn note<T>(&mut self, done: Caused<T>) -> Result<T, TransferError> {
         done.map_err(|cause| {
-            self.broken = Some(cause);
+            self.broken.get_or_insert(cause);
             TransferError::Stopped
         })
     }
+
+    fn tell(&mut self, done: u64, total: u64) -> Result<(), TransferError> {
+        let told = progress::tell(self.watch, done, Some(total));
+        self.note(told)
+    }
+
+    /// What a transfer came to. What is done is done, and what failed by itself failed, even if the other end cannot be told.
+    fn settle<T>(self, done: Result<T, TransferError>) -> Caused<T> {
+        done.map_err(|error| match (error, self.broken) {
+            (TransferError::Stopped, Some(cause)) => cause,
+            (error, _) => Cause::Transfer(error),
+        })
+    }
+}
+
+/// Where a stream goes.
+struct Writing<'a> {
+    to: &'a mut dyn Write,
+    teller: Teller<'a>,
 }
 
 impl Outlet for Writing<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let written = self.to.write_all(bytes).map_err(Cause::Output);
-        self.note(written)
+        self.teller.note(written)
     }
 
     fn progress(&mut self, _what: &str, done: u64, total: u64) -> Result<(), TransferError> {
-        let told = progress::tell(self.watch, done, Some(total));
-        self.note(told)
+        self.teller.tell(done, total)
     }
 }
 
-/// The other end of an exchange, and who hears of it.
+/// The other end of an exchange.
 struct Speaking<'a, 'o> {
     other: &'a mut Other<'o>,
-    watch: Watch<'a>,
-    /// Why the exchange was stopped.
-    broken: Option<Cause>,
-}
-
-impl Speaking<'_, '_> {
-    fn note<T>(&mut self, done: Caused<T>) -> Result<T, TransferError> {
-        done.map_err(|cause| {
-            self.broken = Some(cause);
-            TransferError::Stopped
-        })
-    }
+    teller: Teller<'a>,
 }
 
 impl Outlet for Speaking<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let said = self.other.say(bytes);
-        self.note(said)
+        self.teller.note(said)
     }
 
     fn read(&mut self) -> Result<Vec<u8>, TransferError> {
         let heard = self.other.hear();
-        self.note(heard)
+        self.teller.note(heard)
     }
 
     fn progress(&mut self, _what: &str, done: u64, total: u64) -> Result<(), TransferError> {
-        let told = progress::tell(self.watch, done, Some(total));
-        self.note(told)
+        self.teller.tell(done, total)
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshots as streams, and roots.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -230,6 +231,39 @@ pub(super) fn both_ends_hear_why_nothing_was_received(store: &Store) {
     assert_kind(store.accept("new", &plain, &b""[..], Vec::new(), &mut unwatched), ErrorKind::Corrupt);
     assert_cable(store.accept("new", &plain, &b""[..], Full, &mut unwatched));
     assert_kind(store.volume("new"), ErrorKind::NotFound);
+}
+
+/// A way to the other end that breaks at the last word, which names what was received or exists.
+struct Speechless(UnixStream);
+
+impl io::Write for Speechless {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let is_last = buf.windows(4).any(|word| word == b"copy");
+        if is_last { Err(io::Error::other("the cable is out")) } else { self.0.write(buf) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+pub(super) fn what_is_received_stays_though_nobody_is_told(store: &Store) {
+    let (_disk, monday) = source(store);
+    let accepted = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let accepting = scope.spawn(move || {
+                let to = Speechless(theirs.try_clone().unwrap());
+                store.accept("copy", &ReceiveOptions::new(), &theirs, to, &mut unwatched)
+            });
+            assert_kind(monday.offer(None, &ours, &ours, &mut unwatched), ErrorKind::Io);
+            drop(ours);
+            accepting.join().unwrap()
+        })
+    };
+    assert_eq!(accepted().unwrap().root, monday.root(&mut unwatched).unwrap());
+    assert!(is_same(&store.snapshot("copy@monday").unwrap(), &monday));
+    assert_kind(accepted(), ErrorKind::Exists);
 }
 
 pub(super) fn exchanges_can_be_cancelled(store: &Store) {
