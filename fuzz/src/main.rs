@@ -38,6 +38,23 @@ struct Seeds {
     threads: u64,
 }
 
+/// Seeds of which each decides a whole history.
+#[derive(Args, Clone, Copy)]
+struct Histories {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds, upwards from the first.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Seeds tried at the same time.
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
+    /// On a failure, tell everything that led to it.
+    #[arg(long)]
+    trace: bool,
+}
+
 /// A part of a campaign: it can be broken off, and go on from the last place it has told of.
 #[derive(Args, Clone, Copy)]
 struct Part {
@@ -96,35 +113,9 @@ enum Harness {
         part: Part,
     },
     /// Replicas under a network, disks and clocks that fail.
-    Cluster {
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How many seeds, upwards from the first.
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        /// Seeds tried at the same time.
-        #[arg(long, default_value_t = 2)]
-        threads: u64,
-        /// On a failure, tell everything that led to it.
-        #[arg(long)]
-        trace: bool,
-    },
+    Cluster(Histories),
     /// Whole nodes under the same, with real logs and stores.
-    Nodes {
-        /// The first seed.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How many seeds, upwards from the first.
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        /// Seeds tried at the same time.
-        #[arg(long, default_value_t = 2)]
-        threads: u64,
-        /// On a failure, tell everything that led to it.
-        #[arg(long)]
-        trace: bool,
-    },
+    Nodes(Histories),
     /// The model of the replication protocol, every step from every state.
     Protocol {
         /// Only this scope.
@@ -243,8 +234,14 @@ fn run(harness: Harness) -> anyhow::Result<()> {
             let effort = Effort { images_per_point, nested_one_in, subsets_of_max, points, progress, ..usual };
             crashes(&maker, seeds, effort)
         }
-        Harness::Cluster { seed, seeds, threads, trace } => clusters(Seeds { seed, seeds, ops: 0, threads }, trace),
-        Harness::Nodes { seed, seeds, threads, trace } => whole_nodes(Seeds { seed, seeds, ops: 0, threads }, trace),
+        Harness::Cluster(of) => histories("cluster", of, |seed| {
+            let report = if of.trace { cluster::trace(seed, None) } else { cluster::run(seed, None) }?;
+            Ok((report.writes + report.reads + report.flushes, format!("{report:?}")))
+        }),
+        Harness::Nodes(of) => histories("nodes", of, |seed| {
+            let report = if of.trace { nodes::trace(seed, None) } else { nodes::run(seed, None) }?;
+            Ok((report.records + report.reads + report.flushes, format!("{report:?}")))
+        }),
         Harness::Protocol { scope, beyond, threads, states_max } => {
             protocols(scope.as_deref(), beyond, threads, states_max)
         }
@@ -316,27 +313,21 @@ fn crashes(maker: &dyn Maker, seeds: Seeds, effort: Effort) -> anyhow::Result<()
     Ok(())
 }
 
-fn clusters(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
-    let requests = for_seeds(seeds, "cluster", |seed| {
-        let report = if trace { cluster::trace(seed, None) } else { cluster::run(seed, None) }?;
-        if seeds.seeds == 1 {
-            say(&format!("seed={seed} {report:?}"));
+/// Lives through a history for each seed; `live` says how many answers it gave, and what else there is to tell.
+fn histories(
+    command: &str,
+    of: Histories,
+    live: impl Fn(u64) -> Result<(u64, String), Violation> + Sync,
+) -> anyhow::Result<()> {
+    let seeds = Seeds { seed: of.seed, seeds: of.seeds, ops: 0, threads: of.threads };
+    let answers = for_seeds(seeds, command, |seed| {
+        let (answers, report) = live(seed)?;
+        if of.seeds == 1 {
+            say(&format!("seed={seed} {report}"));
         }
-        Ok(report.writes + report.reads + report.flushes)
+        Ok(answers)
     })?;
-    say(&format!("{} seeds, {requests} requests", seeds.seeds));
-    Ok(())
-}
-
-fn whole_nodes(seeds: Seeds, trace: bool) -> anyhow::Result<()> {
-    let answers = for_seeds(seeds, "nodes", |seed| {
-        let report = if trace { nodes::trace(seed, None) } else { nodes::run(seed, None) }?;
-        if seeds.seeds == 1 {
-            say(&format!("seed={seed} {report:?}"));
-        }
-        Ok(report.records + report.reads + report.flushes)
-    })?;
-    say(&format!("{} seeds, {answers} answers", seeds.seeds));
+    say(&format!("{} seeds, {answers} answers", of.seeds));
     Ok(())
 }
 

@@ -6,8 +6,12 @@
 
 use std::sync::Arc;
 
+use lsm_store::clock::SystemClock;
 use lsm_store::device::Device;
+use lsm_store::device::sim::SimDevice;
 use lsm_store::request::Write;
+use lsm_store::rng::SeededRng;
+use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, Store};
 
 use crate::model::{StoreModel, Violation};
 use crate::rot::{Golden, Stop};
@@ -45,6 +49,24 @@ pub fn edited(golden: &[u8], mut script: &[u8]) -> Vec<u8> {
         script = rest;
     }
     bytes
+}
+
+pub(crate) fn broken(error: impl std::fmt::Display) -> Violation {
+    Violation(error.to_string())
+}
+
+/// The store on a device, made if there is none: it has little memory, and does nothing by itself.
+pub(crate) fn opened(device: &SimDevice) -> Result<Arc<Store>, Violation> {
+    let environment = Environment {
+        device: Arc::new(device.clone()),
+        clock: Arc::new(SystemClock::new()),
+        rng: Arc::new(SeededRng::new(1)),
+    };
+    if !Store::exists(&environment).map_err(broken)? {
+        Store::create(&environment, Settings::default()).map_err(broken)?;
+    }
+    let options = Options { budget: Budget::divide(8 << 20), background: BackgroundMode::Manual, read_only: false };
+    Store::open(environment, options).map_err(broken)
 }
 
 /// A small sound store.

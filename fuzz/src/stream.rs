@@ -12,16 +12,14 @@ use blockdev::name::{ExportName, SnapshotName, VolumeName};
 use blockdev::node::Node;
 use blockdev::root::Root;
 use blockdev::transfer::{Outlet, ReceiveOptions, Receiver, Result as TransferResult, TransferError, send};
-use lsm_store::clock::SystemClock;
 use lsm_store::codec::Codec;
 use lsm_store::device::sim::{Faults, SimDevice};
 use lsm_store::id::BLOCK_BYTES;
 use lsm_store::request::{Write, Zeroing};
-use lsm_store::rng::SeededRng;
-use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, Store, VolumeSpec};
+use lsm_store::store::VolumeSpec;
 
 use crate::model::Violation;
-use crate::specimen::edited;
+use crate::specimen::{self, broken, edited};
 pub use exchange::Exchange;
 
 /// Blocks of the volume that is sent.
@@ -41,20 +39,7 @@ pub struct Transmission {
 }
 
 fn opened(device: &SimDevice) -> Result<Arc<Node>, Violation> {
-    let environment = Environment {
-        device: Arc::new(device.clone()),
-        clock: Arc::new(SystemClock::new()),
-        rng: Arc::new(SeededRng::new(1)),
-    };
-    if !Store::exists(&environment).map_err(broken)? {
-        Store::create(&environment, Settings::default()).map_err(broken)?;
-    }
-    let options = Options { budget: Budget::divide(8 << 20), background: BackgroundMode::Manual, read_only: false };
-    Node::open(Store::open(environment, options).map_err(broken)?, false).map_err(broken)
-}
-
-fn broken(error: impl std::fmt::Display) -> Violation {
-    Violation(error.to_string())
+    Node::open(specimen::opened(device)?, false).map_err(broken)
 }
 
 fn name<N: std::str::FromStr>(text: &str) -> N

@@ -14,7 +14,7 @@ use lsm_store::device::sim::{Faults, SimDevice};
 use lsm_store::id::{BLOCK_BYTES, BlockIndex};
 use lsm_store::request::{Write, Zeroing};
 use lsm_store::rng::{Rng, SeededRng};
-use lsm_store::store::{BackgroundMode, Budget, Environment, Options, Settings, Store, Volume, VolumeSpec};
+use lsm_store::store::{Store, Volume, VolumeSpec};
 use net::envelope::Message;
 use net::id::VolumeId;
 use net::replication::TransferId;
@@ -22,7 +22,7 @@ use net::transport::RequestError;
 use parking_lot::Mutex;
 
 use crate::model::Violation;
-use crate::specimen::edited;
+use crate::specimen::{broken, edited, opened};
 
 const VOLUME: VolumeId = VolumeId(3);
 const TRANSFER: TransferId = TransferId(1);
@@ -33,23 +33,6 @@ const SIZE_BYTES: u64 = BLOCKS * BLOCK_BYTES as u64 - 100;
 
 /// Questions of a transfer at most, edited or not.
 const QUESTIONS_MAX: usize = 64;
-
-fn broken(error: impl std::fmt::Display) -> Violation {
-    Violation(error.to_string())
-}
-
-fn opened(device: &SimDevice) -> Result<Arc<Store>, Violation> {
-    let environment = Environment {
-        device: Arc::new(device.clone()),
-        clock: Arc::new(SystemClock::new()),
-        rng: Arc::new(SeededRng::new(1)),
-    };
-    if !Store::exists(&environment).map_err(broken)? {
-        Store::create(&environment, Settings::default()).map_err(broken)?;
-    }
-    let options = Options { budget: Budget::divide(8 << 20), background: BackgroundMode::Manual, read_only: false };
-    Store::open(environment, options).map_err(broken)
-}
 
 fn settle(store: &Store) -> Result<(), Violation> {
     store.freeze().map_err(broken)?;
