@@ -128,13 +128,17 @@ class FullDisk:
         self.small.start()
         self.cluster.wait_healthy(self.home)
         self.home.close(VOLUME)
-        self.small.open(VOLUME)
         seen = "the node on the small disk is primary"
-        self.cluster.wait_until(seen, lambda: self.small.primary() == self.small.name)
+        self.cluster.wait_until(seen, self.uses_at_small)
         self.verify(self.small)
         self.small.run("snap", "ls", VOLUME)
         self.home.open(VOLUME)
         self.flush()
+
+    def uses_at_small(self):
+        """A client that uses the volume brings it to its node, once that knows who has it."""
+        self.small.open(VOLUME).pread(PIECE, 0)
+        return self.small.primary() == self.small.name
 
     def makes_room(self):
         """The snapshot goes, and half of the volume: writes go on by themselves."""
