@@ -105,7 +105,7 @@ impl UringQueue {
         while let Some((name, result)) = self.ring.next_event() {
             count += 1;
             if is_watch_event(name) {
-                self.watch.handle_event(name);
+                self.watch.handle_event(name, result);
             } else {
                 self.finish(usize::try_from(name).expect("a slot's number"), result);
             }
@@ -142,7 +142,7 @@ impl UringQueue {
             return false;
         }
         while self.reads_in_ring() > 0 || !self.watch.is_quiet() {
-            if self.ring.enter(true, None).is_err() {
+            if self.watch.disarm_again(&mut self.ring).is_err() || self.ring.enter(true, None).is_err() {
                 return false;
             }
             self.reap();

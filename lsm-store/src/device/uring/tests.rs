@@ -1,6 +1,8 @@
-use std::io::{IoSlice, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
 
 use super::*;
 use crate::device::directory::{DirectoryDevice, ReadEngine};
@@ -87,6 +89,29 @@ fn a_dropped_queue_waits_until_the_kernel_has_let_go() {
     assert_eq!(rustix::io::read(file.fd().unwrap(), &mut [0; 4]).unwrap(), 0);
 }
 
+/// What came was read past the watch, which had begun to wake: the kernel does not take it out then.
+#[test]
+fn a_dropped_queue_leaves_no_watch_that_was_waking() {
+    if probe().is_err() {
+        return;
+    }
+    let (mut socket, mut peer) = UnixStream::pair().unwrap();
+    let mut queue = UringQueue::new(1).unwrap();
+    assert_eq!(queue.wait(Some(socket.as_fd()), Some(Duration::ZERO)).unwrap(), Wake::default());
+    peer.write_all(b"x").unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+    let (dropped, is_dropped) = mpsc::channel();
+    // The end of the peer would wake the watch again.
+    let keeper = thread::spawn(move || {
+        let in_time = is_dropped.recv_timeout(Duration::from_secs(20)).is_ok();
+        drop(peer);
+        in_time
+    });
+    drop(queue);
+    dropped.send(()).unwrap();
+    assert!(keeper.join().unwrap(), "the queue waited for the peer");
+}
+
 #[test]
 fn short_reads_are_gone_on_with() {
     if probe().is_err() {
@@ -140,7 +165,7 @@ fn a_queue_goes_on_in_another_thread_while_nothing_is_in_flight() {
     let mut queue = UringQueue::new(2).unwrap();
     let (socket, _peer) = UnixStream::pair().unwrap();
     for page in 1..5_u64 {
-        queue = std::thread::scope(|scope| {
+        queue = thread::scope(|scope| {
             let moved = || {
                 queue.submit(page, &file, AlignedBuffer::zeroed(4096), page * 4096);
                 // The watch is left armed: the next thread's ring knows nothing of it.
@@ -165,7 +190,7 @@ fn a_queue_dropped_by_another_thread_with_reads_in_flight_gives_its_memory_up() 
     let mut queue = UringQueue::new(2).unwrap();
     queue.submit(0, &file, AlignedBuffer::zeroed(4096), 0);
     if queue.ring.is_single_issuer() {
-        std::thread::scope(|scope| scope.spawn(|| drop(queue)).join().unwrap());
+        thread::scope(|scope| scope.spawn(|| drop(queue)).join().unwrap());
         assert_eq!(Arc::strong_count(&file), 2, "the read keeps its file with its buffer");
     }
 }
@@ -185,7 +210,7 @@ fn a_caller_that_never_waits_gets_its_reads() {
     while seen < 8 {
         match queue.next_completion() {
             Some(completion) => seen += usize::from(completion.result.is_ok()),
-            None => std::thread::yield_now(),
+            None => thread::yield_now(),
         }
     }
     assert_eq!(queue.in_flight(), 0);
@@ -225,7 +250,7 @@ fn a_watch_left_armed_tells_no_old_news() {
     assert!(!queue.watch.is_quiet(), "the watch stays armed");
     // Data comes and is read between two waits: the armed watch has fired for nothing.
     peer.write_all(b"x").unwrap();
-    io::Read::read_exact(&mut socket, &mut [0]).unwrap();
+    socket.read_exact(&mut [0]).unwrap();
     let wake = queue.wait(Some(socket.as_fd()), Some(Duration::from_millis(1))).unwrap();
     assert_eq!(wake, Wake::default());
     peer.write_all(b"y").unwrap();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 
 use super::ring::Ring;
 use crate::device::pool::poll_readable;
@@ -29,6 +30,9 @@ pub(super) struct SocketWatch {
     armed: Option<Armed>,
     fired: Option<Fired>,
     arm_count: u64,
+    /// Watches that were just waking when they were to go. One that then finds nothing, as somebody has read the socket
+    /// meanwhile, watches on.
+    not_gone: Vec<u64>,
     /// Entries in the ring whose event has not come yet.
     entries_out: usize,
 }
@@ -85,10 +89,19 @@ impl SocketWatch {
     /// Takes the watch, if any, out of the ring at the next enter.
     pub(super) fn disarm(&mut self, ring: &mut Ring) -> io::Result<()> {
         let Some(armed) = &self.armed else { return Ok(()) };
-        let entry = opcode::PollRemove::new(armed.name).build().user_data(WATCH_BIT | DISARM_BIT);
-        self.push(ring, &entry)?;
+        let name = armed.name;
+        self.remove(ring, name)?;
         self.armed = None;
         Ok(())
+    }
+
+    /// As [`SocketWatch::disarm`], for watches that have not gone by that.
+    pub(super) fn disarm_again(&mut self, ring: &mut Ring) -> io::Result<()> {
+        std::mem::take(&mut self.not_gone).into_iter().try_for_each(|name| self.remove(ring, name))
+    }
+
+    fn remove(&mut self, ring: &mut Ring, name: u64) -> io::Result<()> {
+        self.push(ring, &opcode::PollRemove::new(name).build().user_data(name | DISARM_BIT))
     }
 
     /// Earlier waits that failed may have left the ring full.
@@ -103,8 +116,15 @@ impl SocketWatch {
     }
 
     /// An event of a watch or of its disarming. A watch that failed has fired, too: who then reads the socket finds out why.
-    pub(super) fn handle_event(&mut self, name: u64) {
+    pub(super) fn handle_event(&mut self, name: u64, result: i32) {
         self.entries_out -= 1;
+        if name & DISARM_BIT != 0 {
+            if result == -Errno::ALREADY.raw_os_error() {
+                self.not_gone.push(name & !DISARM_BIT);
+            }
+            return;
+        }
+        self.not_gone.retain(|&other| other != name);
         if let Some(armed) = self.armed.take_if(|armed| armed.name == name) {
             self.fired = Some(if armed.fresh { Fired::Now } else { Fired::Stale });
         }
