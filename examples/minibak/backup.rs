@@ -6,7 +6,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use siltstone::{Copied, ErrorKind, Result, Snapshot, Store, VolumeOptions};
+use siltstone::{Codec, Copied, ErrorKind, Result, Snapshot, Store, VolumeOptions, ZstdLevel};
 
 use crate::{bar, show};
 
@@ -18,7 +18,9 @@ pub(crate) fn backup(source: &Store, repository: &Store, volume: &str) -> anyhow
     let name = format!("{PREFIX}{}", now_ms()?);
     let snapshot = source.create_snapshot(&format!("{volume}@{name}"))?;
     let last = last_backup(source, repository, volume)?;
-    let mut target = repository.open_or_create_volume(volume, &VolumeOptions::new(snapshot.size_bytes()))?;
+    // Backups are read seldom and kept long.
+    let options = VolumeOptions::new(snapshot.size_bytes()).codec(Codec::Zstd { level: ZstdLevel::default() });
+    let mut target = repository.open_or_create_volume(volume, &options)?;
     let bar = bar(snapshot.size_bytes(), volume)?;
     let copied = target.copy_from(&snapshot, last.as_ref(), &mut show(&bar))?;
     bar.finish_and_clear();
