@@ -1,6 +1,9 @@
 //! Making a volume hold what a snapshot does, of whatever store, at the cost of what differs.
 
+mod work;
+
 use std::ops::Range;
+use std::sync::mpsc::SyncSender;
 
 use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::id::BLOCK_BYTES;
@@ -11,6 +14,7 @@ use crate::fingerprints::{FingerprintExtent, Fingerprints};
 use crate::progress::{self, Watch};
 use crate::snapshot::Snapshot;
 use crate::volume::{Shrink, Volume};
+use work::Work;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -29,12 +33,23 @@ pub struct Copied {
     pub read_bytes: u64,
 }
 
+impl Copied {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            compared_bytes: self.compared_bytes + other.compared_bytes,
+            known_bytes: self.known_bytes + other.known_bytes,
+            read_bytes: self.read_bytes + other.read_bytes,
+        }
+    }
+}
+
 impl Volume {
     /// Makes this volume hold what `source` does, a snapshot of this store or of any other; its size becomes the same. This is how a
     /// backup or a mirror is brought up to date.
     ///
     /// Fingerprints of both sides are compared first, which reads no data. What differs is taken from what this volume's store has
-    /// anywhere, if it is in this process and has it in segments, and else read from `source`. Zeros become holes.
+    /// anywhere, if it is in this process and has it in segments, and else read from `source`. Zeros become holes. Four threads do
+    /// that at several places at once; they end before this returns.
     ///
     /// With `since`, only what changed from that to `source` is compared. It is for the caller to know that this volume holds what
     /// `since` does: elsewhere it stays as it is.
@@ -79,28 +94,24 @@ impl Volume {
         if self.size_bytes() != size_bytes {
             self.resize(size_bytes, Shrink::Allowed)?;
         }
-        let mut copy =
-            Copy { source, target: self, watch, told_at: 0, lacking: Lacking::default(), copied: Copied::default() };
-        copy.tell(0)?;
-        match changes {
+        progress::tell(watch, 0, Some(size_bytes))?;
+        let copied = match changes {
+            // What lies beyond a smaller size is cut off.
             Some(changes) => {
-                for range in changes {
-                    let range = range?;
-                    // What lies beyond a smaller size is cut off.
-                    copy.range(range.start..range.end.min(size_bytes))?;
-                }
+                let within = |range: Range<u64>| range.start..range.end.min(size_bytes);
+                Work::new(source, self, changes.map(|range| range.map(within))).run(watch)?
             }
-            None => copy.range(0..size_bytes)?,
-        }
-        copy.tell(size_bytes)?;
-        Ok(copy.copied)
+            None => Work::new(source, self, work::ranges_of(size_bytes)).run(watch)?,
+        };
+        progress::tell(watch, size_bytes, Some(size_bytes))?;
+        Ok(copied)
     }
 }
 
-struct Copy<'a> {
-    source: &'a Snapshot,
-    target: &'a Volume,
-    watch: Watch<'a>,
+/// What one thread does of a copy.
+struct Copy<'w, 'a> {
+    work: &'w Work<'a>,
+    teller: SyncSender<u64>,
     /// Where progress was told last.
     told_at: u64,
     lacking: Lacking,
@@ -114,10 +125,24 @@ struct Lacking {
     fingerprints: Vec<Fingerprint>,
 }
 
-impl Copy<'_> {
+impl<'w, 'a> Copy<'w, 'a> {
+    fn new(work: &'w Work<'a>, teller: SyncSender<u64>) -> Self {
+        Self { work, teller, told_at: 0, lacking: Lacking::default(), copied: Copied::default() }
+    }
+
+    /// Takes ranges until there are none left.
+    fn run(mut self) -> Copied {
+        while let Some(range) = self.work.next() {
+            if let Err(error) = range.and_then(|range| self.range(range)) {
+                self.work.fail(error);
+            }
+        }
+        self.copied
+    }
+
     fn tell(&mut self, at: u64) -> Result<()> {
         self.told_at = at;
-        Ok(progress::tell(self.watch, at, Some(self.source.size_bytes()))?)
+        self.work.tell(&self.teller, at)
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<()> {
@@ -125,8 +150,8 @@ impl Copy<'_> {
             return Ok(());
         }
         self.copied.compared_bytes += range.end - range.start;
-        let mut there = There { extents: self.target.fingerprints(range.clone())?, here: None };
-        for extent in self.source.fingerprints(range)? {
+        let mut there = There { extents: self.work.target.fingerprints(range.clone())?, here: None };
+        for extent in self.work.source.fingerprints(range)? {
             let extent = extent?;
             if extent.range.start >= self.told_at + TOLD_BYTES {
                 self.tell(extent.range.start)?;
@@ -136,7 +161,7 @@ impl Copy<'_> {
             }
             match extent.fingerprint {
                 Some(fingerprint) => self.lack(extent.range, fingerprint)?,
-                None => self.target.trim(extent.range.start, extent.range.end - extent.range.start)?,
+                None => self.work.target.trim(extent.range.start, extent.range.end - extent.range.start)?,
             }
         }
         self.bring()
@@ -160,7 +185,7 @@ impl Copy<'_> {
         if fingerprints.is_empty() {
             return Ok(());
         }
-        let known = self.target.data()?.write_known(range.start / BLOCK, &fingerprints)?;
+        let known = self.work.target.data()?.write_known(range.start / BLOCK, &fingerprints)?;
         let mut at = range.start;
         for alike in known.chunk_by(|a, b| a == b) {
             // The volume's end may cut the last block.
@@ -177,8 +202,8 @@ impl Copy<'_> {
 
     fn read(&mut self, range: Range<u64>) -> Result<()> {
         let mut piece = vec![0; (range.end - range.start) as usize];
-        self.source.read_at(range.start, &mut piece)?;
-        self.target.write_at(range.start, &piece)?;
+        self.work.source.read_at(range.start, &mut piece)?;
+        self.work.target.write_at(range.start, &piece)?;
         self.copied.read_bytes += piece.len() as u64;
         Ok(())
     }

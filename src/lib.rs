@@ -74,7 +74,8 @@
 //! # What to know
 //!
 //! - Offsets and lengths are bytes of any alignment.
-//! - All calls block. Nothing here needs a runtime, has global state, or starts a thread that a store does not own.
+//! - All calls block. Nothing here needs a runtime, has global state, or starts a thread that outlives its store or, of
+//!   [`Volume::copy_from`], the call.
 //! - One process has a store open for writing: [`ErrorKind::Busy`] tells the next one, which may [`connect`](Store::connect) if the
 //!   first is a daemon.
 //! - Whatever comes from disk or a daemon is checked: damage is [`ErrorKind::Corrupt`], never wrong bytes and never a panic.
