@@ -4,12 +4,13 @@
 //! A volume's record has the key `volume/NAME`, a snapshot's `snapshot/ID/NAME`, where ID is the volume's: a name that
 //! comes to mean another volume takes no snapshots with it. One in the trash has `trash/ID` in place of a name, and a
 //! schedule has `schedule/ID`, a reservation or quota `limits/ID`, a list of who may open it `allow/ID`. An object has
-//! `object/NAME`, one that still comes `upload/NAME`. `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds
+//! `object/NAME`, one that still comes `upload/NAME`, a snapshot that still comes into a volume `reception/NAME`. `docs/disk-format.md`, "Catalog", has the values. Keys of other kinds
 //! are left alone.
 
 mod allow;
 mod limits;
 mod object;
+mod reception;
 mod schedule;
 mod trash;
 
@@ -25,6 +26,7 @@ use crate::schedule::Schedule;
 pub use allow::allow_record;
 pub use limits::limits_record;
 pub use object::{ObjectEntry, UploadEntry, object_record, object_removal, upload_record, upload_removal};
+pub use reception::{ReceptionEntry, SentSnapshot, reception_record, reception_removal};
 pub use schedule::{schedule_record, schedule_removal};
 pub use trash::{Trashed, trash_record, trash_removal};
 
@@ -107,6 +109,7 @@ pub struct Catalog {
     limits: BTreeMap<VolumeId, Limits>,
     objects: BTreeMap<ObjectName, ObjectEntry>,
     uploads: BTreeMap<ObjectName, UploadEntry>,
+    receptions: BTreeMap<VolumeName, ReceptionEntry>,
     allow: BTreeMap<VolumeId, AllowList>,
 }
 
@@ -139,6 +142,10 @@ impl Catalog {
             } else if let Some(name) = key.strip_prefix(object::UPLOAD_PREFIX) {
                 let (name, entry) = object::decode_upload(name, value)?;
                 catalog.insert_upload(name, entry);
+            } else if let Some(name) = key.strip_prefix(reception::PREFIX) {
+                let name = decode_name(name)?;
+                let entry = reception::decode(&name, value)?;
+                catalog.insert_reception(name, entry);
             } else if let Some(key) = key.strip_prefix(allow::PREFIX) {
                 let (id, allow) = allow::decode(key, value)?;
                 catalog.set_allow(id, allow);
@@ -282,6 +289,27 @@ impl Catalog {
     /// Forgets an upload, once the removal is committed.
     pub fn remove_upload(&mut self, name: &ObjectName) {
         self.uploads.remove(name);
+    }
+
+    /// What came of a snapshot on its way into a volume of this name.
+    #[must_use]
+    pub fn reception(&self, name: &VolumeName) -> Option<&ReceptionEntry> {
+        self.receptions.get(name)
+    }
+
+    /// All receptions, sorted by name.
+    pub fn receptions(&self) -> impl Iterator<Item = (&VolumeName, &ReceptionEntry)> {
+        self.receptions.iter()
+    }
+
+    /// Notes a reception, once the record is committed.
+    pub fn insert_reception(&mut self, name: VolumeName, entry: ReceptionEntry) {
+        self.receptions.insert(name, entry);
+    }
+
+    /// Forgets a reception, once the removal is committed.
+    pub fn remove_reception(&mut self, name: &VolumeName) {
+        self.receptions.remove(name);
     }
 
     /// Who may open a volume and its snapshots, in the trash or not.
