@@ -1,11 +1,13 @@
 //! A node: a store whose volumes have names, and can be served.
 //!
 //! Invariants: the catalog in memory is what the store committed; a volume with clients is neither removed nor cut nor
-//! rolled back; a volume whose import did not end is gone after the next start; every snapshot that has a name is one of a
+//! rolled back; a volume whose import did not end is gone after the next start; what came of an exchange that broke off has a
+//! volume as long as it has a record; every snapshot that has a name is one of a
 //! volume that has one, or that is in the trash.
 
 mod access;
 mod changes;
+mod claim;
 mod duties;
 mod error;
 #[cfg(feature = "cluster")]
@@ -14,6 +16,7 @@ mod import;
 mod limits;
 mod objects;
 mod receive;
+mod receptions;
 #[cfg(feature = "cluster")]
 mod replica;
 mod schedule;
@@ -28,7 +31,7 @@ mod uploads;
 mod volume_export;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -43,13 +46,15 @@ use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
 use crate::schedule::Schedule;
 pub use changes::VolumeChanges;
+use claim::Claims;
 pub use duties::Duties;
 pub use error::{NodeError, Result};
 #[cfg(feature = "cluster")]
 pub use held::HeldSnapshots;
 pub use import::Import;
 pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
-pub(crate) use receive::Replacing;
+pub(crate) use receive::{Hidden, Replacing};
+pub(crate) use receptions::Coming;
 pub use schedule::Rewound;
 #[cfg(feature = "cluster")]
 pub(crate) use seed::{seed_name, seed_of};
@@ -122,7 +127,9 @@ pub struct Node {
     /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
     looked_at: Mutex<HashMap<VolumeId, u64>>,
     /// The objects that are being put.
-    uploading: Arc<Mutex<HashSet<ObjectName>>>,
+    uploading: Claims<ObjectName>,
+    /// The volumes into which snapshots come that could be gone on with.
+    receiving: Claims<VolumeName>,
     events: Events,
     /// What was so when it was last looked for changes.
     seen: Mutex<Option<watch::Seen>>,
@@ -143,7 +150,8 @@ impl Node {
             open: Mutex::default(),
             held: Mutex::default(),
             looked_at: Mutex::default(),
-            uploading: Arc::default(),
+            uploading: Claims::default(),
+            receiving: Claims::default(),
             events,
             seen: Mutex::default(),
         };
@@ -345,6 +353,8 @@ impl Node {
         let entry = Entry { id, state: State::Ready, origin: None };
         self.store.put_records(vec![catalog::record(name, entry)])?;
         catalog.insert(name.clone(), entry);
+        drop(catalog);
+        self.drop_overtaken_reception(name);
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `format`, `answer`, `chain` and `decoder` are bytes and rules without I/O (`docs/stream-format.md`); [`send`] and [`Receiver`]
 //! connect them to a node, [`offer`] and [`accept`] two of them that hear each other. What is received gets its name only when all of it has come, every block has the fingerprint that the stream says,
-//! and the whole has the root that the sender gave; before that nobody sees it, and a crash or an error leaves nothing.
+//! and the whole has the root that the sender gave; before that nobody sees it, and a crash or an error leaves nothing but what
+//! an exchange can go on with.
 
 mod accept;
 pub(crate) mod adopt;

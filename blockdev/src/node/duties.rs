@@ -69,8 +69,8 @@ fn tend_all(node: &Node, shared: &Shared) {
 }
 
 impl Node {
-    /// Does what is due by the clock's time: volumes in the trash, objects and uploads go whose time is over, schedules
-    /// are followed, and a scrub begins. What has changed by itself is noted.
+    /// Does what is due by the clock's time: volumes in the trash, objects and what was broken off go whose time is
+    /// over, schedules are followed, and a scrub begins. What has changed by itself is noted.
     ///
     /// # Errors
     /// Those of the store. What is still to do is due at the next call.
@@ -81,6 +81,7 @@ impl Node {
         }
         self.expire_objects()?;
         self.expire_uploads()?;
+        self.expire_receptions()?;
         self.scrub_when_due()?;
         self.follow_schedules()
     }

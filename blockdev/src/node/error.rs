@@ -98,6 +98,12 @@ pub enum NodeError {
     /// Somebody puts an object of this name at the moment.
     #[error("an object named {0} is being put already")]
     UploadUnderWay(ObjectName),
+    /// Nothing that came into a volume of this name was broken off.
+    #[error("nothing is kept that was broken off on its way into volume {0}")]
+    NoSuchReception(VolumeName),
+    /// A snapshot comes into the volume at the moment.
+    #[error("a snapshot is being received into volume {0} already")]
+    ReceptionUnderWay(VolumeName),
     /// Metadata that cannot be kept.
     #[error(transparent)]
     InvalidMetadata(#[from] InvalidMetadata),
@@ -120,14 +126,17 @@ impl NodeError {
             Self::NoSuchVolume(_) | Self::NoSuchSnapshot(_) | Self::NotInTrash(_) | Self::NoneSoOld(_) => {
                 ErrorKind::NotFound
             }
-            Self::NoSuchObject(_) | Self::ObjectGone(_) | Self::NoSuchUpload(_) => ErrorKind::NotFound,
+            Self::NoSuchObject(_) | Self::ObjectGone(_) | Self::NoSuchUpload(_) | Self::NoSuchReception(_) => {
+                ErrorKind::NotFound
+            }
             Self::NameTaken(_) | Self::SnapshotNameTaken(_) | Self::ObjectExists(_) => ErrorKind::Exists,
             Self::InvalidName(_) | Self::IsReplica(_) | Self::NamedTwice(_) | Self::SeveralInTrash { .. } => {
                 ErrorKind::Invalid
             }
             Self::WouldShrink { .. } | Self::HasSnapshots { .. } | Self::Unrelated { .. } => ErrorKind::Invalid,
             Self::InvalidMetadata(_) => ErrorKind::Invalid,
-            Self::Importing(_) | Self::InUse { .. } | Self::UploadUnderWay(_) => ErrorKind::Busy,
+            Self::Importing(_) | Self::InUse { .. } => ErrorKind::Busy,
+            Self::UploadUnderWay(_) | Self::ReceptionUnderWay(_) => ErrorKind::Busy,
             Self::Catalog(InvalidRecord::Version(_) | InvalidRecord::Chunker(_)) => ErrorKind::Unsupported,
             Self::Catalog(_) => ErrorKind::Corrupt,
             Self::Store(error) => error.kind(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::store::Volume;
 
-use super::{NamedSnapshot, NamedVolume, Node, Result};
-use crate::name::{SnapshotName, VolumeName};
+use super::{NamedVolume, Node, Result};
+use crate::name::VolumeName;
 
 /// A volume that nobody else sees the content of. Dropped before [`Import::finish`], it takes the volume with it.
 pub struct Import {
@@ -39,20 +39,13 @@ impl Import {
         self.node.volume(&self.name)
     }
 
-    /// Makes the content durable and opens it to everybody, with a first snapshot of it: both or nothing.
-    pub(crate) fn finish_with(mut self, snapshot: &VolumeName) -> Result<NamedSnapshot> {
-        self.node.declare_ready_with(&self.name, self.id, snapshot)?;
-        self.open = false;
-        self.node.find_snapshot(&SnapshotName { volume: self.name.clone(), snapshot: snapshot.clone() })
-    }
-
-    /// Its name, which nobody is told, and the volume's id.
-    pub(super) fn place(&self) -> (&VolumeName, VolumeId) {
-        (&self.name, self.id)
+    /// Its name; nobody is told that of a clone.
+    pub(super) fn name(&self) -> &VolumeName {
+        &self.name
     }
 
     /// What came of it has its place in the catalog.
-    pub(super) fn leave(mut self) {
+    pub(super) fn leave(&mut self) {
         self.open = false;
     }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lsm_store::id::VolumeId;
+use lsm_store::store::{Record, Volume};
 
 use super::import::Import;
+use super::receptions::Reception;
 use super::snapshot::{find, free_place, origin};
-use super::{NamedSnapshot, Node, NodeError, Result, ready};
+use super::{NamedSnapshot, Node, NodeError, Result, ready, refuse_if_taken};
 use crate::catalog::{self, Catalog, Entry, State};
 use crate::name::{ExportName, NAME_BYTES_MAX, SnapshotName, VolumeName};
 use crate::transfer::TransferError;
@@ -31,6 +32,43 @@ impl Replacing<'_> {
 
     fn new_name(&self) -> SnapshotName {
         SnapshotName { volume: self.volume.clone(), snapshot: self.snapshot.clone() }
+    }
+}
+
+/// Where a snapshot comes, unseen.
+pub(crate) enum Hidden {
+    /// It goes if it does not come to its end.
+    Import(Import),
+    /// It stays then.
+    Reception(Reception),
+}
+
+impl Hidden {
+    /// Where the content goes.
+    pub(crate) fn volume(&self) -> &Volume {
+        match self {
+            Self::Import(import) => import.volume(),
+            Self::Reception(reception) => reception.volume(),
+        }
+    }
+
+    /// What ends it, in the commit in which its content gets a place elsewhere.
+    fn removal(&self) -> Record {
+        match self {
+            Self::Import(import) => catalog::removal(import.name()),
+            Self::Reception(reception) => catalog::reception_removal(reception.name()),
+        }
+    }
+
+    /// That commit was made.
+    fn leave(&mut self, catalog: &mut Catalog) {
+        match self {
+            Self::Import(import) => {
+                catalog.remove(import.name());
+                import.leave();
+            }
+            Self::Reception(reception) => catalog.remove_reception(reception.name()),
+        }
     }
 }
 
@@ -98,36 +136,60 @@ impl Node {
         Err(TransferError::Changed { volume: replacing.volume.clone(), base: replacing.base_name() })
     }
 
-    /// Has the volume hold what was received, names the snapshot of that, and ends the clone: all of it or nothing.
+    /// Has the volume hold what was received, names the snapshot of that, and ends what it came into: all of it or nothing.
     ///
     /// # Errors
-    /// As [`Node::check_replaceable`].
-    pub(crate) fn replace(&self, replacing: &Replacing<'_>, by: Import) -> Result<NamedSnapshot, TransferError> {
-        // Held for writing, so that nobody opens the volume meanwhile. Let go before `by`, whose end needs it.
+    /// As [`Node::check_replaceable`]. `by` is as it was then.
+    pub(crate) fn replace(&self, replacing: &Replacing<'_>, by: &mut Hidden) -> Result<NamedSnapshot, TransferError> {
+        // Held for writing, so that nobody opens the volume meanwhile.
         let mut catalog = self.catalog.write();
         let entry = self.replaceable(&catalog, replacing)?;
-        let (hidden, clone) = by.place();
-        let records = |id| vec![catalog::removal(hidden), catalog::snapshot_record(entry.id, replacing.snapshot, id)];
+        let clone = by.volume().id();
+        let records = |id| vec![by.removal(), catalog::snapshot_record(entry.id, replacing.snapshot, id)];
         let id = self.store.replace_volume(entry.id, clone, records)?;
-        catalog.remove(hidden);
+        by.leave(&mut catalog);
         catalog.insert_snapshot(entry.id, replacing.snapshot.clone(), id);
         self.open.lock().remove(&clone);
         drop(catalog);
-        by.leave();
+        self.overtake(replacing.volume, by);
         Ok(self.find_snapshot(&replacing.new_name())?)
     }
 
-    /// Declares an import complete together with a first snapshot of it.
-    pub(super) fn declare_ready_with(&self, name: &VolumeName, id: VolumeId, snapshot: &VolumeName) -> Result<()> {
+    /// Has what was received be the volume `name`, with a first snapshot of it: both or nothing.
+    ///
+    /// # Errors
+    /// [`NodeError::NameTaken`] if somebody else was given the name while this came. `by` is as it was then.
+    pub(crate) fn declare_ready_with(
+        &self,
+        name: &VolumeName,
+        by: &mut Hidden,
+        snapshot: &VolumeName,
+    ) -> Result<NamedSnapshot> {
         let mut catalog = self.catalog.write();
+        if let Hidden::Reception(_) = by {
+            refuse_if_taken(&catalog, name)?;
+        }
+        let id = by.volume().id();
         let entry = Entry { id, state: State::Ready, origin: None };
-        let records = |ids: &[VolumeId]| {
+        // An import has had the name from its beginning: its record gives way to the volume's.
+        let ended = Some(by.removal()).filter(|removal| removal.key != catalog::removal(name).key);
+        let records = |ids: &[_]| {
             let snapshots = ids.iter().map(|of| catalog::snapshot_record(id, snapshot, *of));
-            snapshots.chain([catalog::record(name, entry)]).collect()
+            snapshots.chain(ended).chain([catalog::record(name, entry)]).collect()
         };
         let ids = self.store.snapshot_volumes(&[id], records)?;
+        by.leave(&mut catalog);
         catalog.insert(name.clone(), entry);
         ids.into_iter().for_each(|of| catalog.insert_snapshot(id, snapshot.clone(), of));
-        Ok(())
+        drop(catalog);
+        self.overtake(name, by);
+        self.find_snapshot(&SnapshotName { volume: name.clone(), snapshot: snapshot.clone() })
+    }
+
+    /// What came another way makes what was broken off useless.
+    fn overtake(&self, name: &VolumeName, by: &Hidden) {
+        if let Hidden::Import(_) = by {
+            self.drop_overtaken_reception(name);
+        }
     }
 }

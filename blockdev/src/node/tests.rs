@@ -1,4 +1,5 @@
 mod objects;
+mod receptions;
 
 use std::fs;
 use std::path::PathBuf;

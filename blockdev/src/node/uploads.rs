@@ -1,13 +1,12 @@
 //! Objects on their way in. Nobody sees one before it is complete; what was broken off goes, or waits to be resumed.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use lsm_store::codec::Codec;
 use lsm_store::id::VolumeId;
 use lsm_store::store::VolumeSpec;
-use parking_lot::Mutex;
 
+use super::claim::Claim;
 use super::{NamedObject, Node, NodeError, Result};
 use crate::catalog::{self, ObjectEntry, UploadEntry};
 use crate::name::ObjectName;
@@ -15,7 +14,7 @@ use crate::object::{Chunker, Laid, Metadata, StreamWriter, UPLOAD_BYTES};
 use crate::span::Span;
 
 /// How long what was broken off waits to be resumed.
-const UPLOAD_KEEP_MS: u64 = 7 * 86_400 * 1000;
+pub(super) const BROKEN_OFF_KEEP_MS: u64 = 7 * 86_400 * 1000;
 
 /// Most bytes before a position that are shown, so that whoever resumes can compare.
 const TAIL_BYTES: u64 = 1 << 20;
@@ -55,19 +54,7 @@ pub struct ObjectWriter {
     stream: Option<StreamWriter>,
     position: u64,
     open: bool,
-    claim: Claim,
-}
-
-/// Says that an object is being put; dropping it, that it no longer is.
-struct Claim {
-    uploading: Arc<Mutex<HashSet<ObjectName>>>,
-    name: ObjectName,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.uploading.lock().remove(&self.name);
-    }
+    claim: Claim<ObjectName>,
 }
 
 impl Node {
@@ -124,11 +111,8 @@ impl Node {
         }
     }
 
-    fn claim(&self, name: &ObjectName) -> Result<Claim> {
-        match self.uploading.lock().insert(name.clone()) {
-            true => Ok(Claim { uploading: Arc::clone(&self.uploading), name: name.clone() }),
-            false => Err(NodeError::UploadUnderWay(name.clone())),
-        }
+    fn claim(&self, name: &ObjectName) -> Result<Claim<ObjectName>> {
+        self.uploading.claim(name).ok_or_else(|| NodeError::UploadUnderWay(name.clone()))
     }
 
     fn refuse_if_object(&self, name: &ObjectName, spec: &ObjectSpec) -> Result<()> {
@@ -163,7 +147,7 @@ impl Node {
 
     fn upload_of(&self, id: VolumeId, spec: &ObjectSpec) -> UploadEntry {
         let began_ms = self.wall_ms();
-        let expires_ms = began_ms.saturating_add(UPLOAD_KEEP_MS);
+        let expires_ms = began_ms.saturating_add(BROKEN_OFF_KEEP_MS);
         UploadEntry { id, chunker: spec.chunker, resumable: spec.resumable, began_ms, expires_ms }
     }
 

@@ -16,10 +16,15 @@ use crate::node::Node;
 /// stream then goes on from the newest snapshot of that.
 ///
 /// # Errors
-/// As [`Receiver::push`] and [`Receiver::finish`]. Nothing was received then, and the sender was told why if it still listens.
+/// As [`Receiver::push`] and [`Receiver::finish`], and [`crate::node::NodeError::ReceptionUnderWay`]. Nothing was received then, and the
+/// sender was told why if it still listens. What came waits for 7 days, unseen, to be gone on with by the next that is accepted into
+/// the volume on the same base and of the same size: [`Node::receptions`]. But not if it may be wrong or found no room.
 pub fn accept(node: Arc<Node>, name: VolumeName, options: ReceiveOptions, outlet: &mut dyn Outlet) -> Result<Received> {
     let mut receiver = Receiver::answering(node, name, options);
     let received = converse(&mut receiver, outlet);
+    if let Err(error) = &received {
+        receiver.break_off(error);
+    }
     let last = match &received {
         Ok(received) => Answer::Received {
             root: received.root.digest,

@@ -5,10 +5,12 @@
 //! error, a drop and a crash leave the node as it was.
 //!
 //! In an exchange the sender is told what this node lacks. A full one may then also go on from the newest snapshot of a volume
-//! that is here, whatever that holds: what is not the same is asked for.
+//! that is here, whatever that holds: what is not the same is asked for. What came stays when it is broken off, as unseen as
+//! before, and is there already for the next attempt, unless it looks as if it were wrong.
 
 use std::sync::Arc;
 
+use lsm_store::ErrorKind;
 use lsm_store::codec::Codec;
 use lsm_store::id::BLOCK_BYTES;
 use lsm_store::request::Zeroing;
@@ -18,12 +20,13 @@ use super::Watch;
 use super::adopt::{adopt, clear};
 use super::answer::{Answer, AnswerEncoder, Greeting, Wanted};
 use super::decoder::StreamDecoder;
-use super::error::{Result, TransferError};
+use super::error::{Result, StreamError, TransferError};
 use super::format::{Base, Begin, End, Record};
 use super::root::root_of;
 use super::wants::Wants;
+use crate::catalog::SentSnapshot;
 use crate::name::{SnapshotName, VolumeName};
-use crate::node::{Import, NamedSnapshot, Node, Replacing};
+use crate::node::{Coming, Hidden, NamedSnapshot, Node, Replacing};
 use crate::root::{PLAIN_DOMAIN, Root};
 
 /// How to receive.
@@ -67,7 +70,7 @@ pub struct Receiver {
 /// Where the content goes.
 struct Target {
     begin: Begin,
-    import: Import,
+    hidden: Hidden,
     /// The snapshot here that it goes on from.
     base: Option<VolumeName>,
 }
@@ -152,7 +155,7 @@ impl Receiver {
             self.target = Some(self.open(begin, watch)?);
             return Ok(());
         }
-        let volume = self.target.as_ref().expect("the first record is a beginning").import.volume();
+        let volume = self.target.as_ref().expect("the first record is a beginning").hidden.volume();
         match (record, &mut self.answering) {
             (Record::Zeros { first, count }, None) => make_zero(volume, first.byte_offset(), count)?,
             (Record::Zeros { first, count }, Some(_)) => clear(volume, first, count)?,
@@ -189,31 +192,46 @@ impl Receiver {
             None if self.answering.is_some() => self.node.newest_snapshot(&self.name),
             None => None,
         };
-        let import = match &base {
-            None => {
-                let spec = VolumeSpec { size_bytes: begin.size_bytes, codec: self.options.codec };
-                self.node.import(&self.name, spec)?
-            }
-            Some(base) => self.open_on(base, &begin, watch)?,
+        if let Some(base) = &base {
+            self.node.check_replaceable(&self.replacing(&begin, base))?;
+            self.prove(base, &begin, watch)?;
+        }
+        let hidden = match self.answering {
+            Some(_) => self.open_kept(base.as_ref(), &begin)?,
+            None => self.open_passing(base.as_ref(), &begin)?,
         };
-        Ok(Target { begin, import, base })
+        Ok(Target { begin, hidden, base })
     }
 
-    /// Makes a hidden clone of a snapshot that is here.
-    fn open_on(&self, base: &VolumeName, begin: &Begin, watch: &mut Watch<'_>) -> Result<Import> {
-        self.node.check_replaceable(&self.replacing(begin, base))?;
+    /// That the snapshot that the stream goes on from holds here what it holds at the sender.
+    fn prove(&self, base: &VolumeName, begin: &Begin, watch: &mut Watch<'_>) -> Result<()> {
+        let Some(Base { root: expected, .. }) = begin.base else { return Ok(()) };
         let name = SnapshotName { volume: self.name.clone(), snapshot: base.clone() };
-        let import = self.node.hidden_clone(&name.clone().into(), "receive")?;
-        if let Some(Base { root: expected, .. }) = begin.base {
-            let found = root_of(import.volume(), watch)?.root;
-            if found != expected {
-                return Err(TransferError::OtherBase { name, expected, found });
-            }
-        }
+        let found = self.node.root(&name.clone().into(), watch)?.root;
+        if found == expected { Ok(()) } else { Err(TransferError::OtherBase { name, expected, found }) }
+    }
+
+    /// A new volume or a clone that goes when it is broken off.
+    fn open_passing(&self, base: Option<&VolumeName>, begin: &Begin) -> Result<Hidden> {
+        let Some(base) = base else { return Ok(Hidden::Import(self.node.import(&self.name, self.spec(begin))?)) };
+        let name = SnapshotName { volume: self.name.clone(), snapshot: base.clone() };
+        let import = self.node.hidden_clone(&name.into(), "receive")?;
         if import.volume().size_bytes() != begin.size_bytes {
             self.node.store().resize_volume(import.volume().id(), begin.size_bytes)?;
         }
-        Ok(import)
+        Ok(Hidden::Import(import))
+    }
+
+    /// One that stays then, or what stayed of one.
+    fn open_kept(&self, base: Option<&VolumeName>, begin: &Begin) -> Result<Hidden> {
+        let sent = SentSnapshot { store: begin.store, id: begin.id };
+        let is_full = begin.base.is_none();
+        let coming = Coming { name: &self.name, base, spec: self.spec(begin), sent, is_full };
+        Ok(Hidden::Reception(self.node.receive_resumably(&coming)?))
+    }
+
+    fn spec(&self, begin: &Begin) -> VolumeSpec {
+        VolumeSpec { size_bytes: begin.size_bytes, codec: self.options.codec }
     }
 
     fn replacing<'a>(&'a self, begin: &'a Begin, base: &'a VolumeName) -> Replacing<'a> {
@@ -232,20 +250,43 @@ impl Receiver {
     /// As [`Receiver::finish`]. The receiver can say its last then, and is of no further use.
     pub(super) fn name_it(&mut self, watch: &mut Watch<'_>) -> Result<Received> {
         self.decoder.finish()?;
-        let Target { begin, import, base } = self.target.take().expect("a whole stream has a beginning");
+        let Target { begin, hidden, base } = self.target.as_mut().expect("a whole stream has a beginning");
         let end = self.end.expect("a whole stream has an end");
         let expected = Root { domain: begin.domain, digest: end.root };
-        let found = root_of(import.volume(), watch)?.root;
+        let found = root_of(hidden.volume(), watch)?.root;
         if found != expected {
             return Err(TransferError::OtherRoot { expected, found });
         }
-        let snapshot = match &base {
-            None => import.finish_with(&begin.snapshot)?,
-            Some(base) => self.node.replace(&self.replacing(&begin, base), import)?,
+        let force = self.options.force;
+        let snapshot = match base {
+            None => self.node.declare_ready_with(&self.name, hidden, &begin.snapshot)?,
+            Some(base) => {
+                let replacing = Replacing { volume: &self.name, base, snapshot: &begin.snapshot, force };
+                self.node.replace(&replacing, hidden)?
+            }
         };
+        let base = self.target.take().and_then(|target| target.base);
         let End { data_blocks, zero_blocks, .. } = end;
         let had_blocks = self.answering.as_ref().map_or(0, |answering| answering.had_blocks);
         Ok(Received { snapshot, root: found, base, data_blocks, zero_blocks, had_blocks })
+    }
+
+    /// Ends an exchange that failed: what came stays for the next attempt, unless that could fail for the same reason.
+    pub(super) fn break_off(&mut self, error: &TransferError) {
+        if let Some(Target { hidden: Hidden::Reception(reception), .. }) = self.target.take() {
+            match is_bad(error) {
+                true => reception.remove(),
+                false => reception.keep(),
+            }
+        }
+    }
+}
+
+/// True if what came may be something else than what was sent, or takes room that is not there.
+fn is_bad(error: &TransferError) -> bool {
+    match error {
+        TransferError::Stream(StreamError::Truncated { .. }) => false,
+        error => matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::OutOfSpace),
     }
 }
 
