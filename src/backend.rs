@@ -25,7 +25,7 @@ use crate::root_digest::Root;
 use crate::scrub::{ScrubStatus, Verified};
 use crate::snapshot::SnapshotInfo;
 use crate::space::{Collected, Space, Usage};
-use crate::streams::{ReceiveOptions, Received, Sent};
+use crate::streams::{ReceiveOptions, Received, ReceptionInfo, Sent};
 use crate::volume::{VolumeInfo, VolumeOptions};
 pub(crate) use other::Other;
 pub(crate) use pieces::{PIECE_BYTES, read_piece};
@@ -137,6 +137,8 @@ pub(crate) trait Streams {
         other: &mut Other<'_>,
         watch: Watch<'_>,
     ) -> Caused<Received>;
+    fn receptions(&self) -> Caused<Vec<ReceptionInfo>>;
+    fn remove_reception(&self, name: &VolumeName) -> Caused<()>;
 }
 
 /// The content of a volume or snapshot. Ranges are within its size.

@@ -130,7 +130,7 @@ pub use root_digest::Root;
 pub use scrub::{Damage, ScrubStatus, Verified};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use space::{Collected, Space, Usage, ViewUsage};
-pub use streams::{ReceiveOptions, Received, Sent};
+pub use streams::{ReceiveOptions, Received, ReceptionInfo, Sent};
 pub use view::View;
 pub use volume::{Shrink, Volume, VolumeInfo, VolumeOptions};
 

@@ -54,6 +54,20 @@ pub struct Sent {
     pub root: Root,
 }
 
+/// A snapshot that is coming by [`Store::accept`](crate::Store::accept), or was broken off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ReceptionInfo {
+    /// The volume that it is for.
+    pub name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// When it began, or was resumed last, in milliseconds since the Unix epoch.
+    pub began_ms: u64,
+    /// When it goes unless it is resumed.
+    pub expires_ms: u64,
+}
+
 /// What was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

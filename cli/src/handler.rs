@@ -242,6 +242,7 @@ impl Handler for NodeHandler {
             Request::Receive(receive) => self.receive(receive, peer),
             Request::Offer { name, from } => self.offer(name, from.as_deref(), peer),
             Request::Accept(receive) => self.accept(receive, peer),
+            Request::RemoveReception { name } => self.remove_reception(name),
             Request::PutObject(put) => self.put_object(put, peer),
             Request::FindUpload(put) => self.find_upload(put, peer),
             Request::GetObject { name, offset, length } => self.get_object(name, *offset, *length, peer),

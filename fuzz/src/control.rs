@@ -64,6 +64,7 @@ fn requests() -> Vec<Request> {
         Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()) }),
         Request::Offer { name: "vol@b".into(), from: None },
         Request::Accept(ReceiveSnapshot { name: name(), ..ReceiveSnapshot::default() }),
+        Request::RemoveReception { name: name() },
         Request::ClusterInit { name: None, zone: Some("left".into()) },
         Request::ClusterToken { validity_s: 3600 },
         Request::ClusterStatus,

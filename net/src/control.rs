@@ -37,9 +37,9 @@ pub use request::{
 };
 pub use response::{
     ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, FingerprintPage, NodeStatus,
-    NodeUsage, ObjectsUsage, OperationCounters, OriginDescription, Packed, ReceivedDescription, Response, Rewound,
-    RootDescription, ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription,
-    SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage, VolumeCounters,
-    VolumeDescription, VolumeUsage,
+    NodeUsage, ObjectsUsage, OperationCounters, OriginDescription, Packed, ReceivedDescription, ReceptionDescription,
+    Response, Rewound, RootDescription, ScheduleDescription, ScrubDescription, ScrubbedVolume, SentDescription,
+    SnapshotDescription, SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage,
+    VolumeCounters, VolumeDescription, VolumeUsage,
 };
 pub use server::serve;

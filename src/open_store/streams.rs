@@ -6,7 +6,7 @@ use super::{Store, parse};
 use crate::backend::Other;
 use crate::error::Result;
 use crate::progress::Watch;
-use crate::streams::{ReceiveOptions, Received};
+use crate::streams::{ReceiveOptions, Received, ReceptionInfo};
 
 impl Store {
     /// Receives what [`Snapshot::send`](crate::Snapshot::send) or `silt send` wrote, into the volume `name`. A stream without a base
@@ -86,10 +86,14 @@ impl Store {
     /// # Ok::<(), siltstone::Error>(())
     /// ```
     ///
+    /// What came stays for 7 days when it is broken off, by either side or a crash. Nobody sees it, but the next that is accepted into
+    /// the volume, on the same snapshot of it and of the same size, is asked only for the rest. It does not stay if it may be wrong
+    /// or found no room. [`Store::receptions`] lists it, and [`Store::remove_reception`] removes it.
+    ///
     /// # Errors
-    /// As [`Store::receive`], and [`Io`](crate::ErrorKind::Io) if `to` fails before all has come. The other end is told why, unless that
-    /// cannot be said: drop `from` and `to`, or it waits. Once the snapshot is there the result is `Ok`, also if the other end can no
-    /// longer be told.
+    /// As [`Store::receive`], [`Io`](crate::ErrorKind::Io) if `to` fails before all has come, and [`Busy`](crate::ErrorKind::Busy)
+    /// while another snapshot is accepted into the volume. The other end is told why, unless that cannot be said: drop `from` and
+    /// `to`, or it waits. Once the snapshot is there the result is `Ok`, also if the other end can no longer be told.
     pub fn accept(
         &self,
         name: &str,
@@ -99,5 +103,22 @@ impl Store {
         watch: Watch<'_>,
     ) -> Result<Received> {
         Ok(self.backend.accept(&parse(name)?, options, &mut Other::new(&mut from, &mut to), watch)?)
+    }
+
+    /// The snapshots that are being accepted, and what is kept of those that were broken off, by the volume they are for.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable).
+    pub fn receptions(&self) -> Result<Vec<ReceptionInfo>> {
+        Ok(self.backend.receptions()?)
+    }
+
+    /// Removes what was broken off on its way into the volume `name`.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`Busy`](crate::ErrorKind::Busy) while it comes;
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly).
+    pub fn remove_reception(&self, name: &str) -> Result<()> {
+        Ok(self.backend.remove_reception(&parse(name)?)?)
     }
 }

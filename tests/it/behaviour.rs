@@ -66,6 +66,7 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("both_ends_hear_why_nothing_was_received", streams::both_ends_hear_why_nothing_was_received),
     ("exchanges_can_be_cancelled", streams::exchanges_can_be_cancelled),
     ("what_is_received_stays_though_nobody_is_told", streams::what_is_received_stays_though_nobody_is_told),
+    ("broken_exchanges_are_gone_on_with", streams::broken_exchanges_are_gone_on_with),
     ("roots_are_those_of_the_content", streams::roots_are_those_of_the_content),
 ];
 

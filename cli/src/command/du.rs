@@ -12,7 +12,8 @@ use crate::progress;
 use crate::size;
 
 /// Show what volumes and snapshots take: their data, what is left of it after dedupe and compression, whose it is alone, and
-/// what its removal frees. Objects are counted together.
+/// what its removal frees. Objects are counted together. What has come of a snapshot that is being received or was broken off is shown by the
+/// volume it is for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Du {
     /// The volumes, and snapshots as VOLUME@NAME; all if none is named.
@@ -39,7 +40,8 @@ impl Du {
 fn text(usage: &Usage) -> String {
     let columns = ["NAME", "SIZE", "MAPPED", "STORED", "UNIQUE", "SHARED", "FREES", "DEDUPE", "COMPRESS"];
     let objects = usage.objects.iter().map(objects_row);
-    let rows = usage.volumes.iter().map(row).chain(objects).chain([total(&usage.node)]);
+    let receptions = usage.receptions.iter().map(reception_row);
+    let rows = usage.volumes.iter().map(row).chain(receptions).chain(objects).chain([total(&usage.node)]);
     let table = table(&columns, &columns[1..], rows);
     let coarse = if usage.node.coarse {
         "STORED and SHARED are upper bounds: too much is shared in too many ways\n"
@@ -61,6 +63,11 @@ fn row(volume: &VolumeUsage) -> Vec<String> {
         format!("{:.2}", volume.dedupe_ratio),
         format!("{:.2}", volume.compression_ratio),
     ]
+}
+
+/// What has come of a snapshot, beside the volume that it is for.
+fn reception_row(reception: &VolumeUsage) -> Vec<String> {
+    row(&VolumeUsage { name: format!("(for {})", reception.name), ..reception.clone() })
 }
 
 fn objects_row(objects: &ObjectsUsage) -> Vec<String> {

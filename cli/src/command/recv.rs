@@ -26,7 +26,8 @@ use crate::size;
 /// again from its beginning. Exit code 3 if it is damaged.
 ///
 /// With --serve it answers a sender, `silt send --to` or `--via`, on stdin and stdout. A full snapshot may then also go on from the
-/// newest snapshot of a volume that is here.
+/// newest snapshot of a volume that is here. What was broken off is kept for 7 days, unseen, and the next attempt goes on with it;
+/// `silt status` shows it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {
     /// The volume.
@@ -41,10 +42,16 @@ pub(crate) struct Recv {
     /// Say on stdout what is lacking: for a sender that hears it.
     #[arg(long)]
     serve: bool,
+    /// Receive nothing, but remove what is kept of an exchange with --serve that broke off.
+    #[arg(long, conflicts_with_all = ["serve", "force", "codec"])]
+    forget: bool,
 }
 
 impl Recv {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
+        if self.forget {
+            return self.forget(global);
+        }
         if io::stdin().is_terminal() {
             let message = "a stream does not come from a terminal: pipe in what `silt send` writes";
             return Err(Complaint::new(Kind::Invalid, message).into());
@@ -69,6 +76,19 @@ impl Recv {
                 if !self.serve {
                     Output::new(global).done(&received, text)?;
                 }
+                Ok(Exit::Ok)
+            }
+            other => Err(backend::unexpected(&other)),
+        }
+    }
+
+    fn forget(&self, global: &Global) -> anyhow::Result<Exit> {
+        let name = self.name.to_string();
+        match backend::ask(global, Access::Write, &Request::RemoveReception { name: name.clone() })? {
+            Response::Done => {
+                let document = serde_json::json!({ "removed": name });
+                Output::new(global)
+                    .done(&document, || format!("removed what was broken off on its way into {name}"))?;
                 Ok(Exit::Ok)
             }
             other => Err(backend::unexpected(&other)),

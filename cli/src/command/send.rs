@@ -23,8 +23,8 @@ use offer::Place;
 /// nothing on trust.
 ///
 /// With --to or --via the receiver says what it has. A full snapshot then makes a new volume there, or goes on from the newest
-/// snapshot of one that is there, and it is not necessary to say what both sides have. What was broken off is sent again from
-/// its beginning.
+/// snapshot of one that is there, and it is not necessary to say what both sides have. What was broken off
+/// goes on: within 7 days the same command sends only what had not come.
 ///
 /// For example: silt send vm@monday --to backup.example.net:vm
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `silt status`
 
-use siltstone::control::{NodeStatus, Request, Response, SpaceStatus};
+use siltstone::control::{NodeStatus, ReceptionDescription, Request, Response, SpaceStatus};
 
 use crate::args::Global;
 use crate::backend;
@@ -50,6 +50,7 @@ fn text(status: &NodeStatus) -> String {
         ("objects", objects(status)),
         ("clients", status.connections.to_string()),
     ];
+    rows.extend(status.receptions.iter().map(|reception| ("receiving", receiving(reception))));
     rows.extend(status.space.iter().flat_map(space_rows));
     rows.extend(status.cluster.as_ref().map(|summary| ("cluster", super::cluster::paragraph(summary))));
     rows.extend(status.endpoints.iter().map(|endpoint| ("nbd", endpoint.clone())));
@@ -67,6 +68,11 @@ fn objects(status: &NodeStatus) -> String {
         0 => complete,
         uploads => format!("{complete}; {uploads} more not complete"),
     }
+}
+
+fn receiving(reception: &ReceptionDescription) -> String {
+    let ReceptionDescription { name, size_bytes, expires, .. } = reception;
+    format!("into {name}, {}; if it is broken off, kept until {expires}", size::human(*size_bytes))
 }
 
 fn space_rows(space: &SpaceStatus) -> Vec<(&str, String)> {

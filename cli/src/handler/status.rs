@@ -37,6 +37,7 @@ impl NodeHandler {
             objects: objects.count,
             objects_size_bytes: objects.length_bytes,
             uploads: objects.uploads,
+            receptions: self.receptions(),
             connections,
             space: Some(space::status(&numbers, &warn_at)),
             scrub: self.describe_scrub(),

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use siltstone::catalog::ReceptionEntry;
 use siltstone::control::{
-    DATA_BYTES_MAX, Error, Failure, Kind, Peer, Progress, ReceiveSnapshot, Received, ReceivedDescription, Response,
-    RootDescription, SentDescription,
+    DATA_BYTES_MAX, Error, Failure, Kind, Peer, Progress, ReceiveSnapshot, Received, ReceivedDescription,
+    ReceptionDescription, Response, RootDescription, SentDescription,
 };
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
 use siltstone::node::Node;
@@ -14,6 +15,7 @@ use siltstone::transfer::{self, Outlet, ReceiveOptions, Receiver, Result as Tran
 
 use super::{NodeHandler, failure, name};
 use crate::exit::kind_of;
+use crate::output::rfc3339;
 
 /// Progress is told when it has come so far since the last time.
 const PROGRESS_BYTES: u64 = 64 << 20;
@@ -70,6 +72,22 @@ impl NodeHandler {
         let mut stream = Stream::new(peer);
         let received = transfer::accept(Arc::clone(self.node()), name, options, &mut stream);
         stream.teller.settle(received).map(answer)
+    }
+
+    pub(super) fn remove_reception(&self, text: &str) -> Result<Response, Failure> {
+        self.node().remove_reception(&name(text)?).map_err(failure)?;
+        Ok(Response::Done)
+    }
+
+    /// What has not come to its end, or was broken off.
+    pub(super) fn receptions(&self) -> Vec<ReceptionDescription> {
+        let describe = |(name, entry): (VolumeName, ReceptionEntry)| ReceptionDescription {
+            name: name.to_string(),
+            size_bytes: entry.size_bytes,
+            began: rfc3339(entry.began_ms),
+            expires: rfc3339(entry.expires_ms),
+        };
+        self.node().receptions().into_iter().map(describe).collect()
     }
 
     fn wishes(&self, request: &ReceiveSnapshot) -> Result<(VolumeName, ReceiveOptions), Failure> {

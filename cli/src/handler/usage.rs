@@ -4,7 +4,7 @@ use siltstone::control::{Failure, Kind, NodeUsage, ObjectsUsage, Peer, Progress,
 use siltstone::gc;
 use siltstone::name::ExportName;
 use siltstone::node::ObjectTotals;
-use siltstone::store::store::VolumeInfo;
+use siltstone::store::id::VolumeId;
 
 use super::{NodeHandler, failure, name};
 
@@ -27,6 +27,11 @@ impl NodeHandler {
         let size_bytes: u64 = volumes.iter().map(|volume| volume.info.size_bytes).sum();
         let replicas = held.iter().filter(|(name, _)| matches!(name, ExportName::Volume(_)));
         let size_bytes = size_bytes + totals.length_bytes + replicas.map(|(_, info)| info.size_bytes).sum::<u64>();
+        let receptions = self.node.receptions();
+        let size_bytes = size_bytes + receptions.iter().map(|(_, entry)| entry.size_bytes).sum::<u64>();
+        let receptions = receptions.into_iter().map(|(name, entry)| (ExportName::Volume(name), entry));
+        let asked = receptions.filter(|(name, _)| names.is_empty() || names.contains(name));
+        let receptions = asked.map(|(name, entry)| volume_usage(&name, entry.size_bytes, entry.id, &census)).collect();
         let volumes = volumes.into_iter().map(|volume| (ExportName::Volume(volume.name), volume.info));
         let snapshots = self.node.all_snapshots().into_iter();
         let snapshots = snapshots.map(|snapshot| (ExportName::Snapshot(snapshot.name), snapshot.info));
@@ -34,8 +39,8 @@ impl NodeHandler {
             volumes.chain(snapshots).chain(held).filter(|(name, _)| names.is_empty() || names.contains(name)).collect();
         // A volume, then its snapshots from the oldest.
         wanted.sort_by(|(a, _), (b, _)| a.volume().cmp(b.volume()));
-        let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info, &census)).collect();
-        Ok(Response::Usage(Usage { volumes, objects, node: node_usage(size_bytes, &census) }))
+        let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info.size_bytes, info.id, &census)).collect();
+        Ok(Response::Usage(Usage { volumes, objects, receptions, node: node_usage(size_bytes, &census) }))
     }
 
     /// That something is there, and its blocks are on this node.
@@ -50,11 +55,11 @@ impl NodeHandler {
     }
 }
 
-fn volume_usage(name: &ExportName, info: &VolumeInfo, census: &gc::Census) -> VolumeUsage {
-    let counted = census.volumes.get(&info.id).copied().unwrap_or_default();
+fn volume_usage(name: &ExportName, size_bytes: u64, id: VolumeId, census: &gc::Census) -> VolumeUsage {
+    let counted = census.volumes.get(&id).copied().unwrap_or_default();
     VolumeUsage {
         name: name.to_string(),
-        size_bytes: info.size_bytes,
+        size_bytes,
         mapped_bytes: counted.mapped_bytes,
         distinct_bytes: counted.distinct_bytes,
         stored_bytes: counted.stored_bytes,

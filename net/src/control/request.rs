@@ -184,6 +184,11 @@ pub enum Request {
     },
     /// Makes a snapshot of what a sender offers, in a conversation. Answer: `Received`.
     Accept(ReceiveSnapshot),
+    /// Removes what was kept of an exchange that broke off. Answer: `Done`.
+    RemoveReception {
+        /// The volume that it was for.
+        name: String,
+    },
     /// Makes an object from content that follows, in order; what lies between is zeros. Answer: `Object`.
     PutObject(PutObject),
     /// Where `PutObject` of the same would go on. Answer: `Upload`, after up to 1 MiB of what is there before that.

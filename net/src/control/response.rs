@@ -250,6 +250,9 @@ pub struct NodeStatus {
     /// Objects whose content still comes, or was broken off and can be resumed.
     #[serde(default)]
     pub uploads: u64,
+    /// Snapshots that come by an exchange, or were broken off and can be gone on with, by the volume they are for.
+    #[serde(default)]
+    pub receptions: Vec<ReceptionDescription>,
     /// Clients of all volumes and snapshots now.
     pub connections: u64,
     /// The store below.
@@ -263,6 +266,19 @@ pub struct NodeStatus {
     /// The cluster that it is in, if it is in one.
     #[serde(default)]
     pub cluster: Option<ClusterSummary>,
+}
+
+/// A snapshot that comes by an exchange, or was broken off.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReceptionDescription {
+    /// The volume that it is for.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it began, or was resumed last, RFC 3339.
+    pub began: String,
+    /// When it goes unless it is resumed, RFC 3339.
+    pub expires: String,
 }
 
 /// Where scrubs stand, and the damage that is known.
@@ -391,6 +407,9 @@ pub struct Usage {
     /// All objects together, uploads included; absent if there are none.
     #[serde(default)]
     pub objects: Option<ObjectsUsage>,
+    /// What has come of snapshots that are not complete, by the volume they are for; of those asked for.
+    #[serde(default)]
+    pub receptions: Vec<VolumeUsage>,
     /// The whole node.
     pub node: NodeUsage,
 }

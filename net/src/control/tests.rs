@@ -474,6 +474,7 @@ fn messages_have_this_json() {
             Request::Accept(ReceiveSnapshot { name: "b".into(), force: false, codec: None }),
             r#"{"verb":"accept","name":"b","force":false,"codec":null}"#,
         ),
+        (Request::RemoveReception { name: "b".into() }, r#"{"verb":"remove_reception","name":"b"}"#),
     ];
     let requests = requests.into_iter().chain(object_requests());
     for (request, expected) in requests {

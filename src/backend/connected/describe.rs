@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use blockdev::lsm_store::id::BLOCK_BYTES;
 use blockdev::net::control::{
-    ChangedRange, Changes, Collected as CollectedAnswer, ObjectDescription, ReceivedDescription, ScrubDescription,
-    ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus, UploadDescription, Usage as UsageAnswer,
-    VolumeDescription, VolumeUsage,
+    ChangedRange, Changes, Collected as CollectedAnswer, ObjectDescription, ReceivedDescription, ReceptionDescription,
+    ScrubDescription, ScrubbedVolume, SentDescription, SnapshotDescription, SpaceStatus, UploadDescription,
+    Usage as UsageAnswer, VolumeDescription, VolumeUsage,
 };
 
 use crate::error::{Cause, Caused};
@@ -15,7 +15,7 @@ use crate::root_digest::Root;
 use crate::scrub::{Damage, ScrubStatus, Verified};
 use crate::snapshot::SnapshotInfo;
 use crate::space::{Collected, Space, Usage, ViewUsage};
-use crate::streams::{Received, Sent};
+use crate::streams::{Received, ReceptionInfo, Sent};
 use crate::volume::VolumeInfo;
 
 pub(super) fn volume(volume: VolumeDescription) -> Caused<VolumeInfo> {
@@ -100,6 +100,15 @@ pub(super) fn changes(page: &Changes) -> Caused<(Vec<Range<u64>>, Option<u64>)> 
     let range = |range: &ChangedRange| Some(range.offset..range.offset.checked_add(range.length)?);
     let ranges = page.extents.iter().map(range).collect::<Option<_>>().ok_or(Cause::Answer)?;
     Ok((ranges, page.next_offset))
+}
+
+pub(super) fn reception(reception: ReceptionDescription) -> Caused<ReceptionInfo> {
+    Ok(ReceptionInfo {
+        name: reception.name,
+        size_bytes: reception.size_bytes,
+        began_ms: milliseconds(&reception.began)?,
+        expires_ms: milliseconds(&reception.expires)?,
+    })
 }
 
 pub(super) fn space(space: &SpaceStatus) -> Space {

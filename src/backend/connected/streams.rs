@@ -11,7 +11,7 @@ use crate::backend::{Other, PIECE_BYTES, Streams, read_piece};
 use crate::error::{Cause, Caused};
 use crate::progress::{self, Watch};
 use crate::root_digest::Root;
-use crate::streams::{ReceiveOptions, Received, Sent};
+use crate::streams::{ReceiveOptions, Received, ReceptionInfo, Sent};
 
 impl Streams for Connected {
     fn root(&self, name: &ExportName, watch: Watch<'_>) -> Caused<Root> {
@@ -74,6 +74,17 @@ impl Streams for Connected {
         watch: Watch<'_>,
     ) -> Caused<Received> {
         received(self.converse(&Request::Accept(wishes(name, options)), other, watch)?)
+    }
+
+    fn receptions(&self) -> Caused<Vec<ReceptionInfo>> {
+        match self.ask(&Request::Status)? {
+            Response::Status(status) => status.receptions.into_iter().map(describe::reception).collect(),
+            _ => Err(Cause::Answer),
+        }
+    }
+
+    fn remove_reception(&self, name: &VolumeName) -> Caused<()> {
+        self.order(&Request::RemoveReception { name: name.to_string() })
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use blockdev::catalog::ReceptionEntry;
 use blockdev::lsm_store::id::BLOCK_BYTES;
 use blockdev::name::{ExportName, SnapshotName, VolumeName};
 use blockdev::transfer::{self, Outlet, Receiver, TransferError};
@@ -13,7 +14,7 @@ use crate::backend::{Other, PIECE_BYTES, Streams, read_piece};
 use crate::error::{Cause, Caused};
 use crate::progress::{self, Watch};
 use crate::root_digest::Root;
-use crate::streams::{ReceiveOptions, Received, Sent};
+use crate::streams::{ReceiveOptions, Received, ReceptionInfo, Sent};
 
 impl Streams for Embedded {
     fn root(&self, name: &ExportName, watch: Watch<'_>) -> Caused<Root> {
@@ -74,6 +75,20 @@ impl Streams for Embedded {
         let mut speaking = Speaking { other, teller: Teller::new(watch) };
         let accepted = transfer::accept(Arc::clone(&self.node), name.clone(), wishes(options), &mut speaking);
         speaking.teller.settle(accepted).map(received)
+    }
+
+    fn receptions(&self) -> Caused<Vec<ReceptionInfo>> {
+        let info = |(name, entry): (VolumeName, ReceptionEntry)| ReceptionInfo {
+            name: name.to_string(),
+            size_bytes: entry.size_bytes,
+            began_ms: entry.began_ms,
+            expires_ms: entry.expires_ms,
+        };
+        Ok(self.node.receptions().into_iter().map(info).collect())
+    }
+
+    fn remove_reception(&self, name: &VolumeName) -> Caused<()> {
+        Ok(self.node.remove_reception(name)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Snapshots as streams, and roots.
 
-use std::io;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -236,7 +236,7 @@ pub(super) fn both_ends_hear_why_nothing_was_received(store: &Store) {
 /// A way to the other end that breaks at the last word, which names what was received or exists.
 struct Speechless(UnixStream);
 
-impl io::Write for Speechless {
+impl Write for Speechless {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let is_last = buf.windows(4).any(|word| word == b"copy");
         if is_last { Err(io::Error::other("the cable is out")) } else { self.0.write(buf) }
@@ -291,6 +291,51 @@ pub(super) fn exchanges_can_be_cancelled(store: &Store) {
     }
     assert_kind(store.volume("copy"), ErrorKind::NotFound);
     exchange(store, (&monday, None), "copy");
+}
+
+/// Says so many bytes, and fails.
+struct Cut<'a>(&'a UnixStream, usize);
+
+impl Write for Cut<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let len = data.len().min(self.1);
+        if len == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.1 -= len;
+        self.0.write(&data[..len])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn broken_exchanges_are_gone_on_with(store: &Store) {
+    let (_disk, monday) = source(store);
+    assert_eq!(store.receptions().unwrap(), []);
+    let break_off = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::scope(|scope| {
+            let accepting =
+                scope.spawn(move || store.accept("copy", &ReceiveOptions::new(), &theirs, &theirs, &mut unwatched));
+            monday.offer(None, &ours, Cut(&ours, 300), &mut unwatched).unwrap_err();
+            drop(ours);
+            assert_kind(accepting.join().unwrap(), ErrorKind::Corrupt);
+        });
+        let receptions = store.receptions().unwrap();
+        assert_eq!((receptions.len(), receptions[0].name.as_str()), (1, "copy"));
+        assert_eq!(receptions[0].size_bytes, monday.size_bytes());
+        assert!(receptions[0].expires_ms > receptions[0].began_ms);
+        assert_kind(store.volume("copy"), ErrorKind::NotFound);
+    };
+    break_off();
+    store.remove_reception("copy").unwrap();
+    assert_kind(store.remove_reception("copy"), ErrorKind::NotFound);
+    assert_kind(store.remove_reception("a@b"), ErrorKind::Invalid);
+    break_off();
+    exchange(store, (&monday, None), "copy");
+    assert_eq!(store.receptions().unwrap(), []);
 }
 
 pub(super) fn roots_are_those_of_the_content(store: &Store) {
