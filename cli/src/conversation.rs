@@ -28,6 +28,11 @@ impl<R: Read, W: Write> Conversation<R, W> {
         Self { reader, writer: Some(writer), heard: 0, ended: false, bar }
     }
 
+    /// True once something has come.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.heard > 0
+    }
+
     /// True once the other end has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended

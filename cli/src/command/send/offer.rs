@@ -76,14 +76,16 @@ pub(super) fn run(global: &Global, request: Request, command: Command) -> anyhow
 
 /// Says of a command that ended how it did.
 fn explained(error: anyhow::Error, other: Other) -> anyhow::Error {
-    if !other.conversation.has_ended() {
+    let has_ended = other.conversation.has_ended();
+    // Whoever has spoken hears that nobody does any more, and has to tidy up.
+    if !has_ended && !other.conversation.has_spoken() {
         return match other.stop() {
             Ok(()) => error,
             Err(also) => error.context(format!("the command that leads to the receiver cannot be ended: {also}")),
         };
     }
     match other.hang_up() {
-        Ok(status) if !status.success() => {
+        Ok(status) if has_ended && !status.success() => {
             error.context(format!("the command that leads to the receiver ended: {status}"))
         }
         _ => error,
