@@ -76,6 +76,26 @@ fn offered(node: &Arc<Node>, outlet: &mut dyn Outlet) -> Result<Root, TransferEr
     offer(node, &name("vm@b"), None, outlet).map(|sent| sent.root)
 }
 
+/// Holds an exchange that goes well: the root of what was sent, and what sender and receiver said.
+fn held(from: &Arc<Node>, to: Arc<Node>) -> Result<(Root, [Vec<u8>; 2]), Violation> {
+    let ((ours_post, theirs_inbox), (theirs_post, ours_inbox)) = (channel(), channel());
+    let mut ours = End { post: ours_post, inbox: ours_inbox, said: Vec::new() };
+    let mut theirs = End { post: theirs_post, inbox: theirs_inbox, said: Vec::new() };
+    let (sent, said, receiving) = thread::scope(|scope| {
+        let receiving = scope.spawn(move || (accepted(&to, &mut theirs), theirs.said));
+        let sent = offered(from, &mut ours);
+        // What the receiver waits for comes no more, if it waits.
+        drop((ours.post, ours.inbox));
+        (sent, ours.said, receiving.join())
+    });
+    let (received, answered) = receiving.map_err(|_| Violation("the receiver panicked".into()))?;
+    let root = sent.map_err(broken)?;
+    match received.map_err(broken)? == root {
+        true => Ok((root, [said, answered])),
+        false => Err(Violation("something else was received".into())),
+    }
+}
+
 impl Exchange {
     /// Holds one that goes well.
     ///
@@ -83,38 +103,32 @@ impl Exchange {
     /// If it does not: a bug to find by other tests.
     pub fn hold() -> Result<Self, Violation> {
         let Pair { from, to, base } = Pair::make()?;
-        let ((ours_post, theirs_inbox), (theirs_post, ours_inbox)) = (channel(), channel());
-        let mut ours = End { post: ours_post, inbox: ours_inbox, said: Vec::new() };
-        let mut theirs = End { post: theirs_post, inbox: theirs_inbox, said: Vec::new() };
-        let node = opened(&to.process_death())?;
-        let (sent, received) = thread::scope(|scope| {
-            let receiving = scope.spawn(move || (accepted(&node, &mut theirs), theirs.said));
-            let sent = offered(&from, &mut ours);
-            // What the receiver waits for comes no more, if it waits.
-            drop((ours.post, ours.inbox));
-            ((sent, ours.said), receiving.join())
-        });
-        let ((sent, said), (received, answered)) =
-            (sent, received.map_err(|_| Violation("the receiver panicked".into()))?);
-        let root = sent.map_err(broken)?;
-        match received.map_err(broken)? == root {
-            true => Ok(Self { sender: from, receiver: to, said, answered, root, base }),
-            false => Err(Violation("something else was received".into())),
-        }
+        let (root, [said, answered]) = held(&from, opened(&to.process_death())?)?;
+        Ok(Self { sender: from, receiver: to, said, answered, root, base })
     }
 
     /// Has the receiver hear what `script` makes of the sender's side.
     ///
     /// # Errors
-    /// If what is there afterwards is neither all that was sent nor what was there before.
+    /// If what is there afterwards is neither all that was sent nor what was there before, or the next exchange does not bring it.
     pub fn try_sender(&self, script: &[u8]) -> Result<(), Violation> {
         let node = opened(&self.receiver.process_death())?;
         let before = names(&node);
         match accepted(&node, &mut Recorded { rest: &edited(&self.said, script) }) {
             Ok(received) if received == self.root && root(&node, "vm")? == self.root => Ok(()),
-            Err(_) if names(&node) == before && root(&node, "vm")? == self.base => Ok(()),
+            Err(_) if names(&node) == before && root(&node, "vm")? == self.base => self.goes_on(node, script),
             Ok(_) => Err(Violation(format!("{script:?} brings something else"))),
             Err(error) => Err(Violation(format!("{script:?} leaves something: {error}"))),
+        }
+    }
+
+    /// Whatever was kept of what the receiver heard, the next exchange ends well.
+    fn goes_on(&self, node: Arc<Node>, script: &[u8]) -> Result<(), Violation> {
+        let (received, _) = held(&self.sender, Arc::clone(&node))
+            .map_err(|Violation(why)| Violation(format!("{script:?} leaves what cannot be gone on with: {why}")))?;
+        match received == self.root && root(&node, "vm")? == self.root && node.receptions().is_empty() {
+            true => Ok(()),
+            false => Err(Violation(format!("{script:?} leaves what is gone on with wrongly"))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Snapshots as streams, and roots.
 
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -300,6 +301,7 @@ impl Write for Cut<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let len = data.len().min(self.1);
         if len == 0 {
+            self.0.shutdown(Shutdown::Write)?;
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.1 -= len;
