@@ -5,7 +5,7 @@
 mod compiler;
 mod header;
 mod programs;
-#[path = "../../../store.rs"]
+#[path = "../../../tests/store.rs"]
 mod store;
 
 use std::path::PathBuf;

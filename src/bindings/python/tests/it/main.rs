@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-#[path = "../../../store.rs"]
+#[path = "../../../tests/store.rs"]
 mod store;
 
 use std::fs;
