@@ -17,6 +17,7 @@ pub mod installation;
 pub mod ledger;
 mod local;
 pub mod log;
+mod made;
 pub mod memory;
 pub mod operation;
 mod outside;

@@ -131,12 +131,13 @@ fn operations() -> Bytes {
     ])
 }
 
-/// A record whose data shrinks.
-fn packed_operations() -> Bytes {
-    let data = vec![7; 32 << 10];
+/// A record whose data shrinks: as a whole if it is short, else as blocks.
+fn packed_operations(bytes: usize) -> Bytes {
+    let data = vec![7; bytes];
+    let mut packer = Packer::default();
     let mut record = WriteRecord::with_capacity(WriteRecord::bytes_of(data.len()));
-    record.push(4096, &data);
-    record.finish(&mut Packer::default()).record().clone()
+    record.push(4000, &data, &mut packer);
+    record.finish(&mut packer).record().clone()
 }
 
 fn history() -> History {
@@ -147,8 +148,9 @@ fn history() -> History {
 fn replication() -> Vec<Message> {
     let (epoch, from, sent) = (Epoch(3), Incarnation(11), Tick(1234));
     let offer = Offer { epoch, to: from, transfer: TRANSFER };
-    let bodies = [Body::Opening, Body::Write(operations()), Body::Write(packed_operations())];
-    let records = bodies.map(|body| Record { epoch, body }).to_vec();
+    let written = [operations(), packed_operations(32 << 10), packed_operations(80 << 10)];
+    let bodies = [Body::Opening].into_iter().chain(written.map(Body::Write));
+    let records = bodies.map(|body| Record { epoch, body }).collect();
     let append = Append {
         epoch,
         to: from,
@@ -222,7 +224,10 @@ fn forwarding() -> Vec<Message> {
     use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, SnapshotEntry};
     let snapshot = Some("monday".to_owned());
     let asked = [
-        Asked::Write(Attempt { session: 5, number: 6 }, vec![operations(), packed_operations()]),
+        Asked::Write(
+            Attempt { session: 5, number: 6 },
+            vec![operations(), packed_operations(32 << 10), packed_operations(80 << 10)],
+        ),
         Asked::Flush,
         Asked::Read { snapshot: snapshot.clone(), offset: 4096, len: 512 },
         Asked::Status { snapshot, offset: 0, len: 1 << 20, extents_max: 9 },

@@ -15,7 +15,7 @@ pub mod layers;
 pub mod manifest;
 pub mod map;
 mod memtable;
-mod packed;
+pub mod packed;
 pub mod page_cache;
 pub mod read;
 pub mod request;

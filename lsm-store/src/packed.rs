@@ -9,6 +9,10 @@ use crate::codec::{Compressor, Decompressor, Encoding, LZ4_BLOCK_BYTES_MAX, Stor
 use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
 use crate::id::BLOCK_BYTES;
 
+mod blocks;
+
+pub use blocks::{BlockPacker, PACKED_BLOCKS_MAX, PackedBlocks};
+
 /// Bytes of the length in front of each block.
 const LENGTH_BYTES: usize = 2;
 

@@ -205,6 +205,22 @@ impl Core {
     pub(super) fn replica(&self, volume: VolumeId) -> Option<Arc<LocalReplica>> {
         self.replicas.read().get(&volume).cloned()
     }
+    /// A client of this node uses a volume.
+    pub(super) fn note_open(&self, volume: VolumeId) {
+        *self.open.lock().entry(volume).or_default() += 1;
+    }
+
+    /// It does so no longer.
+    pub(super) fn note_closed(&self, volume: VolumeId) {
+        let mut open = self.open.lock();
+        if let Some(count) = open.get_mut(&volume) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&volume);
+            }
+        }
+    }
+
 
     /// Where requests of a volume go now.
     pub(super) fn route(&self, volume: VolumeId) -> Route {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsm_store::device::Wake;
+use lsm_store::id::BLOCK_BYTES;
 use lsm_store::read::{Piece, ReadData};
 use lsm_store::{Error, Result};
 
@@ -21,7 +22,7 @@ pub(super) struct ClusterExport {
 
 impl ClusterExport {
     pub(super) fn new(core: &Arc<Core>, volume: net::id::VolumeId) -> Self {
-        *core.open.lock().entry(volume).or_default() += 1;
+        core.note_open(volume);
         let session = Arc::new(Session::new(Arc::clone(core), volume));
         // Whoever uses a volume should find it near.
         session.target();
@@ -40,36 +41,38 @@ pub(super) fn check_range(session: &Session, offset: u64, len: u64) -> Result<()
 
 impl Drop for ClusterExport {
     fn drop(&mut self) {
-        let mut open = self.session.core.open.lock();
-        if let Some(count) = open.get_mut(&self.session.volume) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.session.volume);
-            }
-        }
+        self.session.core.note_closed(self.session.volume);
     }
 }
 
 /// The records that writes come to: in order, each of as many as it has room for.
 pub(super) fn records(writes: &[Write<'_>], packer: &mut Packer) -> Vec<Draft> {
-    let pieces = writes.iter().flat_map(|write| {
-        let offsets = (write.offset..).step_by(DATA_BYTES_MAX);
-        offsets.zip(write.data.chunks(DATA_BYTES_MAX))
-    });
-    let mut left: usize = pieces.clone().map(|(_, data)| WriteRecord::bytes_of(data.len())).sum();
+    let pieces: Vec<_> = writes.iter().flat_map(|write| pieces(write.offset, write.data)).collect();
+    let mut left: usize = pieces.iter().map(|(_, data)| WriteRecord::bytes_of(data.len())).sum();
     let (mut records, mut record) = (Vec::new(), WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX)));
-    for (offset, data) in pieces {
-        if !record.has_room(offset, data.len()) {
+    for (offset, data) in &pieces {
+        if !record.has_room(*offset, data.len()) {
             let next = WriteRecord::with_capacity(left.min(RECORD_BYTES_MAX));
             records.push(std::mem::replace(&mut record, next).finish(packer));
         }
-        record.push(offset, data);
+        record.push(*offset, data, packer);
         left -= WriteRecord::bytes_of(data.len());
     }
-    if !writes.iter().all(|write| write.data.is_empty()) {
+    if !pieces.is_empty() {
         records.push(record.finish(packer));
     }
     records
+}
+
+/// A write in pieces that fit a record, and that end between blocks, so that no block is written twice.
+fn pieces(mut offset: u64, mut data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        let whole = (offset + DATA_BYTES_MAX as u64) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let (piece, rest) = data.split_at(data.len().min((whole - offset) as usize));
+        let first = std::mem::replace(&mut offset, whole);
+        data = rest;
+        (!piece.is_empty()).then_some((first, piece))
+    })
 }
 
 impl Export for ClusterExport {

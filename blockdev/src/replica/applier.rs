@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsm_store::ErrorKind;
-use lsm_store::id::VolumeId as StoreVolumeId;
+use lsm_store::id::{BlockIndex, VolumeId as StoreVolumeId};
+use lsm_store::packed::PackedBlocks;
 use lsm_store::request::Write;
 use lsm_store::store::Volume;
 use net::replication::{Event, Lsn, VolumeId};
@@ -413,6 +414,15 @@ impl Applier {
                 let within: Vec<_> = writes.iter().filter_map(|write| clip(*write, size)).collect();
                 Ok(self.volume.write(&within)?)
             }
+            Part::Blocks(first, blocks) => {
+                let (offset, size) = (first.byte_offset(), self.volume.size_bytes());
+                if offset + blocks.content_bytes() as u64 <= size {
+                    return Ok(self.volume.write_packed(*first, blocks)?);
+                }
+                let within =
+                    clip(Write { offset, data: &blocks.content() }, size).map(|write| self.volume.write(&[write]));
+                Ok(within.unwrap_or(Ok(()))?)
+            }
             Part::Other(operation) => self.apply_other(operation),
         }
     }
@@ -420,6 +430,7 @@ impl Applier {
     fn apply_other(&self, operation: &Operation) -> Result<(), NodeError> {
         match operation {
             Operation::Write { offset, data } => self.apply(&Part::Writes(vec![Write { offset: *offset, data }])),
+            Operation::WriteBlocks { first, blocks } => self.apply(&Part::Blocks(*first, blocks)),
             Operation::Zero { offset, len, zeroing } => {
                 let len = (*len).min(self.volume.size_bytes().saturating_sub(*offset));
                 Ok(self.volume.zero(*offset.min(&self.volume.size_bytes()), len, *zeroing)?)
@@ -445,6 +456,7 @@ impl Applier {
 /// Operations that the store takes in one call.
 enum Part<'a> {
     Writes(Vec<Write<'a>>),
+    Blocks(BlockIndex, &'a PackedBlocks),
     Other(&'a Operation),
 }
 
@@ -459,14 +471,16 @@ fn clip(write: Write<'_>, size_bytes: u64) -> Option<Write<'_>> {
 fn parts(records: &[Operations]) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     for operation in records.iter().flat_map(|record| record.iter()) {
-        let Operation::Write { offset, data } = operation else {
-            parts.push(Part::Other(operation));
-            continue;
-        };
-        let write = Write { offset: *offset, data };
-        match parts.last_mut() {
-            Some(Part::Writes(writes)) => writes.push(write),
-            _ => parts.push(Part::Writes(vec![write])),
+        match operation {
+            Operation::Write { offset, data } => {
+                let write = Write { offset: *offset, data };
+                match parts.last_mut() {
+                    Some(Part::Writes(writes)) => writes.push(write),
+                    _ => parts.push(Part::Writes(vec![write])),
+                }
+            }
+            Operation::WriteBlocks { first, blocks } => parts.push(Part::Blocks(*first, blocks)),
+            other => parts.push(Part::Other(other)),
         }
     }
     parts

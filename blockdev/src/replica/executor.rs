@@ -17,7 +17,8 @@ use super::inbox::Input;
 use super::ledger::Promise;
 use super::local::Shared;
 use super::log::{LogError, ReplicaLog, Sizes};
-use super::operation;
+use super::made::Made;
+use super::operation::{self, InvalidOperations};
 use super::outside::{Outside, Sending};
 use super::pending::Operations;
 
@@ -94,6 +95,8 @@ pub(super) struct Executor {
     /// Its content is being replaced, and is that of no log.
     is_torn: bool,
     told: Told,
+    /// What clients of this node asked for, until it comes to be written.
+    made: Made,
 }
 
 /// What the protocol was told last of the room in the store.
@@ -115,7 +118,8 @@ impl Executor {
         bounds: Bounds,
     ) -> Self {
         let (batch, holds, asked_sync, is_torn) = (Batch::default(), HashMap::new(), Lsn(0), false);
-        Self { replica, log, shared, outside, bounds, batch, holds, asked_sync, floor, is_torn, told: Told::default() }
+        let (told, made) = (Told::default(), Made::default());
+        Self { replica, log, shared, outside, bounds, batch, holds, asked_sync, floor, is_torn, told, made }
     }
 
     /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
@@ -146,6 +150,7 @@ impl Executor {
         }
         self.tell_credit(&mut actions);
         self.carry_out(actions);
+        self.made.clear();
         true
     }
 
@@ -153,7 +158,12 @@ impl Executor {
         match input {
             Input::Message(from, received) => self.message(from, &received, actions),
             Input::Event(Event::JournalFailed) => self.give_up(actions),
-            Input::Event(event) => self.step(event, actions),
+            Input::Event(event) => {
+                if let Event::Write { payload, .. } = &event {
+                    self.made.note(payload);
+                }
+                self.step(event, actions);
+            }
             Input::Checkpoint(floor) => self.checkpoint(floor, actions),
             Input::TellHistory(answer) => drop(answer.send(self.replica.history().clone())),
             // As for those who ask for the history.
@@ -347,7 +357,7 @@ impl Executor {
         if self.shared.has_failed() {
             return;
         }
-        let operations: Result<Vec<Operations>, _> = records.iter().map(operation::of_record).collect();
+        let operations: Result<Vec<Operations>, _> = records.iter().map(|it| self.operations_of(it)).collect();
         let operations = operations.map_err(|error| {
             tracing::error!(volume = %self.shared.id, %error, "a replica cannot go on");
             self.give_up(further);
@@ -363,6 +373,14 @@ impl Executor {
             self.shared.ledger.take(self.shared.id, room_bytes);
             self.told.used = self.told.used.saturating_add(room_bytes);
             self.step(Event::Journaled(ticket), further);
+        }
+    }
+
+    /// What a record does. One that a client of this node asked for was made here, or looked at when it came.
+    fn operations_of(&mut self, record: &Record) -> Result<Operations, InvalidOperations> {
+        match &record.body {
+            Body::Write(payload) if self.made.take(payload) => Ok(operation::decode_again(payload)?.into()),
+            _ => operation::of_record(record),
         }
     }
 

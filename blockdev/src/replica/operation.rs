@@ -6,13 +6,17 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use lsm_store::id::BLOCK_BYTES;
+use lsm_store::id::{BLOCK_BYTES, BLOCK_SHIFT, BlockIndex};
+use lsm_store::packed::PackedBlocks;
 use lsm_store::request::Zeroing;
 use lsm_store::store::room_of_write;
-use lz4_flex::block::{self, CompressTable};
 use net::replication::{Body, Record, VolumeId};
 
 use crate::name::VolumeName;
+
+mod writing;
+
+pub use writing::{Packer, WriteRecord};
 
 /// Most bytes of a record's operations.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -32,21 +36,17 @@ const VERSION: u8 = 1;
 /// Their length, that of an LZ4 block, the block that they come out of, and zeros.
 const PACKED: u8 = 2;
 
-/// Bytes before the block.
-const PACKED_HEAD_BYTES: usize = 9;
-
-/// A record is at least so much of what comes out of it, if need be by zeros at its end: whoever takes records counts their
-/// bytes, and must not have to hold much more.
-const PACKED_PARTS_MAX: usize = 8;
-
-/// Shorter records are not worth the time.
-const PACKED_BYTES_MIN: usize = 16 << 10;
-
-/// How many records go as they are after one that did not shrink.
-const SKIPPED_COUNT: u32 = 15;
+/// Operations one behind the other, some of which write packed blocks.
+const WITH_BLOCKS: u8 = 3;
 
 /// Kind, offset and length of a write.
 const WRITE_HEAD_BYTES: usize = 13;
+
+/// Kind, first block, how many, and length of a write of blocks.
+const BLOCKS_HEAD_BYTES: usize = 15;
+
+/// Blocks whose bytes can be numbered.
+const BLOCKS_MAX: u64 = u64::MAX >> BLOCK_SHIFT;
 
 const WRITE: u8 = 1;
 const HOLE: u8 = 2;
@@ -57,6 +57,7 @@ const REMOVE_SNAPSHOT: u8 = 6;
 const ROLL_BACK: u8 = 7;
 const SEED: u8 = 8;
 const RENAME_SNAPSHOT: u8 = 9;
+const WRITE_BLOCKS: u8 = 10;
 
 /// One change of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +68,13 @@ pub enum Operation {
         offset: u64,
         /// At most [`DATA_BYTES_MAX`].
         data: Bytes,
+    },
+    /// Whole blocks are written, which stores keep as they are.
+    WriteBlocks {
+        /// The first.
+        first: BlockIndex,
+        /// What they hold.
+        blocks: PackedBlocks,
     },
     /// A range reads as zeros.
     Zero {
@@ -132,6 +140,7 @@ impl Operation {
     pub fn room_bytes(&self) -> u64 {
         match self {
             Self::Write { offset, data } => room_of_write(*offset, data.len() as u64),
+            Self::WriteBlocks { first, blocks } => room_of_write(first.byte_offset(), blocks.content_bytes() as u64),
             Self::Zero { offset, len, .. } => room_of_zeros(*offset, *len),
             Self::Snapshot { .. } | Self::Seed { .. } => SNAPSHOT_ROOM_BYTES,
             Self::Resize { .. } | Self::RemoveSnapshot { .. } | Self::RenameSnapshot { .. } | Self::RollBack { .. } => {
@@ -143,7 +152,7 @@ impl Operation {
     /// True if it is more than a change of bytes: whoever reads what it does waits until it was applied.
     #[must_use]
     pub fn is_barrier(&self) -> bool {
-        !matches!(self, Self::Write { .. } | Self::Zero { .. })
+        !matches!(self, Self::Write { .. } | Self::WriteBlocks { .. } | Self::Zero { .. })
     }
 
     /// The bytes it touches, as first and end.
@@ -151,6 +160,9 @@ impl Operation {
     pub fn range(&self) -> (u64, u64) {
         match self {
             Self::Write { offset, data } => (*offset, offset.saturating_add(data.len() as u64)),
+            Self::WriteBlocks { first, blocks } => {
+                (first.byte_offset(), first.byte_offset() + blocks.content_bytes() as u64)
+            }
             Self::Zero { offset, len, .. } => (*offset, offset.saturating_add(*len)),
             _ => (0, u64::MAX),
         }
@@ -160,7 +172,8 @@ impl Operation {
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
         match self {
-            Self::Write { data, .. } => WriteRecord::bytes_of(data.len()),
+            Self::Write { data, .. } => WRITE_HEAD_BYTES + data.len(),
+            Self::WriteBlocks { blocks, .. } => BLOCKS_HEAD_BYTES + blocks.bytes().len(),
             Self::Zero { .. } => 17,
             Self::Resize { .. } => 9,
             Self::Snapshot { name } | Self::RemoveSnapshot { name } | Self::RollBack { to: name } => {
@@ -182,6 +195,10 @@ impl Operation {
             Self::RemoveSnapshot { name } => named(REMOVE_SNAPSHOT, name),
             Self::RollBack { to } => named(ROLL_BACK, to),
             Self::Write { offset, data } => put_write(out, *offset, data),
+            Self::WriteBlocks { first, blocks } => {
+                put_blocks_head(out, *first, blocks.len(), blocks.bytes().len());
+                out.put_slice(blocks.bytes());
+            }
             Self::Zero { offset, len, zeroing } => {
                 out.put_u8(if *zeroing == Zeroing::Hole { HOLE } else { ZERO });
                 out.put_u64_le(*offset);
@@ -259,96 +276,11 @@ impl Draft {
     }
 }
 
-/// A record of writes in the making, to which a client's bytes are copied once.
-#[derive(Debug)]
-pub struct WriteRecord {
-    out: BytesMut,
-    /// What a store needs to apply it.
-    room_bytes: u64,
-}
-
-impl WriteRecord {
-    /// A record without operations, with room for so many bytes.
-    #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
-        let mut out = BytesMut::with_capacity(1 + bytes);
-        out.put_u8(VERSION);
-        Self { out, room_bytes: 0 }
-    }
-
-    /// Bytes that a write of `len` takes.
-    #[must_use]
-    pub fn bytes_of(len: usize) -> usize {
-        WRITE_HEAD_BYTES + len
-    }
-
-    /// Whether a write still fits: into the record, and with the rest of it into what stores take at once.
-    #[must_use]
-    pub fn has_room(&self, offset: u64, len: usize) -> bool {
-        let room_bytes = self.room_bytes.saturating_add(room_of_write(offset, len as u64));
-        self.out.len() + Self::bytes_of(len) <= RECORD_BYTES_MAX && room_bytes <= RECORD_ROOM_MAX
-    }
-
-    /// Adds a write of at most [`DATA_BYTES_MAX`], for which there is room.
-    pub fn push(&mut self, offset: u64, data: &[u8]) {
-        self.room_bytes = self.room_bytes.saturating_add(room_of_write(offset, data.len() as u64));
-        put_write(&mut self.out, offset, data);
-    }
-
-    /// The record, packed if that is worth it.
-    #[must_use]
-    pub fn finish(self, packer: &mut Packer) -> Draft {
-        let Self { out, room_bytes } = self;
-        Draft { record: packer.pack(&out).unwrap_or_else(|| out.freeze()), room_bytes }
-    }
-}
-
-/// Makes records shorter, which are sent to every replica and written to each one's log. Looks at few of those records that come
-/// after one that did not shrink.
-#[derive(Default)]
-pub struct Packer {
-    table: Option<CompressTable>,
-    packed: Vec<u8>,
-    skipping: u32,
-}
-
-impl Packer {
-    /// The packed form of a record; `None` if that would not save an eighth.
-    fn pack(&mut self, record: &[u8]) -> Option<Bytes> {
-        if record.len() < PACKED_BYTES_MIN {
-            return None;
-        }
-        if self.skipping > 0 {
-            self.skipping -= 1;
-            return None;
-        }
-        let operations = &record[1..];
-        self.packed.resize(block::get_maximum_output_size(operations.len()), 0);
-        let table = self.table.get_or_insert_with(CompressTable::large);
-        let len = block::compress_into_with_table(operations, &mut self.packed, table).ok()?;
-        if len > operations.len() - operations.len() / 8 {
-            self.skipping = SKIPPED_COUNT;
-            return None;
-        }
-        let bytes = (PACKED_HEAD_BYTES + len).max(operations.len().div_ceil(PACKED_PARTS_MAX));
-        let mut out = BytesMut::with_capacity(bytes);
-        out.put_u8(PACKED);
-        out.put_u32_le(operations.len() as u32);
-        out.put_u32_le(len as u32);
-        out.put_slice(&self.packed[..len]);
-        out.resize(bytes, 0);
-        Some(out.freeze())
-    }
-}
-
-/// What was packed.
-fn unpack(mut packed: Bytes) -> Option<Bytes> {
-    let len = packed.try_get_u32_le().ok()? as usize;
-    let block = packed.try_get_u32_le().ok()? as usize;
-    let is_allowed = len < RECORD_BYTES_MAX && len <= PACKED_PARTS_MAX * (PACKED_HEAD_BYTES + packed.len());
-    let block = is_allowed.then(|| packed.get(..block))??;
-    let operations = block::decompress(block, len).ok()?;
-    (operations.len() == len).then(|| operations.into())
+fn put_blocks_head(out: &mut impl BufMut, first: BlockIndex, count: usize, bytes: usize) {
+    out.put_u8(WRITE_BLOCKS);
+    out.put_u64_le(first.0);
+    out.put_u16_le(count as u16);
+    out.put_u32_le(bytes as u32);
 }
 
 fn put_write(out: &mut BytesMut, offset: u64, data: &[u8]) {
@@ -367,34 +299,52 @@ pub fn encode(operations: &[Operation]) -> Bytes {
     let bytes = 1 + operations.iter().map(Operation::encoded_bytes).sum::<usize>();
     assert!(bytes <= RECORD_BYTES_MAX, "a record of {bytes} bytes is too long");
     let mut out = BytesMut::with_capacity(bytes);
-    out.put_u8(VERSION);
+    out.put_u8(if operations.iter().any(is_of_blocks) { WITH_BLOCKS } else { VERSION });
     operations.iter().for_each(|operation| operation.encode(&mut out));
     out.freeze()
 }
 
-/// The operations of a record. Data is not copied, unless it was packed.
+/// The operations of a record. Data is not copied, unless it was packed as a whole; blocks are compared with their fingerprints.
 ///
 /// # Errors
 /// [`InvalidOperations`].
 pub fn decode(record: &Bytes) -> Result<Vec<Operation>, InvalidOperations> {
+    decode_with(record, PackedBlocks::read)
+}
+
+/// As [`decode`], of a record that this process has made, or has decoded before: blocks are not compared again.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_again(record: &Bytes) -> Result<Vec<Operation>, InvalidOperations> {
+    decode_with(record, PackedBlocks::read_again)
+}
+
+fn decode_with(record: &Bytes, read_blocks: ReadBlocks) -> Result<Vec<Operation>, InvalidOperations> {
     let mut rest = record.clone();
-    match rest.try_get_u8() {
-        Ok(VERSION) => {}
-        Ok(PACKED) => rest = unpack(rest).ok_or(InvalidOperations::Malformed)?,
-        Ok(newer) if newer > PACKED => return Err(InvalidOperations::Version(newer)),
-        _ => return Err(InvalidOperations::Malformed),
+    let version = rest.try_get_u8().map_err(|_| InvalidOperations::Malformed)?;
+    match version {
+        VERSION | WITH_BLOCKS => {}
+        PACKED => rest = writing::unpack(rest).ok_or(InvalidOperations::Malformed)?,
+        0 => return Err(InvalidOperations::Malformed),
+        newer => return Err(InvalidOperations::Version(newer)),
     }
     let mut operations = Vec::new();
     while rest.has_remaining() {
-        operations.push(decode_one(&mut rest).ok_or(InvalidOperations::Malformed)?);
+        operations.push(decode_one(&mut rest, read_blocks).ok_or(InvalidOperations::Malformed)?);
     }
-    Ok(operations)
+    let is_as_said = operations.iter().any(is_of_blocks) == (version == WITH_BLOCKS);
+    is_as_said.then_some(operations).ok_or(InvalidOperations::Malformed)
+}
+
+fn is_of_blocks(operation: &Operation) -> bool {
+    matches!(operation, Operation::WriteBlocks { .. })
 }
 
 /// Room that a store needs to apply a record, at most. What is no record needs none: nobody can apply it.
 #[must_use]
 pub fn room_of(record: &Bytes) -> u64 {
-    decode(record).map_or(0, |operations| room_of_all(&operations))
+    decode_again(record).map_or(0, |operations| room_of_all(&operations))
 }
 
 /// Room that a store needs to apply operations, at most.
@@ -414,7 +364,9 @@ pub fn of_record(record: &Record) -> Result<Arc<[Operation]>, InvalidOperations>
     }
 }
 
-fn decode_one(rest: &mut Bytes) -> Option<Operation> {
+type ReadBlocks = fn(Bytes, usize) -> Option<PackedBlocks>;
+
+fn decode_one(rest: &mut Bytes, read_blocks: ReadBlocks) -> Option<Operation> {
     let kind = rest.try_get_u8().ok()?;
     match kind {
         WRITE => {
@@ -422,6 +374,14 @@ fn decode_one(rest: &mut Bytes) -> Option<Operation> {
             let len = rest.try_get_u32_le().ok()? as usize;
             let fits = len > 0 && len <= rest.remaining() && offset.checked_add(len as u64).is_some();
             fits.then(|| Operation::Write { offset, data: rest.split_to(len) })
+        }
+        WRITE_BLOCKS => {
+            let first = BlockIndex(rest.try_get_u64_le().ok()?);
+            let count = usize::from(rest.try_get_u16_le().ok()?);
+            let len = rest.try_get_u32_le().ok()? as usize;
+            let is_possible = len <= rest.remaining() && first.0 <= BLOCKS_MAX - count as u64;
+            let blocks = is_possible.then(|| read_blocks(rest.split_to(len), count))??;
+            Some(Operation::WriteBlocks { first, blocks })
         }
         HOLE | ZERO => {
             let (offset, len) = (rest.try_get_u64_le().ok()?, rest.try_get_u64_le().ok()?);

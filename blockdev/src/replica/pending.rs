@@ -373,6 +373,7 @@ fn apply(change: &Operation, bytes: &mut [u8], offset: u64) {
     let target = &mut bytes[(from - offset) as usize..(to - offset) as usize];
     match change {
         Operation::Write { data, .. } => target.copy_from_slice(&data[(from - first) as usize..(to - first) as usize]),
+        Operation::WriteBlocks { blocks, .. } => blocks.copy_to((from - first) as usize, target),
         Operation::Zero { .. } => target.fill(0),
         // Whoever reads has waited until the store has them.
         _ => {}

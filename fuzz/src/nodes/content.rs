@@ -4,16 +4,22 @@
 //! write puts into cells, and is carried as a write far beyond the volume's end, which does nothing there.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use blockdev::name::VolumeName;
 use blockdev::replica::operation::{self, Draft, Operation};
 use bytes::Bytes;
+use lsm_store::id::{BLOCK_BYTES, BlockIndex};
+use lsm_store::packed::{BlockPacker, PackedBlocks};
 use lsm_store::request::Zeroing;
 use lsm_store::rng::{Rng, SeededRng};
 use net::replication::{Body, Record};
 
 pub(super) const CELL_BYTES: u64 = 1024;
+
+/// Cells of a block.
+const BLOCK_CELLS: u64 = BLOCK_BYTES as u64 / CELL_BYTES;
 
 /// Cells that the volume has at first.
 pub(super) const CELLS: u64 = 48;
@@ -60,10 +66,7 @@ pub(super) fn number_of(name: &VolumeName) -> Option<u64> {
 /// The record that asks for a change.
 pub(super) fn draft(number: u64, change: Change) -> Draft {
     let operation = match change {
-        Change::Write { first, count } => {
-            let data: Vec<u8> = (first..first + count).flat_map(|cell| bytes_of(number, cell)).collect();
-            Operation::Write { offset: first * CELL_BYTES, data: data.into() }
-        }
+        Change::Write { first, count } => return write(number, first, count),
         Change::Zero { first, count } => {
             let zeroing = if number.is_multiple_of(2) { Zeroing::Hole } else { Zeroing::Allocated };
             Operation::Zero { offset: first * CELL_BYTES, len: count * CELL_BYTES, zeroing }
@@ -73,8 +76,32 @@ pub(super) fn draft(number: u64, change: Change) -> Draft {
         Change::RemoveSnapshot { of } => Operation::RemoveSnapshot { name: name(of) },
         Change::RollBack { to } => Operation::RollBack { to: name(to) },
     };
-    let mark = Operation::Write { offset: BEYOND + number, data: Bytes::from_static(&[1]) };
-    Draft::of(&[operation, mark])
+    Draft::of(&[operation, mark(number)])
+}
+
+fn mark(number: u64) -> Operation {
+    Operation::Write { offset: BEYOND + number, data: Bytes::from_static(&[1]) }
+}
+
+/// The record of a write: what is whole blocks of it packed, in every other record.
+fn write(number: u64, first: u64, count: u64) -> Draft {
+    let cells = |cells: Range<u64>| cells.flat_map(|cell| bytes_of(number, cell)).collect::<Vec<u8>>();
+    let plain = |range: Range<u64>| {
+        let offset = range.start * CELL_BYTES;
+        (!range.is_empty()).then(|| Operation::Write { offset, data: cells(range).into() })
+    };
+    let end = first + count;
+    let (start, stop) = (first.next_multiple_of(BLOCK_CELLS), end / BLOCK_CELLS * BLOCK_CELLS);
+    if start >= stop || number.is_multiple_of(2) {
+        return Draft::of(&plain(first..end).into_iter().chain([mark(number)]).collect::<Vec<_>>());
+    }
+    let mut packed = Vec::new();
+    assert!(BlockPacker::default().pack(&cells(start..stop), usize::MAX, &mut packed));
+    let blocks = PackedBlocks::read(packed.into(), ((stop - start) / BLOCK_CELLS) as usize);
+    let blocks = blocks.expect("what was packed can be read");
+    let packed = Operation::WriteBlocks { first: BlockIndex(start / BLOCK_CELLS), blocks };
+    let around = [plain(first..start), Some(packed), plain(stop..end), Some(mark(number))];
+    Draft::of(&around.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// The number of a record; `None` if it is the opening of an epoch.

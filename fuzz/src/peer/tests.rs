@@ -55,7 +55,7 @@ fn edited_messages_are_read_or_refused() {
 
 #[test]
 fn a_packed_record_has_more_than_one_sound_form() {
-    let packed = packed_operations();
+    let packed = packed_operations(32 << 10);
     assert!(packed.len() < 16 << 10, "a record of {} bytes is not packed", packed.len());
     let longer = Bytes::from([&packed[..], &[0]].concat());
     assert_eq!(operation::decode(&longer), operation::decode(&packed));

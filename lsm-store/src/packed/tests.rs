@@ -7,7 +7,7 @@ fn pack(data: &[u8]) -> Packed {
 }
 
 /// Zeros, text, noise, and all between.
-fn any_block() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn any_block() -> impl Strategy<Value = Vec<u8>> {
     (0..=BLOCK_BYTES, any::<u64>()).prop_map(|(noisy, seed)| {
         let mut state = seed | 1;
         (0..BLOCK_BYTES)

@@ -429,7 +429,7 @@ impl Volume {
         }
     }
 
-    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
+    pub(super) fn check_range(&self, offset: u64, len: u64) -> Result<()> {
         let size = self.size_bytes();
         match offset.checked_add(len) {
             Some(end) if end <= size => Ok(()),

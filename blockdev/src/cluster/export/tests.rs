@@ -8,6 +8,7 @@ fn written(drafts: &[Draft]) -> Vec<(u64, Bytes)> {
     operations
         .map(|operation| match operation {
             Operation::Write { offset, data } => (offset, data),
+            Operation::WriteBlocks { first, blocks } => (first.byte_offset(), blocks.content().into()),
             other => panic!("{other:?} is no write"),
         })
         .collect()
@@ -37,6 +38,8 @@ fn large_writes_are_cut_into_records_that_are_not_too_long() {
     let mut expected = [vec![0; 100], data.clone()].concat();
     expected[..5000].copy_from_slice(&data[..5000]);
     assert!(image == expected);
+    let starts = written(&records).into_iter().map(|(offset, _)| offset);
+    assert!(starts.filter(|start| start % BLOCK_BYTES as u64 != 0).count() == 1, "pieces begin between blocks");
 }
 
 #[test]

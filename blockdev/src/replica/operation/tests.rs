@@ -1,5 +1,7 @@
+use lsm_store::packed::{BlockPacker, PACKED_BLOCKS_MAX};
 use proptest::prelude::*;
 
+use super::writing::{BLOCKS_BYTES_MIN, PACKED_BYTES_MIN, PACKED_PARTS_MAX, SKIPPED_COUNT};
 use super::*;
 
 fn name(text: &str) -> VolumeName {
@@ -27,6 +29,20 @@ fn a_record_keeps_its_bytes() {
     assert_eq!(hex, golden.replace(' ', ""));
 }
 
+fn blocks_of(data: &[u8]) -> PackedBlocks {
+    let mut bytes = Vec::new();
+    assert!(BlockPacker::default().pack(data, usize::MAX, &mut bytes));
+    PackedBlocks::read(bytes.into(), data.len() / BLOCK_BYTES).unwrap()
+}
+
+fn write_blocks() -> impl Strategy<Value = Operation> {
+    let data = prop::collection::vec(prop_oneof![Just(0_u8), Just(1), any::<u8>()], 1..6);
+    (0..1u64 << 40, data).prop_map(|(first, bytes)| {
+        let data: Vec<u8> = bytes.into_iter().flat_map(|byte| [byte; BLOCK_BYTES]).collect();
+        Operation::WriteBlocks { first: BlockIndex(first), blocks: blocks_of(&data) }
+    })
+}
+
 fn operations() -> impl Strategy<Value = Operation> {
     let zeroing = prop_oneof![Just(Zeroing::Hole), Just(Zeroing::Allocated)];
     let named = "[a-z0-9][a-z0-9._-]{0,62}";
@@ -38,6 +54,7 @@ fn operations() -> impl Strategy<Value = Operation> {
             len,
             zeroing
         }),
+        write_blocks(),
         any::<u64>().prop_map(|size_bytes| Operation::Resize { size_bytes }),
         named.prop_map(|text| Operation::Snapshot { name: name(&text) }),
         named.prop_map(|text| Operation::RemoveSnapshot { name: name(&text) }),
@@ -78,12 +95,12 @@ proptest! {
 
 #[test]
 fn a_newer_record_says_so() {
-    assert_eq!(decode(&Bytes::from_static(&[3, 1])), Err(InvalidOperations::Version(3)));
+    assert_eq!(decode(&Bytes::from_static(&[4, 1])), Err(InvalidOperations::Version(4)));
 }
 
 fn written(data: &[u8], packer: &mut Packer) -> Bytes {
     let mut record = WriteRecord::with_capacity(WriteRecord::bytes_of(data.len()));
-    record.push(8192, data);
+    record.push(8192, data, packer);
     record.finish(packer).record().clone()
 }
 
@@ -103,28 +120,92 @@ fn a_packed_record_keeps_its_bytes() {
 
 #[test]
 fn no_more_comes_out_of_a_record_than_its_length_allows() {
-    let record = written(&[0; 512 << 10], &mut Packer::default());
-    assert_eq!(record.len(), ((512 << 10) + WRITE_HEAD_BYTES).div_ceil(PACKED_PARTS_MAX));
+    let record = written(&[0; 48 << 10], &mut Packer::default());
+    assert_eq!(record.len(), ((48 << 10) + WRITE_HEAD_BYTES).div_ceil(PACKED_PARTS_MAX));
     assert!(decode(&record).is_ok());
     assert_eq!(decode(&record.slice(..record.len() - 1)), Err(InvalidOperations::Malformed));
 }
 
-#[test]
-fn what_does_not_shrink_stays_as_it_is_and_the_next_are_not_tried() {
-    let mut packer = Packer::default();
+fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u64;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
+    std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 56) as u8
     })
-    .take(32 << 10)
-    .collect();
-    assert_eq!(written(&noise, &mut packer)[0], VERSION);
-    for _ in 0..SKIPPED_COUNT {
-        assert_eq!(written(&[0; 32 << 10], &mut packer)[0], VERSION);
+    .take(len)
+    .collect()
+}
+
+#[test]
+fn what_does_not_shrink_stays_as_it_is_and_the_next_are_not_tried() {
+    for (len, packed) in [(32 << 10, PACKED), (BLOCKS_BYTES_MIN, WITH_BLOCKS)] {
+        let mut packer = Packer::default();
+        assert_eq!(written(&noise(len), &mut packer)[0], VERSION);
+        let tried = (0..SKIPPED_COUNT).position(|_| written(&vec![0; len], &mut packer)[0] == packed);
+        assert!(tried.is_none_or(|tried| tried > 5), "{tried:?}");
+        while written(&vec![0; len], &mut packer)[0] == VERSION {}
+        assert_eq!(written(&vec![0; len], &mut packer)[0], packed);
     }
-    assert_eq!(written(&[0; 32 << 10], &mut packer)[0], PACKED);
-    assert_eq!(written(&[0; PACKED_BYTES_MIN - 15], &mut packer)[0], VERSION, "too short");
+    assert_eq!(written(&[0; PACKED_BYTES_MIN - 15], &mut Packer::default())[0], VERSION, "too short");
+}
+
+#[test]
+fn a_record_of_blocks_keeps_its_bytes() {
+    let blocks = blocks_of(&[[0; BLOCK_BYTES], [b'a'; BLOCK_BYTES]].concat());
+    let record = encode(&[Operation::WriteBlocks { first: BlockIndex(0x0102), blocks }]);
+    let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+    let len = record.len() - 1 - BLOCKS_HEAD_BYTES;
+    let packed = len - 2 * 2 - 2 * 32;
+    let head = format!("030a020100000000000002 00{len:02x}000000 0000{packed:02x}00").replace(' ', "");
+    assert!(hex.starts_with(&head), "{hex}");
+    let fingerprint = blake3::hash(&[b'a'; BLOCK_BYTES]).to_hex();
+    assert!(hex.ends_with(&format!("{:0>64}{fingerprint}", "")), "{hex}");
+}
+
+#[test]
+fn a_large_write_is_packed_where_it_is_whole_blocks() {
+    let block = BLOCK_BYTES as u64;
+    for (offset, len) in
+        [(0, BLOCKS_BYTES_MIN), (block, 200_000), (100, 200_000), (block - 1, PACKED_BLOCKS_MAX * BLOCK_BYTES - 70)]
+    {
+        let data: Vec<u8> = (0..len).map(|at| (at / 1000) as u8).collect();
+        let mut record = WriteRecord::with_capacity(WriteRecord::bytes_of(len));
+        assert!(record.has_room(offset, len));
+        let mut packer = Packer::default();
+        record.push(offset, &data, &mut packer);
+        let draft = record.finish(&mut packer);
+        assert!(draft.record().len() < len / 8, "{} of {len} bytes", draft.record().len());
+        let mut at = offset;
+        let mut found = Vec::new();
+        for operation in decode(draft.record()).unwrap() {
+            assert_eq!(operation.range().0, at);
+            at = operation.range().1;
+            match operation {
+                Operation::Write { data, .. } => {
+                    assert!(data.len() < BLOCK_BYTES, "only what is no whole block stays as it is");
+                    found.extend(data);
+                }
+                Operation::WriteBlocks { blocks, .. } => found.extend(blocks.content()),
+                other => panic!("{other:?} writes nothing"),
+            }
+        }
+        assert!(found == data, "{len} bytes at {offset}");
+        assert_eq!(draft.room_bytes(), room_of(draft.record()));
+    }
+}
+
+#[test]
+fn blocks_that_are_not_what_they_say_are_none() {
+    let record = written(&[7; BLOCKS_BYTES_MIN], &mut Packer::default());
+    assert_eq!(record[0], WITH_BLOCKS);
+    for at in [record.len() - 1, 1 + BLOCKS_HEAD_BYTES + 2 * 16 + 1, 0, 1 + BLOCKS_HEAD_BYTES, 10, 12] {
+        let mut bytes = record.to_vec();
+        bytes[at] ^= 2;
+        assert_eq!(decode(&bytes.into()), Err(InvalidOperations::Malformed), "byte {at}");
+    }
+    let mut far = record.to_vec();
+    far[2..10].copy_from_slice(&(BLOCKS_MAX - 15).to_le_bytes());
+    assert_eq!(decode(&far.into()), Err(InvalidOperations::Malformed), "beyond the last byte that there can be");
 }
 
 proptest! {
@@ -168,7 +249,7 @@ fn a_record_takes_no_more_than_stores_do_at_once() {
     let mut record = WriteRecord::with_capacity(RECORD_BYTES_MAX);
     let mut count = 0;
     while record.has_room(count << 20, 1) {
-        record.push(count << 20, &[1]);
+        record.push(count << 20, &[1], &mut Packer::default());
         count += 1;
     }
     let record = record.finish(&mut Packer::default());

@@ -1,4 +1,6 @@
 use bytes::Bytes;
+use lsm_store::id::{BLOCK_BYTES, BlockIndex};
+use lsm_store::packed::{BlockPacker, PackedBlocks};
 use lsm_store::request::Zeroing;
 use proptest::prelude::*;
 
@@ -8,6 +10,18 @@ const SIZE: usize = 40 << 16;
 
 fn write(offset: u64, byte: u8, len: usize) -> Operation {
     Operation::Write { offset, data: Bytes::from(vec![byte; len]) }
+}
+
+/// Whole blocks from the one of `offset` on, one of them zeros.
+fn write_blocks(offset: u64, byte: u8, len: usize) -> Operation {
+    let first =
+        (offset / BLOCK_BYTES as u64).min((SIZE - len.next_multiple_of(BLOCK_BYTES)) as u64 / BLOCK_BYTES as u64);
+    let mut data = vec![byte; len.next_multiple_of(BLOCK_BYTES)];
+    data[..BLOCK_BYTES].fill(byte % 2 * byte);
+    let mut bytes = Vec::new();
+    assert!(BlockPacker::default().pack(&data, usize::MAX, &mut bytes));
+    let blocks = PackedBlocks::read(bytes.into(), data.len() / BLOCK_BYTES).unwrap();
+    Operation::WriteBlocks { first: BlockIndex(first), blocks }
 }
 
 fn record(operations: impl Into<Vec<Operation>>) -> Operations {
@@ -41,7 +55,13 @@ impl World {
     fn truth(&self) -> Vec<u8> {
         let mut bytes = vec![0; SIZE];
         let visible = self.pending.visible().0 as usize;
-        self.log[..visible].iter().flat_map(|it| it.iter()).for_each(|change| apply(change, &mut bytes, 0));
+        self.log[..visible].iter().flat_map(|it| it.iter()).for_each(|change| match change {
+            Operation::WriteBlocks { first, blocks } => {
+                let content = blocks.content();
+                bytes[first.byte_offset() as usize..][..content.len()].copy_from_slice(&content);
+            }
+            change => apply(change, &mut bytes, 0),
+        });
         bytes
     }
 
@@ -57,9 +77,16 @@ impl World {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Zero,
+    Write,
+    Blocks,
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<(bool, u64, u8, usize)>),
+    Append(Vec<(Kind, u64, u8, usize)>),
     Show(u64),
     Apply(u64),
     Truncate(u64),
@@ -67,7 +94,8 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let change = (any::<bool>(), 0..SIZE as u64 / 512, 1..255u8, 1..300usize);
+    let kind = prop_oneof![Just(Kind::Zero), Just(Kind::Write), Just(Kind::Blocks)];
+    let change = (kind, 0..SIZE as u64 / 512, 1..255u8, 1..300usize);
     prop_oneof![
         4 => prop::collection::vec(change, 1..4).prop_map(Step::Append),
         2 => (0..9u64).prop_map(Step::Show),
@@ -84,10 +112,13 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(changes) => {
-                    let change = |(is_zero, sector, byte, sectors): (bool, u64, u8, usize)| {
+                    let change = |(kind, sector, byte, sectors): (Kind, u64, u8, usize)| {
                         let (offset, len) = (sector * 512, (sectors * 512).min(SIZE - sector as usize * 512));
-                        let zero = Operation::Zero { offset, len: len as u64, zeroing: Zeroing::Hole };
-                        if is_zero { zero } else { write(offset, byte, len) }
+                        match kind {
+                            Kind::Zero => Operation::Zero { offset, len: len as u64, zeroing: Zeroing::Hole },
+                            Kind::Write => write(offset, byte, len),
+                            Kind::Blocks => write_blocks(offset, byte, len),
+                        }
                     };
                     world.append(record(changes.into_iter().map(change).collect::<Vec<_>>()));
                 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ErrorKind;
 use crate::codec::Encoding;
 use crate::fingerprint::Fingerprint;
+use crate::packed::{BlockPacker, PACKED_BLOCKS_MAX, PackedBlocks};
 use crate::request::BlockIdentity;
 
 const BLOCKS: usize = 400;
@@ -212,4 +213,38 @@ fn what_the_store_has_is_written_by_fingerprint_and_the_rest_is_not() {
     settle(&store);
     store.collect(true).unwrap();
     assert!(other.write_known(BlockIndex(0), &fingerprints).unwrap().iter().all(|had| !had));
+}
+
+#[test]
+fn packed_blocks_are_written_whatever_the_codec_and_the_budget() {
+    // With 8 MiB of memory a batch takes fewer blocks than are packed together.
+    for (codec, budget) in [(Codec::Lz4, 8 << 20), (Codec::Lz4, 256 << 20), (zstd(), 8 << 20)] {
+        let content = mixed(84);
+        let device = SimDevice::new(84, Faults::none());
+        Store::create(&environment(&device), Settings::default()).unwrap();
+        let options = Options { budget: Budget::divide(budget), ..options() };
+        let store = Store::open(environment(&device), options).unwrap();
+        let volume = volume_with(&store, codec, content.len() as u64 - 1);
+        let mut packer = BlockPacker::default();
+        let firsts = (0..).step_by(PACKED_BLOCKS_MAX).map(BlockIndex);
+        for (part, first) in content.chunks(PACKED_BLOCKS_MAX * BLOCK).zip(firsts) {
+            let mut bytes = Vec::new();
+            assert!(packer.pack(part, usize::MAX, &mut bytes));
+            let blocks = PackedBlocks::read(bytes.into(), part.len() / BLOCK).unwrap();
+            let written = volume.write_packed(first, &blocks);
+            if first.0 as usize + blocks.len() < BLOCKS {
+                written.unwrap();
+            } else {
+                assert_eq!(written.unwrap_err().kind(), ErrorKind::Invalid, "the last block ends beyond the volume");
+                write(&volume, first.byte_offset(), &part[..part.len() - 1]);
+            }
+        }
+        for _ in 0..2 {
+            assert!(read(&volume, 0, content.len() - 1) == content[..content.len() - 1], "{codec}");
+            settle(&store);
+        }
+        store.close().unwrap();
+        let report = Store::check(&environment(&device), &mut |_, _| {}).unwrap();
+        assert_eq!(report.damages, []);
+    }
 }

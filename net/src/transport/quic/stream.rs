@@ -43,11 +43,13 @@ pub(super) async fn read_header(stream: &mut RecvStream, version: u16) -> Result
 
 /// Reads and checks the body that follows `header`.
 pub(super) async fn read_body(stream: &mut RecvStream, header: &Header) -> Result<Message, ReadError> {
-    let mut body = vec![0; header.body_bytes()];
-    match stream.read_exact(&mut body).await {
-        Ok(()) => {}
-        Err(ReadExactError::FinishedEarly(_)) => return Err(envelope::Error::Short.into()),
-        Err(ReadExactError::ReadError(_)) => return Err(ReadError::Ended),
+    let mut body = Vec::with_capacity(header.body_bytes());
+    while body.len() < header.body_bytes() {
+        match stream.read_chunk(header.body_bytes() - body.len(), true).await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk.bytes),
+            Ok(None) => return Err(envelope::Error::Short.into()),
+            Err(_) => return Err(ReadError::Ended),
+        }
     }
     header.check(&body)?;
     Ok(Message::new(header.kind(), body))
