@@ -24,6 +24,8 @@ mod requests;
 mod schedules;
 mod start;
 mod transfers;
+#[cfg(test)]
+mod testing;
 mod trash;
 mod volumes;
 mod watch;

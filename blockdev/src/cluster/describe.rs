@@ -12,6 +12,7 @@ use net::transport::Transport;
 
 use super::Cluster;
 use super::core::Core;
+use super::exports::allow_of;
 use super::report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
     VolumeReport,
@@ -104,6 +105,7 @@ impl Core {
             is_complete: volume.state == VolumeState::Ready,
             origin: volume.origin.map(|origin| origin_report(configuration, origin)),
             schedule: schedule_of(volume),
+            allow: allow_of(configuration, volume.id),
             replicas_wanted: volume.copies.replicas,
             in_sync_min: volume.copies.in_sync_min,
             epoch: set.epoch.0,

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::{Error, Result};
-use net::config::state::{Volume, VolumeState};
+use net::config::name::Identity;
+use net::config::state::{Configuration, Volume, VolumeState};
 use net::id::VolumeId;
 
 use super::ClusterSlot;
@@ -13,7 +14,7 @@ use super::changes::ClusterChanges;
 use super::core::Core;
 use super::export::{ClusterExport, RemoteSnapshot};
 use super::volumes::named;
-use crate::access::Principal;
+use crate::access::{AllowList, Principal};
 use crate::export::{Changes, Export, Exports};
 use crate::name::ExportName;
 use crate::node::{Node, seed_of};
@@ -43,7 +44,8 @@ impl AllExports {
         }
         let name = ExportName::from_str(name).ok()?;
         let volume = core.ready_volume(name.volume()).ok()?.id;
-        Some((core, volume, name))
+        let is_admitted = allow_of(&core.configuration(), volume).admits(client);
+        is_admitted.then_some((core, volume, name))
     }
 }
 
@@ -54,6 +56,7 @@ impl Exports for AllExports {
             let configuration = core.configuration();
             let is_usable = |volume: &&Volume| volume.trashed.is_none() && volume.state == VolumeState::Ready;
             let usable = configuration.volumes().filter(is_usable);
+            let usable = usable.filter(|volume| allow_of(&configuration, volume.id).admits(client));
             names.extend(usable.map(|volume| volume.name.as_str().to_owned()));
         }
         names.sort();
@@ -64,7 +67,7 @@ impl Exports for AllExports {
     fn open(&self, name: &str, client: &Principal) -> Result<Arc<dyn Export>> {
         let Some(core) = self.core() else { return self.node.open(name, client) };
         match self.node.open(name, client) {
-            Err(Error::NoSuchVolume(_)) => open_of_cluster(&core, name),
+            Err(Error::NoSuchVolume(_)) => open_of_cluster(&core, name, client),
             found => found,
         }
     }
@@ -108,14 +111,31 @@ fn nothing() -> Error {
     Error::NoSuchVolume(lsm_store::id::VolumeId::default())
 }
 
-fn open_of_cluster(core: &Arc<Core>, name: &str) -> Result<Arc<dyn Export>> {
+/// Who may open a volume and its snapshots over the network.
+pub(super) fn allow_of(configuration: &Configuration, volume: VolumeId) -> AllowList {
+    let names = configuration.allowed(volume).iter().map(Identity::as_str);
+    AllowList::new(names).expect("what the cluster agrees on has the grammar of a list")
+}
+
+fn open_of_cluster(core: &Arc<Core>, name: &str, client: &Principal) -> Result<Arc<dyn Export>> {
     let name = ExportName::from_str(name).map_err(|_| nothing())?;
-    let volume = core.ready_volume(name.volume()).or_else(|_| {
+    // Another node may have shut it out a moment ago. And it takes as long whether there is such a volume or not.
+    let is_fresh = *client != Principal::Local;
+    if is_fresh {
+        core.refresh();
+    }
+    let volume = core.ready_volume(name.volume()).or_else(|missing| {
+        if is_fresh {
+            return Err(missing);
+        }
         // It may have been made at another node a moment ago.
         core.refresh();
         core.ready_volume(name.volume())
     });
     let volume = volume.map_err(|_| nothing())?.id;
+    if !allow_of(&core.configuration(), volume).admits(client) {
+        return Err(nothing());
+    }
     match &name {
         ExportName::Volume(_) => Ok(Arc::new(ClusterExport::new(core, volume))),
         ExportName::Snapshot(snapshot) if seed_of(&snapshot.snapshot).is_some() => Err(nothing()),
@@ -129,3 +149,6 @@ fn open_of_cluster(core: &Arc<Core>, name: &str) -> Result<Arc<dyn Export>> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

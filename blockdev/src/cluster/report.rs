@@ -2,6 +2,7 @@
 
 use lsm_store::codec::Codec;
 
+use crate::access::AllowList;
 use crate::name::VolumeName;
 use crate::schedule::Schedule;
 
@@ -141,6 +142,8 @@ pub struct VolumeReport {
     pub origin: Option<OriginReport>,
     /// How it is snapshot by itself, if it is.
     pub schedule: Option<Schedule>,
+    /// Who may open it over the network.
+    pub allow: AllowList,
     /// How many copies it is to have.
     pub replicas_wanted: u8,
     /// With fewer copies than this it waits.

@@ -13,6 +13,7 @@ use siltstone::span::Span;
 
 use super::cluster::cluster_failure;
 use super::schedule::schedule;
+use super::settings::allow_list;
 use super::{NodeHandler, describe, failure, name};
 
 /// A replicated volume, and the cluster that has it.
@@ -86,17 +87,21 @@ impl NodeHandler {
 
     pub(super) fn set_replicated(&self, of: &Replicated, settings: &SetVolume) -> Result<Response, Failure> {
         let SetVolume { name: _, snap_every, keep, reserve_bytes, quota_bytes, allow, replicas } = settings;
-        if reserve_bytes.is_some() || quota_bytes.is_some() || allow.is_some() {
-            let message = format!(
-                "volume {} is replicated: of such volumes only snap-every=, keep= and replicas= can be set yet",
-                of.report.name
-            );
+        if reserve_bytes.is_some() || quota_bytes.is_some() {
+            let message =
+                format!("volume {} is replicated: such volumes have no reservations and quotas yet", of.report.name);
             return Err(Failure::new(Kind::Unsupported, message));
         }
         let (cluster, name) = (&of.cluster, &of.report.name);
         let mut volume = of.report.clone();
-        if snap_every.is_some() || keep.is_some() || replicas.is_none() {
-            let schedule = schedule(settings, volume.schedule.as_ref())?;
+        let asks_schedule = snap_every.is_some() || keep.is_some() || (replicas.is_none() && allow.is_none());
+        // What makes no sense is refused before anything is changed.
+        let allow = allow.as_deref().map(allow_list).transpose()?;
+        let schedule = asks_schedule.then(|| schedule(settings, volume.schedule.as_ref())).transpose()?;
+        if let Some(allow) = allow {
+            volume = cluster.set_allow(name, &allow).map_err(cluster_failure)?;
+        }
+        if let Some(schedule) = schedule {
             volume = cluster.set_schedule(name, schedule.as_ref()).map_err(cluster_failure)?;
         }
         if let Some(replicas) = replicas {

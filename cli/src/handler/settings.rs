@@ -46,7 +46,7 @@ fn alone(name: &VolumeName) -> Failure {
     Failure::new(Kind::Unsupported, message)
 }
 
-fn allow_list(names: &[String]) -> Result<AllowList, Failure> {
+pub(super) fn allow_list(names: &[String]) -> Result<AllowList, Failure> {
     AllowList::new(names).map_err(|error| Failure::from_chain(Kind::Invalid, &error))
 }
 

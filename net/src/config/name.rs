@@ -13,6 +13,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 /// Most bytes of a text.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// Most bytes of a name in a certificate.
+pub const IDENTITY_BYTES_MAX: usize = 255;
+
 /// The name of a node, volume, snapshot or setting: `[a-z0-9][a-z0-9._-]{0,62}`, as a volume's on a single node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Name(String);
@@ -21,6 +24,11 @@ pub struct Name(String);
 /// a codec, the value of a setting.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct Text(String);
+
+/// A name in the certificate of a client that may open a volume: 1 to [`IDENTITY_BYTES_MAX`] bytes without commas, control
+/// characters, or spaces at its ends.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Identity(String);
 
 /// What is wrong with a name or text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,6 +40,11 @@ pub enum InvalidText {
     /// It is no text.
     #[error("a text is at most {TEXT_BYTES_MAX} printable ASCII characters")]
     Text,
+    /// It is no name that a certificate has.
+    #[error(
+        "a name in a certificate is 1 to {IDENTITY_BYTES_MAX} bytes without commas, control characters, or spaces at its ends"
+    )]
+    Identity,
 }
 
 impl FromStr for Name {
@@ -51,6 +64,19 @@ impl FromStr for Text {
     }
 }
 
+impl FromStr for Identity {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let fits = (1..=IDENTITY_BYTES_MAX).contains(&text.len()) && text.trim() == text;
+        if fits && !text.contains(|c: char| c == ',' || c.is_control()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidText::Identity)
+        }
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let Some((&first, rest)) = text.as_bytes().split_first() else { return false };
@@ -59,7 +85,7 @@ fn is_name(text: &str) -> bool {
         && rest.iter().all(|&byte| alphanumeric(byte) || b"._-".contains(&byte))
 }
 
-/// Both are stored as strings, and only what follows the grammar comes out again.
+/// All are stored as strings, and only what follows the grammar comes out again.
 macro_rules! checked_string {
     ($name:ident) => {
         impl $name {
@@ -111,6 +137,7 @@ macro_rules! checked_string {
 
 checked_string!(Name);
 checked_string!(Text);
+checked_string!(Identity);
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! are never reused; names, files and keys are unique; the primary is a member, and some member is not removed; a placement is
 //! of nodes that are not removed, and of no more than the volume is to have copies.
 
+mod access;
 mod check;
 mod command;
 mod node;
@@ -36,7 +37,7 @@ pub use volume::{Copies, Origin, ReplicaSet, Snapshot, Trashed, Volume, VolumeSt
 pub use voters::{Membership, Step, VOTERS_MAX, choose_voters, next_step};
 
 use super::id::{ClusterId, NodeId, SnapshotId, TokenId, VolumeId};
-use super::name::{Name, Text};
+use super::name::{Identity, Name, Text};
 
 /// Most bytes of a volume: 1 PiB, as in a node's store.
 pub const VOLUME_BYTES_MAX: u64 = 1 << 50;
@@ -65,6 +66,9 @@ pub const SNAPSHOTS_MAX: usize = 1 << 18;
 /// Most settings.
 pub const SETTINGS_MAX: usize = 256;
 
+/// Most names in the list of who may open a volume.
+pub const IDENTITIES_MAX: usize = 64;
+
 /// The id that comes next, of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct NextIds {
@@ -90,6 +94,8 @@ pub struct Configuration {
     /// By the volume they are of, then by name. A volume without snapshots is not in it.
     snapshots: BTreeMap<VolumeId, BTreeMap<Name, Snapshot>>,
     settings: BTreeMap<Name, Text>,
+    /// Who may open a volume over the network. A volume that is open to everybody is not in it.
+    allowed: BTreeMap<VolumeId, Vec<Identity>>,
     /// Volumes that are not in the trash, by name; derived.
     names: BTreeMap<Name, VolumeId>,
     /// Of all volumes; derived.
@@ -140,6 +146,7 @@ impl Configuration {
             Command::RenameSnapshot { volume, name, to } => self.rename_snapshot(*volume, name, to),
             Command::RemoveSnapshots { volume, names } => self.remove_snapshots(*volume, names),
             Command::SetSetting { name, value } => self.set_setting(name, value.as_ref()),
+            Command::SetAllowed { volume, names } => self.set_allowed(*volume, names),
         }
     }
 

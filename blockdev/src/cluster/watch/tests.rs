@@ -2,6 +2,7 @@ use lsm_store::codec::Codec;
 
 use super::super::report::ReplicaReport;
 use super::*;
+use crate::access::AllowList;
 
 fn node(id: u64) -> NodeReport {
     NodeReport {
@@ -32,6 +33,7 @@ fn volume() -> VolumeReport {
         is_complete: true,
         origin: None,
         schedule: None,
+        allow: AllowList::default(),
         replicas_wanted: 2,
         in_sync_min: 1,
         epoch: 1,

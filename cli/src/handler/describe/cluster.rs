@@ -76,7 +76,7 @@ pub(in crate::handler) fn volume(report: &VolumeReport) -> VolumeDescription {
         schedule: report.schedule.as_ref().map(super::schedule),
         reserve_bytes: None,
         quota_bytes: None,
-        allow: Vec::new(),
+        allow: report.allow.names().map(str::to_owned).collect(),
         replication: Some(Box::new(replication(report))),
     }
 }

@@ -23,6 +23,16 @@ fn texts_are_printable_and_bounded() {
 }
 
 #[test]
+fn identities_are_what_a_certificate_can_hold() {
+    for good in ["a", "Backup Team é", "spiffe://x/y", &"é".repeat(127)] {
+        assert_eq!(good.parse::<Identity>().unwrap().as_str(), good);
+    }
+    for bad in ["", "a\n", "a\0", "a,b", " a", "a ", &"a".repeat(IDENTITY_BYTES_MAX + 1)] {
+        assert_eq!(bad.parse::<Identity>(), Err(InvalidText::Identity), "{bad:?}");
+    }
+}
+
+#[test]
 fn what_breaks_the_grammar_is_not_read() {
     let bytes = rkyv::to_bytes::<rancor::Error>(&"Not A Name".to_owned()).unwrap();
     assert!(rkyv::from_bytes::<Name, rancor::Error>(&bytes).is_err());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::id::{NodeId, VolumeId};
 use super::node::{Node, NodeState};
 use super::volume::{ReplicaSet, Volume};
-use super::{Configuration, MOVING_MAX, REPLICAS_MAX};
+use super::{Configuration, IDENTITIES_MAX, MOVING_MAX, REPLICAS_MAX};
 
 /// An invariant that does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum Broken {
     /// Snapshots of no volume, or counted wrongly.
     #[error("there are snapshots of no volume, two with the same id, or miscounted ones")]
     Snapshots,
+    /// A list of who may open a volume is of no volume, empty, too long or not sorted.
+    #[error("a list of who may open a volume is of no volume, or none that is ever written")]
+    Allowed,
 }
 
 impl Configuration {
@@ -41,6 +44,7 @@ impl Configuration {
         self.check_nodes()?;
         self.check_names()?;
         self.check_snapshots()?;
+        self.check_allowed()?;
         self.volumes().try_for_each(|volume| self.check_replicas(volume))
     }
 
@@ -90,6 +94,15 @@ impl Configuration {
                 && of_volume.values().all(|snapshot| ids.insert(snapshot.id))
         });
         if are_of_volumes && ids.len() == self.snapshot_count { Ok(()) } else { Err(Broken::Snapshots) }
+    }
+
+    fn check_allowed(&self) -> Result<(), Broken> {
+        let are_sound = self.allowed.iter().all(|(volume, names)| {
+            self.volumes.contains_key(volume)
+                && (1..=IDENTITIES_MAX).contains(&names.len())
+                && names.is_sorted_by(|one, next| one < next)
+        });
+        if are_sound { Ok(()) } else { Err(Broken::Allowed) }
     }
 
     fn check_replicas(&self, volume: &Volume) -> Result<(), Broken> {

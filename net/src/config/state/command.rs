@@ -6,7 +6,7 @@
 //! out of line, as lists and boxes are.
 
 use super::super::id::{ClusterId, Epoch, Lsn, NodeId, StoreId, TokenId, VolumeId};
-use super::super::name::{Name, Text};
+use super::super::name::{Identity, Name, Text};
 use super::node::About;
 use super::token::KeptKey;
 use super::volume::{Copies, Origin, VolumeState};
@@ -229,6 +229,13 @@ pub enum Command {
         volume: VolumeId,
         /// When it came into the trash.
         removed_ms: u64,
+    },
+    /// Says who may open a volume and its snapshots over the network. Clones made later start with it.
+    SetAllowed {
+        /// The volume.
+        volume: VolumeId,
+        /// The names in their certificates; none: everybody.
+        names: Vec<Identity>,
     },
 }
 

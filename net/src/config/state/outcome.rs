@@ -5,7 +5,7 @@ use super::super::id::{Epoch, NodeId, SnapshotId, StoreId, VolumeId};
 use super::super::name::Name;
 use super::node::NodeState;
 use super::volume::Copies;
-use super::{ADDRESSES_MAX, REPLICAS_MAX, VOLUME_BYTES_MAX};
+use super::{ADDRESSES_MAX, IDENTITIES_MAX, REPLICAS_MAX, VOLUME_BYTES_MAX};
 
 /// What a command did.
 #[derive(Clone, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -244,6 +244,9 @@ pub enum Rejection {
         /// The name.
         name: Name,
     },
+    /// Too many names in the list of who may open a volume.
+    #[error("a list of who may open a volume has at most {IDENTITIES_MAX} names")]
+    Identities,
 }
 
 impl Limit {

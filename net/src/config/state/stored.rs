@@ -1,9 +1,10 @@
-//! The stored form of a configuration, version 1: flat lists, with nothing that can be derived.
+//! The stored form of a configuration: flat lists, with nothing that can be derived. With lists of who may open volumes it is
+//! another one, which earlier programs do not read: they would open what they must not.
 
 use std::collections::BTreeMap;
 
 use super::super::id::{ClusterId, NodeId, SnapshotId, VolumeId};
-use super::super::name::{Name, Text};
+use super::super::name::{Identity, Name, Text};
 use super::super::record::{self, InvalidRecord, Kind, Place};
 use super::node::Node;
 use super::token::Token;
@@ -11,6 +12,9 @@ use super::volume::{Snapshot, Volume};
 use super::{Configuration, NextIds};
 
 const KIND: Kind = Kind(*b"cCfg");
+
+/// With lists of who may open volumes.
+const KIND_WITH_LISTS: Kind = Kind(*b"cCfA");
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct ConfigurationV1 {
@@ -23,6 +27,18 @@ struct ConfigurationV1 {
     volumes: Vec<Volume>,
     snapshots: Vec<SnapshotV1>,
     settings: Vec<SettingV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct WithLists {
+    rest: ConfigurationV1,
+    allowed: Vec<AllowedV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct AllowedV1 {
+    volume: VolumeId,
+    names: Vec<Identity>,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -61,12 +77,22 @@ impl Configuration {
             snapshots: snapshots.collect(),
             settings: settings.collect(),
         };
-        record::encode(KIND, Place::default(), &stored)
+        if self.allowed.is_empty() {
+            return record::encode(KIND, Place::default(), &stored);
+        }
+        let allowed = self.allowed.iter().map(|(&volume, names)| AllowedV1 { volume, names: names.clone() });
+        let stored = WithLists { rest: stored, allowed: allowed.collect() };
+        record::encode(KIND_WITH_LISTS, Place::default(), &stored)
     }
 
     /// The configuration in a record; one that breaks an invariant is damage.
     pub(in super::super) fn decode(record: &[u8]) -> Result<Self, InvalidRecord> {
-        let stored: ConfigurationV1 = record::decode(KIND, Place::default(), record)?;
+        let (stored, allowed): (ConfigurationV1, Vec<AllowedV1>) = if record.starts_with(&KIND_WITH_LISTS.0) {
+            let WithLists { rest, allowed } = record::decode(KIND_WITH_LISTS, Place::default(), record)?;
+            (rest, allowed)
+        } else {
+            (record::decode(KIND, Place::default(), record)?, Vec::new())
+        };
         let snapshot_count = stored.snapshots.len();
         let mut snapshots: BTreeMap<VolumeId, BTreeMap<Name, Snapshot>> = BTreeMap::new();
         for SnapshotV1 { volume, name, snapshot } in stored.snapshots {
@@ -83,6 +109,7 @@ impl Configuration {
             snapshots,
             settings: stored.settings.into_iter().map(|setting| (setting.name, setting.value)).collect(),
             snapshot_count,
+            allowed: allowed.into_iter().map(|allowed| (allowed.volume, allowed.names)).collect(),
         };
         configuration.check().map(|()| configuration).map_err(|_| InvalidRecord::Damaged)
     }

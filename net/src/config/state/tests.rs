@@ -24,6 +24,10 @@ fn text(text: &str) -> Text {
     text.parse().unwrap()
 }
 
+fn identity(text: &str) -> Identity {
+    text.parse().unwrap()
+}
+
 fn key(number: u64) -> PublicKey {
     PublicKey([number as u8; 32])
 }

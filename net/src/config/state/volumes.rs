@@ -33,6 +33,8 @@ impl Configuration {
             copies: new.copies,
             replicas,
         };
+        let inherited = new.origin.and_then(|origin| self.allowed.get(&origin.volume)).cloned();
+        self.allowed.extend(inherited.map(|names| (id, names)));
         self.volumes.insert(id, volume);
         self.names.insert(new.name.clone(), id);
         Ok(Outcome::Volume(id))
@@ -131,6 +133,7 @@ impl Configuration {
         }
         self.volumes.remove(&id);
         self.snapshots.remove(&id);
+        self.allowed.remove(&id);
         self.snapshot_count -= snapshots;
         Ok(Outcome::Done)
     }

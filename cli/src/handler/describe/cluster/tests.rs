@@ -33,6 +33,7 @@ fn volume_report(name: &str, health: VolumeHealth) -> VolumeReport {
         is_complete: true,
         origin: None,
         schedule: None,
+        allow: "backup,db".parse().unwrap(),
         replicas_wanted: 3,
         in_sync_min: 2,
         epoch: 9,

@@ -56,6 +56,7 @@ fn commands() -> Vec<Command> {
         Command::RemoveSnapshots { volume, names: vec![name("s")] },
         Command::SetSetting { name: name("k"), value: Some(text("v")) },
         Command::PurgeVolume { volume, removed_ms: 8 },
+        Command::SetAllowed { volume, names: vec![identity("backup")] },
     ]
 }
 
@@ -107,6 +108,11 @@ fn the_bytes_are_these() {
     let record = full().encode();
     assert_eq!(Configuration::decode(&record).unwrap(), full());
     lines.push(line("configuration", &record));
+    let mut with_lists = full();
+    done(&mut with_lists, Command::SetAllowed { volume: VolumeId(1), names: vec![identity("backup")] });
+    let record = with_lists.encode();
+    assert_eq!(Configuration::decode(&record).unwrap(), with_lists);
+    lines.push(line("configuration-with-lists", &record));
     let found = lines.join("\n") + "\n";
     assert!(found == GOLDEN, "found\n{found}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: u64 = 29;
+const KINDS: u64 = 30;
 
 /// Numbers that a command is made of. Most name something that exists or could.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +113,7 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
         26 => describe(joining, &fresh),
         // Not so often that nothing is left.
         27 => Command::ForgetNode { node: if c % 4 == 0 { node } else { NodeId::default() } },
+        28 => Command::SetAllowed { volume, names: (0..c % 3).map(|_| identity(&format!("i{}", a % 3))).collect() },
         _ => Command::SetSetting { name: called, value: (a % 2 == 0).then(|| text("v")) },
     }
 }

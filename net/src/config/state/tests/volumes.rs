@@ -168,3 +168,32 @@ fn a_volume_can_be_renamed_resized_and_compressed_otherwise() {
     let large = Command::ResizeVolume { volume: VOLUME, size_bytes: VOLUME_BYTES_MAX + 1 };
     refused(&mut configuration, large, &words);
 }
+
+#[test]
+fn who_may_open_a_volume_follows_it_and_its_clones() {
+    let mut configuration = with_volume();
+    let set =
+        |names: &[&str]| Command::SetAllowed { volume: VOLUME, names: names.iter().map(|it| identity(it)).collect() };
+    let clone = |called: &str| {
+        Command::CreateVolume(NewVolume {
+            origin: Some(Origin { volume: VOLUME, snapshot: None }),
+            ..new_volume(called, &[1, 2])
+        })
+    };
+    assert!(configuration.allowed(VOLUME).is_empty());
+    done(&mut configuration, set(&["b", "a", "b"]));
+    assert_eq!(configuration.allowed(VOLUME), ["a", "b"].map(identity));
+    done(&mut configuration, clone("clone"));
+    done(&mut configuration, set(&[]));
+    assert!(configuration.allowed(VOLUME).is_empty());
+    assert_eq!(configuration.allowed(VolumeId(2)), ["a", "b"].map(identity));
+    done(&mut configuration, clone("open"));
+    assert!(configuration.allowed(VolumeId(3)).is_empty());
+    let many: Vec<String> = (0..=IDENTITIES_MAX).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(&mut configuration, set(&many), "a list of who may open a volume has at most 64 names");
+    done(&mut configuration, Command::TrashVolume { volume: VolumeId(2), expires_ms: 50, now_ms: 10 });
+    assert_eq!(configuration.allowed(VolumeId(2)).len(), 2, "the trash keeps it");
+    done(&mut configuration, Command::DeleteVolume { volume: VolumeId(2), with_snapshots: false });
+    assert!(configuration.allowed(VolumeId(2)).is_empty());
+}
