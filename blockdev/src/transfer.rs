@@ -16,6 +16,7 @@ mod format;
 mod receiver;
 mod root;
 mod sender;
+mod source;
 #[cfg(test)]
 mod tests;
 mod wants;
@@ -27,6 +28,7 @@ pub use format::{Base, Begin, End, OFFER_BLOCKS_MAX, Record, StreamEncoder};
 pub use receiver::{ReceiveOptions, Received, Receiver};
 pub use root::{BytesRoot, Rooted};
 pub use sender::{Outlet, Sent, offer, send};
+pub use source::Source;
 
 use std::ops::ControlFlow;
 

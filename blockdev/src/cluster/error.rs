@@ -2,7 +2,7 @@
 
 use lsm_store::ErrorKind;
 
-use crate::name::{ExportName, VolumeName};
+use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 
 /// A failed operation of a cluster.
@@ -106,6 +106,14 @@ pub enum ClusterError {
     /// A name that snapshots which nobody sees have.
     #[error("{0} is a name that the cluster uses for itself: choose another")]
     ReservedName(VolumeName),
+    /// A snapshot of a volume that other nodes hold.
+    #[error(
+        "this node does not hold {name}, or lags behind: ask one that does, `silt info {}` names them", .name.volume
+    )]
+    NotHere {
+        /// The snapshot.
+        name: SnapshotName,
+    },
     /// Two that do not share their past, for all that the cluster knows.
     #[error(
         "{from} and {to} cannot be compared: of replicated volumes a snapshot can be with its own volume, and with another \
@@ -157,6 +165,7 @@ impl ClusterError {
             | Self::ReservedName(_)
             | Self::Unrelated { .. }
             | Self::Text(_) => ErrorKind::Invalid,
+            Self::NotHere { .. } => ErrorKind::Unsupported,
             Self::InUse { .. }
             | Self::NotReady(_)
             | Self::HoldsReplicas(_)

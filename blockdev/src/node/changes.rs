@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Where what has the id `to` differs from what has the id `from`.
-    pub(super) fn changes_between(&self, from: VolumeId, to: VolumeId) -> Result<VolumeChanges> {
+    pub(crate) fn changes_between(&self, from: VolumeId, to: VolumeId) -> Result<VolumeChanges> {
         let (before, after) = (self.store.volume(from)?, self.store.volume(to)?);
         let from = Arc::new(VolumeExport::new(before, self.open_count(from)));
         Ok(VolumeChanges { from, to: after })
@@ -53,6 +53,11 @@ impl VolumeChanges {
     pub fn from(&self) -> (VolumeId, u64) {
         let volume = self.from.volume();
         (volume.id(), volume.size_bytes())
+    }
+
+    /// The earlier one, as the store has it.
+    pub(crate) fn earlier(&self) -> &Volume {
+        self.from.volume()
     }
 
     /// Id and size in bytes of the later one.

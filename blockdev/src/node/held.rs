@@ -9,6 +9,7 @@ use lsm_store::id::VolumeId;
 
 use super::replica::entry;
 use super::{NamedSnapshot, Node, Result};
+use crate::name::VolumeName;
 
 /// Keeps the content of a replica's snapshots; what lost its name meanwhile goes with this. After a crash it goes at the next
 /// start ([`Node::remove_unnamed_snapshots`]).
@@ -30,8 +31,18 @@ impl Node {
         self: &Arc<Self>,
         volume: net::id::VolumeId,
     ) -> Result<(Vec<NamedSnapshot>, HeldSnapshots)> {
+        self.hold_matching(volume, |_| true)
+    }
+
+    /// As [`Self::hold_snapshots`], of those with some names.
+    pub(crate) fn hold_matching(
+        self: &Arc<Self>,
+        volume: net::id::VolumeId,
+        is_wanted: impl Fn(&VolumeName) -> bool,
+    ) -> Result<(Vec<NamedSnapshot>, HeldSnapshots)> {
         let catalog = self.catalog.read();
-        let snapshots = self.snapshots_of_replica(&catalog, volume)?;
+        let mut snapshots = self.snapshots_of_replica(&catalog, volume)?;
+        snapshots.retain(|snapshot| is_wanted(&snapshot.name.snapshot));
         let ids: Vec<_> = snapshots.iter().map(|snapshot| snapshot.info.id).collect();
         let mut held = self.held.lock();
         ids.iter().for_each(|id| *held.entry(*id).or_default() += 1);

@@ -218,7 +218,11 @@ impl Node {
         let catalog = self.catalog.read();
         let of = entry(&catalog, volume)?.id;
         let none = || NodeError::NoSuchSnapshot(SnapshotName { volume: catalog_name(volume), snapshot: name.clone() });
-        let id = catalog.snapshot(of, name).ok_or_else(none)?;
+        self.snapshot_export(catalog.snapshot(of, name).ok_or_else(none)?)
+    }
+
+    /// Opens what has this number in the store.
+    pub(crate) fn snapshot_export(&self, id: VolumeId) -> Result<Arc<VolumeExport>> {
         Ok(Arc::new(VolumeExport::new(self.store.volume(id)?, self.open_count(id))))
     }
 

@@ -16,8 +16,9 @@ use super::error::Result;
 use super::flow;
 use super::format::{Base, Begin, End, OFFER_BLOCKS_MAX, Record, StreamEncoder};
 use super::root::{ENTRIES_MAX, root_of};
+use super::source::Source;
 use crate::export::Changes;
-use crate::name::{ExportName, SnapshotName};
+use crate::name::SnapshotName;
 use crate::node::{NamedSnapshot, Node, VolumeChanges};
 use crate::root::{PLAIN_DOMAIN, Root, RootBuilder};
 
@@ -76,7 +77,7 @@ pub fn send(
     base: Option<&SnapshotName>,
     outlet: &mut dyn Outlet,
 ) -> Result<Sent> {
-    transfer(node, name, base, Sending::listened(outlet))
+    Source::of_node(node, name, base)?.send(outlet)
 }
 
 /// Gives a snapshot to a receiver that answers ([`super::accept`]), or what differs in it from `base`: of the blocks only those
@@ -92,39 +93,31 @@ pub fn offer(
     base: Option<&SnapshotName>,
     outlet: &mut dyn Outlet,
 ) -> Result<Sent> {
-    transfer(node, name, base, Sending::answered(outlet))
+    Source::of_node(node, name, base)?.offer(outlet)
 }
 
-fn transfer(
-    node: &Arc<Node>,
-    name: &SnapshotName,
-    base: Option<&SnapshotName>,
-    mut sending: Sending<'_>,
-) -> Result<Sent> {
-    let export = node.export(&ExportName::from(name.clone()))?;
-    let snapshot = node.find_snapshot(name)?;
-    let changes = base.map(|base| node.changes(&base.clone().into(), &name.clone().into())).transpose()?;
+pub(super) fn transfer(source: &Source, mut sending: Sending<'_>) -> Result<Sent> {
+    let snapshot = source.snapshot();
     let outlet = &mut *sending.outlet;
     if let Some(asking) = &mut sending.asking {
         asking.greet(outlet)?;
     }
-    let base =
-        base.zip(changes.as_ref()).map(|(base, changes)| describe_base(node, base, changes, outlet)).transpose()?;
+    let base = source.base().map(|(base, changes)| describe_base(base, changes, outlet)).transpose()?;
     let begin = Begin {
-        store: node.store().id(),
+        store: source.store(),
         id: snapshot.info.id,
-        volume: name.volume.clone(),
-        snapshot: name.snapshot.clone(),
+        volume: snapshot.name.volume.clone(),
+        snapshot: snapshot.name.snapshot.clone(),
         created_ms: snapshot.info.created_ms,
         size_bytes: snapshot.info.size_bytes,
         domain: PLAIN_DOMAIN,
         base,
     };
     sending.emit(&Record::Begin(begin))?;
-    let volume = export.volume();
-    let root = match &changes {
+    let volume = source.volume();
+    let root = match source.base() {
         None => sending.everything(volume)?,
-        Some(changes) => sending.what_changed(volume, changes)?,
+        Some((_, changes)) => sending.what_changed(volume, changes)?,
     };
     sending.send_wanted(volume, 0)?;
     let (data_blocks, zero_blocks) = (sending.data_blocks, sending.zero_blocks);
@@ -134,25 +127,17 @@ fn transfer(
         Some(asking) => asking.finish(sending.outlet, root)?,
         None => 0,
     };
-    Ok(Sent { snapshot, root, data_blocks, zero_blocks, had_blocks, stream_bytes: sending.stream_bytes })
+    let (snapshot, stream_bytes) = (snapshot.clone(), sending.stream_bytes);
+    Ok(Sent { snapshot, root, data_blocks, zero_blocks, had_blocks, stream_bytes })
 }
 
-fn describe_base(
-    node: &Arc<Node>,
-    name: &SnapshotName,
-    changes: &VolumeChanges,
-    outlet: &mut dyn Outlet,
-) -> Result<Base> {
+fn describe_base(name: &SnapshotName, changes: &VolumeChanges, outlet: &mut dyn Outlet) -> Result<Base> {
     let (id, size_bytes) = changes.from();
-    let what = format!("reading the map of {name}");
-    let mut stopped = None;
-    let rooted =
-        node.root(&name.clone().into(), &mut |done, total| flow(outlet.progress(&what, done, total), &mut stopped));
-    let rooted = rooted.map_err(|error| stopped.unwrap_or(error))?;
+    let rooted = Source::root_of_base(name, changes, outlet)?;
     Ok(Base { id, snapshot: name.snapshot.clone(), size_bytes, root: rooted.root })
 }
 
-struct Sending<'a> {
+pub(super) struct Sending<'a> {
     outlet: &'a mut dyn Outlet,
     /// In an exchange, what the receiver was asked.
     asking: Option<Asking>,
@@ -165,12 +150,12 @@ struct Sending<'a> {
 }
 
 impl<'a> Sending<'a> {
-    fn listened(outlet: &'a mut dyn Outlet) -> Self {
+    pub(super) fn listened(outlet: &'a mut dyn Outlet) -> Self {
         let (encoder, buffer) = (StreamEncoder::default(), Vec::new());
         Self { outlet, asking: None, encoder, buffer, stream_bytes: 0, data_blocks: 0, zero_blocks: 0 }
     }
 
-    fn answered(outlet: &'a mut dyn Outlet) -> Self {
+    pub(super) fn answered(outlet: &'a mut dyn Outlet) -> Self {
         Self { asking: Some(Asking::default()), encoder: StreamEncoder::asking(), ..Self::listened(outlet) }
     }
 

@@ -1,7 +1,7 @@
 //! What blocks hold, by fingerprint, a page at a time.
 
 use siltstone::control::{DATA_BYTES_MAX, Failure, FingerprintPage, Kind, Peer, Response};
-use siltstone::export::Export as _;
+use siltstone::name::ExportName;
 use siltstone::store::fingerprint::FINGERPRINT_BYTES;
 use siltstone::store::id::{BLOCK_BYTES, BlockIndex};
 use siltstone::store::request::BlockIdentity;
@@ -21,14 +21,24 @@ impl NodeHandler {
         length: u64,
         peer: &mut dyn Peer,
     ) -> Result<Response, Failure> {
-        let export = self.node.export(&name(text)?).map_err(failure)?;
-        let size_bytes = export.size_bytes();
+        let (export, source);
+        let volume = match name::<ExportName>(text)? {
+            ExportName::Snapshot(snapshot) => {
+                source = self.source(&snapshot, None)?;
+                source.volume()
+            }
+            of_node => {
+                export = self.node.export(&of_node).map_err(failure)?;
+                export.volume()
+            }
+        };
+        let size_bytes = volume.size_bytes();
         if !offset.is_multiple_of(BLOCK) || offset >= size_bytes || length == 0 {
             return Err(Failure::new(Kind::Invalid, "the range must begin at a block of the volume and not be empty"));
         }
         let end = offset.saturating_add(length).min(size_bytes);
         let (first, count) = (offset / BLOCK, end.div_ceil(BLOCK) - offset / BLOCK);
-        let page = export.volume().fingerprints(BlockIndex(first), count, ENTRIES_MAX);
+        let page = volume.fingerprints(BlockIndex(first), count, ENTRIES_MAX);
         let page = page.map_err(|error| failure(error.into()))?;
         let mut block = first;
         for group in page.chunk_by(|a, b| is_data(a) && is_data(b)) {
@@ -38,7 +48,7 @@ impl NodeHandler {
             block += group.iter().map(BlockIdentity::block_count).sum::<u64>();
         }
         let next_offset = (block * BLOCK).min(size_bytes);
-        Ok(Response::Fingerprints(FingerprintPage { id: export.volume().id().0, size_bytes, next_offset }))
+        Ok(Response::Fingerprints(FingerprintPage { id: volume.id().0, size_bytes, next_offset }))
     }
 }
 

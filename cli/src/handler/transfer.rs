@@ -9,10 +9,10 @@ use siltstone::control::{
     ReceptionDescription, Response, RootDescription, SentDescription,
 };
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
-use siltstone::node::Node;
 use siltstone::store::id::BLOCK_BYTES;
-use siltstone::transfer::{self, Outlet, ReceiveOptions, Receiver, Result as TransferResult, TransferError};
+use siltstone::transfer::{self, Outlet, ReceiveOptions, Receiver, Result as TransferResult, Source, TransferError};
 
+use super::cluster::cluster_failure;
 use super::{NodeHandler, failure, name};
 use crate::exit::kind_of;
 use crate::output::rfc3339;
@@ -24,7 +24,15 @@ impl NodeHandler {
     pub(super) fn root(&self, text: &str, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let name: ExportName = name(text)?;
         let mut teller = Teller::new(peer);
-        let rooted = self.node().root(&name, &mut |done, total| teller.watch("reading the map", done, total));
+        let source = match &name {
+            ExportName::Snapshot(snapshot) => Some(self.source(snapshot, None)?),
+            ExportName::Volume(_) => None,
+        };
+        let mut watch = |done, total| teller.watch("reading the map", done, total);
+        let rooted = match source {
+            Some(source) => source.root(&mut watch),
+            None => self.node().root(&name, &mut watch),
+        };
         let rooted = teller.settle(rooted)?;
         Ok(Response::Root(RootDescription {
             name: name.to_string(),
@@ -37,18 +45,19 @@ impl NodeHandler {
     }
 
     pub(super) fn send(&self, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
-        self.send_by(transfer::send, text, from, peer)
+        self.send_by(Source::send, text, from, peer)
     }
 
     pub(super) fn offer(&self, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
-        self.send_by(transfer::offer, text, from, peer)
+        self.send_by(Source::offer, text, from, peer)
     }
 
     fn send_by(&self, send: Sending, text: &str, from: Option<&str>, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let name: SnapshotName = name(text)?;
         let from: Option<SnapshotName> = from.map(super::name).transpose()?;
+        let source = self.source(&name, from.as_ref())?;
         let mut stream = Stream::new(peer);
-        let sent = send(self.node(), &name, from.as_ref(), &mut stream);
+        let sent = send(&source, &mut stream);
         let sent = stream.teller.settle(sent)?;
         Ok(Response::Sent(SentDescription {
             name: name.to_string(),
@@ -59,6 +68,14 @@ impl NodeHandler {
             stream_bytes: sent.stream_bytes,
             root: sent.root.to_string(),
         }))
+    }
+
+    /// A snapshot that this node holds, of a volume of its own or of the cluster's.
+    pub(super) fn source(&self, name: &SnapshotName, base: Option<&SnapshotName>) -> Result<Source, Failure> {
+        match self.replicated(&name.volume)? {
+            Some(replicated) => replicated.cluster.source(name, base).map_err(cluster_failure),
+            None => Source::of_node(self.node(), name, base).map_err(transfer_failure),
+        }
     }
 
     pub(super) fn receive(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
@@ -96,7 +113,7 @@ impl NodeHandler {
     }
 }
 
-type Sending = fn(&Arc<Node>, &SnapshotName, Option<&SnapshotName>, &mut dyn Outlet) -> TransferResult<transfer::Sent>;
+type Sending = fn(&Source, &mut dyn Outlet) -> TransferResult<transfer::Sent>;
 
 fn answer(received: transfer::Received) -> Response {
     let snapshot = received.snapshot;

@@ -19,7 +19,7 @@ pub(crate) fn noise(seed: u32, len: usize) -> Vec<u8> {
 }
 
 /// The command that leads to the receiver of a volume.
-fn via(to: &Silt, name: &str) -> String {
+pub(crate) fn via(to: &Silt, name: &str) -> String {
     format!("'{}' recv --serve {name} --data '{}'", env!("CARGO_BIN_EXE_silt"), to.data().display())
 }
 
