@@ -11,6 +11,7 @@ mod duties;
 mod error;
 mod export;
 mod exports;
+mod imports;
 mod keys;
 mod mail;
 mod manager;
@@ -23,9 +24,9 @@ mod report;
 mod requests;
 mod schedules;
 mod start;
-mod transfers;
 #[cfg(test)]
 mod testing;
+mod transfers;
 mod trash;
 mod volumes;
 mod watch;
@@ -52,6 +53,7 @@ use crate::node::Node;
 pub use changes::{ClusterChangedExtents, ClusterChanges};
 pub use error::{ClusterError, Result};
 pub use exports::AllExports;
+pub use imports::ClusterImport;
 pub use news::ClusterEvent;
 pub use report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,

@@ -44,6 +44,7 @@ use siltstone::name::{ExportName, InvalidName, ObjectName, SnapshotName, VolumeN
 use siltstone::span::{InvalidSpan, Span};
 
 use crate::args::{Args, Command};
+use crate::data_dir::Access;
 use crate::exit::{Complaint, Exit};
 
 /// Most copies of a volume.
@@ -117,6 +118,12 @@ fn object_name(text: &str) -> Result<ObjectName, InvalidName> {
 /// A number of copies on the command line.
 fn replicas(text: &str) -> Result<u8, &'static str> {
     text.parse().ok().filter(|count| (1..=REPLICAS_MAX).contains(count)).ok_or("a volume has 1 to 7 replicas")
+}
+
+/// How the data directory is opened to make a volume. Where there is no store yet there is no cluster either, and none is made for
+/// nothing.
+fn access_to_make(replicas: Option<u8>) -> Access {
+    if replicas.is_some() { Access::Read } else { Access::Create }
 }
 
 /// An older daemon overlooks that copies were asked for. The user must not believe that there are some.

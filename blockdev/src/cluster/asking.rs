@@ -75,6 +75,11 @@ impl Session {
         session
     }
 
+    /// As [`Self::new`], of somebody who is told when a volume is not served for so long.
+    pub(super) fn with_patience(core: Arc<Core>, volume: VolumeId, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..Self::new(core, volume) }
+    }
+
     /// As [`Self::aside`], of the node itself, which has other volumes to see to.
     pub(super) fn of_duty(core: Arc<Core>, volume: VolumeId) -> Self {
         Self { patience: Some(DUTY_PATIENCE), ..Self::aside(core, volume) }

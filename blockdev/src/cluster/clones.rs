@@ -48,7 +48,7 @@ impl Cluster {
             return Err(self.without_seed(of, name, clone));
         };
         self.core.note_change();
-        self.wait_usable(name)?;
+        self.wait_usable(clone, name)?;
         self.core.complete_clone(clone, Some(seed_bytes))?;
         self.volume(name)
     }

@@ -63,6 +63,8 @@ pub(crate) struct Core {
     /// Sizes of volumes that are not those of the configuration, and since when.
     pub(super) odd_sizes: Mutex<HashMap<VolumeId, (u64, Duration)>>,
     pub(super) view: OnceLock<watch::Receiver<View>>,
+    /// Imports that were broken off and are still to be removed.
+    pub(super) left_imports: Mutex<Vec<VolumeId>>,
     /// Counts changes of what requests wait for.
     changes: Mutex<u64>,
     changed: Condvar,
@@ -107,6 +109,7 @@ impl Core {
         store.lend_memory(memory.limit_bytes());
         let logs = Arc::clone(&device);
         let ledger = Arc::new(Ledger::new(move || room(&store, &*logs)));
+        let left_imports = Mutex::new(node.imports());
         Self {
             me,
             node,
@@ -128,6 +131,7 @@ impl Core {
             open: Mutex::default(),
             odd_sizes: Mutex::default(),
             view: OnceLock::new(),
+            left_imports,
             changes: Mutex::default(),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
@@ -201,10 +205,6 @@ impl Core {
         self.view.get().and_then(|view| view.borrow().configuration.volume(id).map(|it| it.size_bytes)).unwrap_or(0)
     }
 
-    /// The replica of a volume on this node.
-    pub(super) fn replica(&self, volume: VolumeId) -> Option<Arc<LocalReplica>> {
-        self.replicas.read().get(&volume).cloned()
-    }
     /// A client of this node uses a volume.
     pub(super) fn note_open(&self, volume: VolumeId) {
         *self.open.lock().entry(volume).or_default() += 1;
@@ -221,6 +221,10 @@ impl Core {
         }
     }
 
+    /// The replica of a volume on this node.
+    pub(super) fn replica(&self, volume: VolumeId) -> Option<Arc<LocalReplica>> {
+        self.replicas.read().get(&volume).cloned()
+    }
 
     /// Where requests of a volume go now.
     pub(super) fn route(&self, volume: VolumeId) -> Route {

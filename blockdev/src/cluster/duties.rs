@@ -58,6 +58,7 @@ impl Core {
         while !self.is_stopping() {
             let begun = clock.monotonic();
             self.settle_clones(&mut memory.incomplete);
+            self.settle_imports();
             self.remove_seeds(&mut memory.used_seeds);
             self.purge_expired();
             self.follow_schedules(&mut memory.looked_at);

@@ -38,7 +38,7 @@ pub enum ClusterError {
     #[error("a volume named {0} exists already")]
     NameTaken(VolumeName),
     /// A clone that is not complete.
-    #[error("volume {0} is being made: it can be used in a moment")]
+    #[error("volume {0} is being made: it can be used when it is complete")]
     BeingMade(VolumeName),
     /// A node that there is not.
     #[error("the cluster has no node {0}")]

@@ -97,10 +97,11 @@ impl Core {
     }
 
     /// A clone that is not complete begins where there is what it starts with. Once it is complete somebody has all of it, and
-    /// it begins everywhere.
+    /// it begins everywhere. All others begin with nothing.
     fn can_begin(&self, volume: &Volume) -> bool {
         let has_seed = || volume.origin.is_some_and(|origin| self.node.has_seed(origin.volume, volume.id));
-        volume.state == VolumeState::Ready || self.node.has_replica(volume.id) || has_seed()
+        let is_whole = volume.state == VolumeState::Ready || volume.origin.is_none();
+        is_whole || self.node.has_replica(volume.id) || has_seed()
     }
 
     /// The volumes of which there is a replica, at work or on disk.

@@ -43,8 +43,14 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`].
     pub fn volume(&self, name: &VolumeName) -> Result<VolumeReport> {
-        let found = self.core.volume_named(name)?;
-        let report = self.core.volume_report(&self.core.configuration(), &found, &self.core.copies.list());
+        self.volume_of(self.core.volume_named(name)?.id, name)
+    }
+
+    /// The volume of this number, which was called so.
+    pub(super) fn volume_of(&self, id: VolumeId, name: &VolumeName) -> Result<VolumeReport> {
+        let configuration = self.core.configuration();
+        let found = configuration.volume(id);
+        let report = found.and_then(|it| self.core.volume_report(&configuration, it, &self.core.copies.list()));
         report.ok_or_else(|| ClusterError::NoSuchVolume(name.clone()))
     }
 
@@ -53,6 +59,13 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NameTaken`], [`ClusterError::TooFewNodes`].
     pub fn create(&self, volume: &NewVolume) -> Result<VolumeReport> {
+        let id = self.make(volume, VolumeState::Ready)?;
+        self.begin_log(id, volume)?;
+        self.volume_of(id, &volume.name)
+    }
+
+    /// Has the cluster know of a volume on nodes that are chosen.
+    pub(super) fn make(&self, volume: &NewVolume, state: VolumeState) -> Result<VolumeId> {
         check_size(volume.size_bytes)?;
         let copies = Copies::of(volume.replicas);
         let placement = self.place(copies)?;
@@ -62,19 +75,21 @@ impl Cluster {
             name: volume.name.as_str().parse()?,
             size_bytes: volume.size_bytes,
             codec: volume.codec.to_string().parse()?,
-            state: VolumeState::Ready,
+            state,
             origin: None,
             copies,
             primary,
             placement,
             now_ms: self.core.wall_ms(),
         };
-        self.configured(new, &volume.name)?;
-        self.wait_usable(&volume.name)?;
-        // The log begins with the size, so that whoever gets all of the log one day gets that too.
-        let made = self.core.volume_named(&volume.name)?;
-        self.ordered(&made, Operation::Resize { size_bytes: volume.size_bytes })?;
-        self.volume(&volume.name)
+        self.configured(new, &volume.name)
+    }
+
+    /// Waits until a new volume can be used, and has its log begin with the size, so that whoever gets all of the log one day gets
+    /// that too.
+    pub(super) fn begin_log(&self, id: VolumeId, volume: &NewVolume) -> Result<()> {
+        self.wait_usable(id, &volume.name)?;
+        order(&Session::aside(self.core(), id), Operation::Resize { size_bytes: volume.size_bytes })
     }
 
     /// Has the cluster know of a volume.
@@ -116,8 +131,9 @@ impl Cluster {
         configuration.tokens().any(|token| token.used_by.is_none() && token.expires_ms > now_ms)
     }
 
-    pub(super) fn wait_usable(&self, name: &VolumeName) -> Result<()> {
-        let (id, clock) = (self.core.volume_named(name)?.id, Arc::clone(self.core.node.store().clock()));
+    /// Waits until a new volume is served.
+    pub(super) fn wait_usable(&self, id: VolumeId, name: &VolumeName) -> Result<()> {
+        let clock = Arc::clone(self.core.node.store().clock());
         let session = Session::aside(self.core(), id);
         let begun = clock.monotonic();
         while clock.monotonic() - begun < READY_WAIT {
@@ -363,7 +379,7 @@ pub(super) fn order(session: &Session, operation: Operation) -> Result<()> {
     Ok(session.flush()?)
 }
 
-fn check_size(size_bytes: u64) -> Result<()> {
+pub(super) fn check_size(size_bytes: u64) -> Result<()> {
     match size_bytes {
         1..=VOLUME_BYTES_MAX => Ok(()),
         _ => Err(lsm_store::Error::Invalid { what: "a volume's size", must: "1 byte to 1 PiB" }.into()),

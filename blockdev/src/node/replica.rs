@@ -22,9 +22,16 @@ const NOTED_VERSION: u8 = 1;
 /// What the keys of notes begin with.
 const NOTES: &[u8] = b"replica/";
 
+/// What the keys of notes of imports begin with.
+const IMPORTS: &[u8] = b"import/";
+
 /// The key of the note that a volume has, or had, a replica here.
 fn noted_key(volume: net::id::VolumeId) -> Vec<u8> {
     [NOTES, format!("{:016x}", volume.0).as_bytes()].concat()
+}
+
+fn import_key(volume: net::id::VolumeId) -> Vec<u8> {
+    [IMPORTS, format!("{:016x}", volume.0).as_bytes()].concat()
 }
 
 /// The note that a volume has, or had, a replica here.
@@ -66,9 +73,28 @@ impl Node {
 
     /// The volumes of which it is noted that they have, or had, a replica here.
     pub(crate) fn noted(&self) -> Vec<net::id::VolumeId> {
+        self.numbers_under(NOTES)
+    }
+
+    fn numbers_under(&self, prefix: &[u8]) -> Vec<net::id::VolumeId> {
         let noted = self.store.records().into_iter().filter(|record| record.value.is_some());
-        let number = |key: &[u8]| u64::from_str_radix(std::str::from_utf8(key.strip_prefix(NOTES)?).ok()?, 16).ok();
+        let number = |key: &[u8]| u64::from_str_radix(std::str::from_utf8(key.strip_prefix(prefix)?).ok()?, 16).ok();
         noted.filter_map(|record| number(&record.key)).map(net::id::VolumeId).collect()
+    }
+
+    /// Notes that this node gives a volume of the cluster its first content.
+    pub(crate) fn note_import(&self, volume: net::id::VolumeId) -> Result<()> {
+        Ok(self.store.put_records(vec![Record { key: import_key(volume), value: Some(vec![NOTED_VERSION]) }])?)
+    }
+
+    /// That has come to its end.
+    pub(crate) fn forget_import(&self, volume: net::id::VolumeId) -> Result<()> {
+        Ok(self.store.put_records(vec![Record { key: import_key(volume), value: None }])?)
+    }
+
+    /// The volumes of which it is noted that this node gives them their first content.
+    pub(crate) fn imports(&self) -> Vec<net::id::VolumeId> {
+        self.numbers_under(IMPORTS)
     }
 
     /// The volume is none of the cluster's any more, or is nothing to this node.

@@ -5,7 +5,6 @@ use siltstone::name::VolumeName;
 
 use crate::args::Global;
 use crate::backend;
-use crate::data_dir::Access;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::size::{self, Size};
@@ -44,9 +43,7 @@ impl Create {
             quota_bytes: self.quota.map(|size| size.0),
             replicas: self.replicas,
         };
-        // Where there is no store yet there is no cluster either, and none is made for nothing.
-        let access = if self.replicas.is_some() { Access::Read } else { Access::Create };
-        match backend::ask(global, access, &Request::Create(create))? {
+        match backend::ask(global, super::access_to_make(self.replicas), &Request::Create(create))? {
             Response::Volume(volume) => {
                 super::check_replicated(self.replicas, &volume)?;
                 let text = || format!("created {}, {}", volume.name, size::human(volume.size_bytes));

@@ -27,6 +27,9 @@ pub(crate) struct Import {
     /// How its blocks are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
+    /// How many nodes of the cluster hold it, 1 to 7. Without it the volume is of this node alone.
+    #[arg(long, value_name = "N", value_parser = super::replicas)]
+    replicas: Option<u8>,
     /// Keep what has come if the import fails.
     #[arg(long)]
     keep: bool,
@@ -41,13 +44,21 @@ impl Import {
             size_bytes: source.size_bytes(),
             codec: self.codec.clone(),
             keep_partial: self.keep,
+            replicas: self.replicas,
         };
         let bar = progress::bytes(global, &format!("importing {name}"), source.size_bytes());
         let mut giver = Giver { source, bar };
-        let answer = backend::transfer(global, Access::Create, &Request::Import(import), &mut giver);
+        let access = super::access_to_make(self.replicas);
+        let answer = backend::transfer(global, access, &Request::Import(import), &mut giver);
         giver.bar.finish_and_clear();
         match answer? {
             Response::Transferred(done) => {
+                if self.replicas.is_some()
+                    && let Response::Volume(volume) =
+                        backend::ask(global, Access::Read, &Request::Info { name: done.name.clone() })?
+                {
+                    super::check_replicated(self.replicas, &volume)?;
+                }
                 let sizes = (size::human(done.size_bytes), size::human(done.data_bytes));
                 let text = || format!("imported {}, {} ({} not zeros)", done.name, sizes.0, sizes.1);
                 Output::new(global).done(&done, text)?;

@@ -240,7 +240,7 @@ fn instead(request: &Request) -> &'static str {
 fn made(request: &Request) -> Option<VolumeName> {
     let text = match request {
         Request::Create(create) if create.replicas.is_none() => Some(&create.name),
-        Request::Import(import) => Some(&import.name),
+        Request::Import(import) if import.replicas.is_none() => Some(&import.name),
         Request::Restore { name, to, .. } => Some(to.as_ref().unwrap_or(name)),
         Request::Clone { name, .. } => Some(name),
         Request::Rewind(rewind) => rewind.to.as_ref(),

@@ -57,7 +57,7 @@ impl Peer for Quitter<'_> {
 }
 
 fn import(keep_partial: bool) -> Request {
-    Request::Import(ImportVolume { name: "half".into(), size_bytes: None, codec: None, keep_partial })
+    Request::Import(ImportVolume { name: "half".into(), size_bytes: None, codec: None, keep_partial, replicas: None })
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Replicated volumes by the real command, on three daemons.
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -102,5 +104,77 @@ fn every_command_works_against_any_node() {
     assert_eq!(first_byte(one, "vm"), 1);
     other.run(&["rm", "copy", "early", "--snapshots"]).expect(0);
     assert_eq!(one.json(&["trash", "purge", "--all"])["purged"].as_array().map(Vec::len), Some(2));
+    three.stop();
+}
+
+#[test]
+fn snapshots_of_replicated_volumes_are_sent_by_whoever_holds_them() {
+    let scratch = Scratch::new("replicated-send");
+    let three = Three::new(&scratch);
+    let silts = &three.silts;
+    silts[0].run(&["create", "vm", "--size", "1M", "--replicas", "2"]).expect(0);
+    fill(&silts[0], "vm", 0, 1);
+    silts[1].run(&["snap", "create", "vm@mon"]).expect(0);
+    fill(&silts[1], "vm", 3, 2);
+    silts[2].run(&["snap", "create", "vm@tue"]).expect(0);
+    let info = silts[0].json(&["info", "vm"]);
+    let nodes: Vec<_> = info["replication"]["replicas"].as_array().unwrap().iter().map(|it| &it["node_name"]).collect();
+    let (holders, others): (Vec<_>, Vec<_>) =
+        (1..).zip(silts).partition(|(number, _)| nodes.contains(&&json!(format!("n{number}"))));
+    let [(_, one), (_, two)] = holders[..] else { panic!("two hold it") };
+    let [(_, other)] = others[..] else { panic!("one does not") };
+
+    let full = one.run(&["send", "vm@mon"]).expect(0).stdout;
+    other.run_with_input(&["recv", "copy"], &full).expect(0);
+    let changes = two.run(&["send", "--from", "vm@mon", "vm@tue"]).expect(0).stdout;
+    assert!(changes.len() < full.len() + 1000, "{} bytes", changes.len());
+    other.run_with_input(&["recv", "copy"], &changes).expect(0);
+    let root = |silt: &Silt, name: &str| silt.json(&["verify", name])["root"].clone();
+    for snapshot in ["mon", "tue"] {
+        let of = |volume: &str| format!("{volume}@{snapshot}");
+        assert_eq!(root(one, &of("vm")), root(other, &of("copy")));
+        assert_eq!(root(one, &of("vm")), root(two, &of("vm")));
+    }
+    let via = crate::transfer::via(other, "again");
+    let sent = two.json(&["send", "--via", &via, "vm@tue"]);
+    assert_eq!((&sent["root"], &root(other, "again")), (&root(one, "vm@tue"), &root(one, "vm@tue")));
+
+    let elsewhere = other.run(&["send", "vm@mon"]).expect(1);
+    assert!(elsewhere.stderr.contains("this node does not hold vm@mon"), "{}", elsewhere.stderr);
+    one.run(&["send", "vm@wed"]).expect(10);
+    one.run(&["send", "--from", "vm@wed", "vm@tue"]).expect(10);
+    let alive = one.run(&["verify", "vm"]).expect(1);
+    assert!(alive.stderr.contains("make a snapshot"), "{}", alive.stderr);
+    three.stop();
+}
+
+#[test]
+fn an_image_becomes_a_replicated_volume_that_is_whole_or_not_there() {
+    let scratch = Scratch::new("replicated-import");
+    let three = Three::new(&scratch);
+    let [one, two, other] = &three.silts[..] else { panic!("three") };
+    let image = [crate::transfer::noise(7, 3 << 20), vec![0; 1 << 20], crate::transfer::noise(8, 777)].concat();
+    let import = ["import", "-", "vm", "--replicas", "2"];
+    let imported = one.run_with_input(&[&import[..], &["--json"]].concat(), &image).expect(0).json();
+    assert_eq!((&imported["name"], &imported["size_bytes"]), (&json!("vm"), &json!(image.len())));
+    for silt in &three.silts {
+        assert!(silt.run(&["export", "vm", "-"]).expect(0).stdout == image);
+    }
+    assert_eq!(two.json(&["info", "vm"])["replication"]["replicas_wanted"], 2);
+    assert_eq!(other.json(&["info", "vm"])["size_bytes"], image.len());
+    two.run_with_input(&import, &image).expect(1);
+    two.run(&["create", "own", "--size", "1M"]).expect(0);
+    two.run_with_input(&["import", "-", "own", "--replicas", "2"], &image).expect(1);
+
+    // Whoever brings it ends before it is complete.
+    let mut command = one.command(&["import", "-", "broken", "--replicas", "2"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bringing = command.spawn().unwrap();
+    bringing.stdin.as_mut().unwrap().write_all(&image).unwrap();
+    wait_until("it has begun", || other.run(&["info", "broken"]).code == 0);
+    assert_eq!(other.json(&["info", "broken"])["state"], "importing");
+    bringing.kill().unwrap();
+    bringing.wait().unwrap();
+    wait_until("it is gone", || two.run(&["info", "broken"]).code == 10);
     three.stop();
 }

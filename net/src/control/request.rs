@@ -439,7 +439,7 @@ pub struct PackCold {
 }
 
 /// A volume to make from content.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ImportVolume {
     /// Its name.
     pub name: String,
@@ -452,6 +452,9 @@ pub struct ImportVolume {
     /// Keeps what has come if the import fails.
     #[serde(default)]
     pub keep_partial: bool,
+    /// How many nodes of the cluster hold it; absent: this node alone.
+    #[serde(default)]
+    pub replicas: Option<u8>,
 }
 
 /// Where a stream goes.

@@ -100,7 +100,13 @@ fn with_node(test: impl FnOnce(UnixStream)) -> Result<(), Error> {
 }
 
 fn import(name: &str) -> Request {
-    Request::Import(ImportVolume { name: name.into(), size_bytes: None, codec: None, keep_partial: false })
+    Request::Import(ImportVolume {
+        name: name.into(),
+        size_bytes: None,
+        codec: None,
+        keep_partial: false,
+        replicas: None,
+    })
 }
 
 #[test]
@@ -409,7 +415,7 @@ fn messages_have_this_json() {
     );
     assert_eq!(
         json(&import("a")),
-        r#"{"verb":"import","name":"a","size_bytes":null,"codec":null,"keep_partial":false}"#
+        r#"{"verb":"import","name":"a","size_bytes":null,"codec":null,"keep_partial":false,"replicas":null}"#
     );
     let answer = serde_json::to_string(&transferred("a", 9)).unwrap();
     assert_eq!(answer, r#"{"answer":"transferred","name":"a","size_bytes":9,"data_bytes":0}"#);

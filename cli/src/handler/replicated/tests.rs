@@ -44,6 +44,7 @@ fn requests_that_make_a_volume_of_the_node_are_known_by_its_name() {
     assert_eq!(made(&Request::Restore { name: "b".into(), id: None, to: a.clone() }), a);
     assert_eq!(made(&Request::Rewind(Rewind { name: "b".into(), to: a.clone(), ..Rewind::default() })), a);
     assert_eq!(made(&Request::Rewind(Rewind { name: "a".into(), ..Rewind::default() })), None);
-    let import = ImportVolume { name: "a".into(), size_bytes: None, codec: None, keep_partial: false };
-    assert_eq!(made(&Request::Import(import)), a);
+    let import = ImportVolume { name: "a".into(), ..ImportVolume::default() };
+    assert_eq!(made(&Request::Import(import.clone())), a);
+    assert_eq!(made(&Request::Import(ImportVolume { replicas: Some(2), ..import })), None);
 }
