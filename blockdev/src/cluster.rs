@@ -1,5 +1,6 @@
 //! A node's part in a cluster: its identity, its connections, what the cluster has agreed on, and its replicas.
 
+mod access;
 mod answering;
 mod asking;
 mod changes;
@@ -23,9 +24,8 @@ mod outside;
 mod report;
 mod requests;
 mod schedules;
+mod sources;
 mod start;
-#[cfg(test)]
-mod testing;
 mod transfers;
 mod trash;
 mod volumes;
@@ -300,3 +300,6 @@ impl ClusterSlot {
         self.0.write().take()
     }
 }
+
+#[cfg(test)]
+mod tests;

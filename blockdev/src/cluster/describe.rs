@@ -11,8 +11,8 @@ use net::news::Copying;
 use net::transport::Transport;
 
 use super::Cluster;
+use super::access::allow_of;
 use super::core::Core;
-use super::exports::allow_of;
 use super::report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
     VolumeReport,

@@ -4,17 +4,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lsm_store::{Error, Result};
-use net::config::name::Identity;
-use net::config::state::{Configuration, Volume, VolumeState};
+use net::config::state::{Volume, VolumeState};
 use net::id::VolumeId;
 
 use super::ClusterSlot;
+use super::access::allow_of;
 use super::asking::Session;
 use super::changes::ClusterChanges;
 use super::core::Core;
 use super::export::{ClusterExport, RemoteSnapshot};
 use super::volumes::named;
-use crate::access::{AllowList, Principal};
+use crate::access::Principal;
 use crate::export::{Changes, Export, Exports};
 use crate::name::ExportName;
 use crate::node::{Node, seed_of};
@@ -109,12 +109,6 @@ fn earlier_snapshots(core: &Arc<Core>, volume: VolumeId, name: &ExportName) -> V
 
 fn nothing() -> Error {
     Error::NoSuchVolume(lsm_store::id::VolumeId::default())
-}
-
-/// Who may open a volume and its snapshots over the network.
-pub(super) fn allow_of(configuration: &Configuration, volume: VolumeId) -> AllowList {
-    let names = configuration.allowed(volume).iter().map(Identity::as_str);
-    AllowList::new(names).expect("what the cluster agrees on has the grammar of a list")
 }
 
 fn open_of_cluster(core: &Arc<Core>, name: &str, client: &Principal) -> Result<Arc<dyn Export>> {

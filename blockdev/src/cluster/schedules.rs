@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use net::config::name::InvalidText;
 use net::config::state::{Command, Volume, VolumeState};
 use net::id::VolumeId;
 
@@ -12,7 +11,6 @@ use super::asking::Session;
 use super::core::Core;
 use super::volumes::order;
 use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport};
-use crate::access::AllowList;
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 use crate::replica::operation::Operation;
@@ -38,17 +36,6 @@ impl Cluster {
         let volume = self.core.ready_volume(name)?.id;
         let schedule = schedule.map(|schedule| schedule.to_string().parse()).transpose()?;
         self.changed(Command::SetSchedule { volume, schedule })?;
-        self.volume(name)
-    }
-
-    /// Says who may open a volume and its snapshots over the network, on whichever node. Who has one open keeps it.
-    ///
-    /// # Errors
-    /// [`ClusterError::NoSuchVolume`].
-    pub fn set_allow(&self, name: &VolumeName, allow: &AllowList) -> Result<VolumeReport> {
-        let volume = self.core.ready_volume(name)?.id;
-        let names = allow.names().map(str::parse).collect::<Result<_, InvalidText>>()?;
-        self.changed(Command::SetAllowed { volume, names })?;
         self.volume(name)
     }
 

@@ -19,24 +19,20 @@ pub(super) fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
 /// What a note's value is.
 const NOTED_VERSION: u8 = 1;
 
-/// What the keys of notes begin with.
+/// What the keys of notes of replicas begin with.
 const NOTES: &[u8] = b"replica/";
 
 /// What the keys of notes of imports begin with.
 const IMPORTS: &[u8] = b"import/";
 
-/// The key of the note that a volume has, or had, a replica here.
-fn noted_key(volume: net::id::VolumeId) -> Vec<u8> {
-    [NOTES, format!("{:016x}", volume.0).as_bytes()].concat()
-}
-
-fn import_key(volume: net::id::VolumeId) -> Vec<u8> {
-    [IMPORTS, format!("{:016x}", volume.0).as_bytes()].concat()
+/// The key of a note about a volume.
+fn noted_key(notes: &[u8], volume: net::id::VolumeId) -> Vec<u8> {
+    [notes, format!("{:016x}", volume.0).as_bytes()].concat()
 }
 
 /// The note that a volume has, or had, a replica here.
 pub(super) fn note(volume: net::id::VolumeId) -> Record {
-    Record { key: noted_key(volume), value: Some(vec![NOTED_VERSION]) }
+    Record { key: noted_key(NOTES, volume), value: Some(vec![NOTED_VERSION]) }
 }
 
 pub(super) fn entry(catalog: &Catalog, volume: net::id::VolumeId) -> Result<Entry> {
@@ -67,7 +63,7 @@ impl Node {
 
     /// Whether it is noted that the volume has, or had, a replica here.
     pub(crate) fn is_noted(&self, volume: net::id::VolumeId) -> bool {
-        let key = noted_key(volume);
+        let key = noted_key(NOTES, volume);
         self.store.records().iter().any(|record| record.key == key && record.value.is_some())
     }
 
@@ -84,12 +80,14 @@ impl Node {
 
     /// Notes that this node gives a volume of the cluster its first content.
     pub(crate) fn note_import(&self, volume: net::id::VolumeId) -> Result<()> {
-        Ok(self.store.put_records(vec![Record { key: import_key(volume), value: Some(vec![NOTED_VERSION]) }])?)
+        Ok(self
+            .store
+            .put_records(vec![Record { key: noted_key(IMPORTS, volume), value: Some(vec![NOTED_VERSION]) }])?)
     }
 
     /// That has come to its end.
     pub(crate) fn forget_import(&self, volume: net::id::VolumeId) -> Result<()> {
-        Ok(self.store.put_records(vec![Record { key: import_key(volume), value: None }])?)
+        Ok(self.store.put_records(vec![Record { key: noted_key(IMPORTS, volume), value: None }])?)
     }
 
     /// The volumes of which it is noted that this node gives them their first content.
@@ -99,7 +97,7 @@ impl Node {
 
     /// The volume is none of the cluster's any more, or is nothing to this node.
     pub(crate) fn forget_replica(&self, volume: net::id::VolumeId) -> Result<()> {
-        Ok(self.store.put_records(vec![Record { key: noted_key(volume), value: None }])?)
+        Ok(self.store.put_records(vec![Record { key: noted_key(NOTES, volume), value: None }])?)
     }
 
     /// Whether the store has a volume for a replica.

@@ -133,7 +133,10 @@ pub(super) fn transfer(source: &Source, mut sending: Sending<'_>) -> Result<Sent
 
 fn describe_base(name: &SnapshotName, changes: &VolumeChanges, outlet: &mut dyn Outlet) -> Result<Base> {
     let (id, size_bytes) = changes.from();
-    let rooted = Source::root_of_base(name, changes, outlet)?;
+    let what = format!("reading the map of {name}");
+    let mut stopped = None;
+    let mut watch = |done, total| flow(outlet.progress(&what, done, total), &mut stopped);
+    let rooted = root_of(changes.earlier(), &mut watch).map_err(|error| stopped.unwrap_or(error))?;
     Ok(Base { id, snapshot: name.snapshot.clone(), size_bytes, root: rooted.root })
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use lsm_store::id::StoreId;
 use lsm_store::store::Volume;
 
+use super::Watch;
 use super::error::Result;
 use super::root::{Rooted, root_of};
 use super::sender::{self, Outlet, Sent};
-use super::{Watch, flow};
 use crate::name::{ExportName, SnapshotName};
 #[cfg(feature = "cluster")]
 use crate::node::HeldSnapshots;
@@ -92,18 +92,5 @@ impl Source {
     /// As [`super::offer`].
     pub fn offer(&self, outlet: &mut dyn Outlet) -> Result<Sent> {
         sender::transfer(self, sender::Sending::answered(outlet))
-    }
-
-    /// The root of the earlier snapshot.
-    pub(super) fn root_of_base(
-        name: &SnapshotName,
-        changes: &VolumeChanges,
-        outlet: &mut dyn Outlet,
-    ) -> Result<Rooted> {
-        let what = format!("reading the map of {name}");
-        let mut stopped = None;
-        let rooted =
-            root_of(changes.earlier(), &mut |done, total| flow(outlet.progress(&what, done, total), &mut stopped));
-        rooted.map_err(|error| stopped.unwrap_or(error))
     }
 }

@@ -6,7 +6,7 @@ use net::replication::Standing;
 
 use super::*;
 use crate::access::Principal;
-use crate::cluster::testing::{Fixture, SIZE, name};
+use crate::cluster::tests::{Fixture, SIZE, name};
 use crate::export::{Exports, Write};
 use crate::replica::log::ReplicaLog;
 

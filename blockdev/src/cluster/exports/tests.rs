@@ -1,5 +1,6 @@
 use super::*;
-use crate::cluster::testing::{Fixture, name};
+use crate::access::AllowList;
+use crate::cluster::tests::{Fixture, name};
 use crate::node::TrashName;
 use crate::span::Span;
 

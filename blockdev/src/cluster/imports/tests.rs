@@ -2,7 +2,7 @@ use lsm_store::codec::Codec;
 
 use super::*;
 use crate::access::Principal;
-use crate::cluster::testing::{Fixture, SIZE, name};
+use crate::cluster::tests::{Fixture, SIZE, name};
 use crate::export::Exports;
 
 fn begin(fixture: &Fixture, size_bytes: u64) -> ClusterImport {

@@ -1,4 +1,4 @@
-//! A cluster of one node, for tests.
+//! What the tests of the cluster share: a cluster of one node.
 
 use std::fs;
 use std::path::{Path, PathBuf};
