@@ -19,6 +19,7 @@ mod manager;
 mod mending;
 mod network;
 mod news;
+mod opened;
 mod orders;
 mod outside;
 mod report;

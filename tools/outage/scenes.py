@@ -15,6 +15,9 @@ PAUSE_SECONDS_MAX = 20
 FROZEN_SECONDS = 6
 # For so long a client that may get nothing is watched.
 WATCH_SECONDS = 3
+OPENED_TWICE = 8
+# About as long as it takes to hand a volume over.
+OPENED_APART_SECONDS_MAX = 0.02
 # These have pauses of their own making.
 UNMEASURED = ("two_stopped", "home_killed", "all_killed", "home_cut_off", "link_cut")
 # After so long a node that lost its peers can serve nothing any more.
@@ -155,6 +158,21 @@ class Outages:
         victim.kill()
         self.wait_progress()
         victim.start()
+
+    def opened_twice(self):
+        """Clients at two nodes open the volume at nearly the same time: the newer one gets it."""
+        for _ in range(OPENED_TWICE):
+            older, newer = self.rng.sample(self.cluster.running(), 2)
+            newer.close(VOLUME)
+            older.close(VOLUME)
+            older.open(VOLUME)
+            time.sleep(self.rng.uniform(0, OPENED_APART_SECONDS_MAX))
+            newer.open(VOLUME)
+            has_it = f"the newer client, at {newer.name}, has {VOLUME}"
+            self.cluster.wait_until(has_it, lambda newer=newer: newer.primary() == newer.name)
+            self.wait_progress()
+            newer.close(VOLUME)
+            older.close(VOLUME)
 
     def backup_killed(self):
         victim = self.away()

@@ -10,7 +10,7 @@ use lsm_store::{Error, ErrorKind};
 use net::envelope::Message;
 use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, SnapshotEntry, decode_question, encode_answer};
 use net::id::{NodeId, VolumeId};
-use net::replication::{Event, Outcome, Refusal};
+use net::replication::{Outcome, Refusal};
 use parking_lot::Mutex;
 
 use super::changes::changes_here;
@@ -90,11 +90,8 @@ impl Core {
         asked: Asked,
     ) -> Result<Brought, Refused> {
         match asked {
-            // Also while it does not serve: it keeps the wish until it can fulfil it.
-            Asked::HandOver => {
-                replica.tell(Event::HandOver(from));
-                Ok(Brought::Nothing)
-            }
+            // Also while it does not serve yet: it keeps the wish until it can fulfil it.
+            Asked::HandOver => done(replica.hand_over(from, PATIENCE)),
             _ if !replica.serves() => {
                 let primary = self.volume(volume).map(|volume| volume.replicas.primary);
                 Err(Refused::NotPrimary(primary.filter(|node| *node != self.me)))

@@ -39,8 +39,6 @@ pub(super) struct Session {
     epoch: AtomicU64,
     /// What was done for it before may be gone: it must not go on as if nothing had happened.
     is_broken: AtomicBool,
-    /// Its node has asked for the volume. Once, so that of two clients that use it at two nodes the newer one has it.
-    has_wished: Arc<AtomicBool>,
     /// How long something may take, if not as long as it needs.
     patience: Option<Duration>,
 }
@@ -65,14 +63,7 @@ impl Session {
         // Another connection of the same client may have written in it.
         let epoch = core.volume(volume).map_or(0, |volume| volume.replicas.epoch.0);
         let (attempt, epoch, is_broken) = (AtomicU64::new(1), AtomicU64::new(epoch), AtomicBool::new(false));
-        Self { core, volume, id, attempt, epoch, is_broken, has_wished: Arc::default(), patience: None }
-    }
-
-    /// A session that leaves the volume where it is: of nobody who uses it.
-    pub(super) fn aside(core: Arc<Core>, volume: VolumeId) -> Self {
-        let session = Self::new(core, volume);
-        session.has_wished.store(true, Ordering::Relaxed);
-        session
+        Self { core, volume, id, attempt, epoch, is_broken, patience: None }
     }
 
     /// As [`Self::new`], of somebody who is told when a volume is not served for so long.
@@ -80,9 +71,9 @@ impl Session {
         Self { patience: Some(patience), ..Self::new(core, volume) }
     }
 
-    /// As [`Self::aside`], of the node itself, which has other volumes to see to.
+    /// As [`Self::new`], of the node itself, which has other volumes to see to.
     pub(super) fn of_duty(core: Arc<Core>, volume: VolumeId) -> Self {
-        Self { patience: Some(DUTY_PATIENCE), ..Self::aside(core, volume) }
+        Self::with_patience(core, volume, DUTY_PATIENCE)
     }
 
     /// Has records ordered and waits until every member holds them.
@@ -253,19 +244,6 @@ impl Session {
         })
     }
 
-    /// Asks for the volume to be served by this node, whose client uses it, if it has a replica. The primary keeps the wish
-    /// until it can be fulfilled.
-    fn wish_for_primary(&self, link: Link) {
-        if self.core.replica(self.volume).is_none() || self.has_wished.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let question = encode_question(&Question { volume: self.volume, asked: Asked::HandOver });
-        let has_wished = Arc::clone(&self.has_wished);
-        // Whoever did not get the wish is asked again.
-        let answered = Box::new(move |answer: Result<_, _>| has_wished.store(answer.is_ok(), Ordering::Relaxed));
-        self.core.transport().request(link, question, PATIENCE, answered);
-    }
-
     /// True if somebody serves the volume now.
     pub(super) fn is_served(&self) -> Result<bool, Error> {
         match self.target() {
@@ -278,15 +256,8 @@ impl Session {
     /// Who can be asked now.
     pub(super) fn target(&self) -> Option<Target> {
         match self.core.route(self.volume) {
-            Route::Here(replica) => {
-                // It has the volume near; if another client takes it away, that one has it.
-                self.has_wished.store(true, Ordering::Relaxed);
-                Some(Target::Here(replica))
-            }
-            Route::There(link) => {
-                self.wish_for_primary(link);
-                Some(Target::There(link))
-            }
+            Route::Here(replica) => Some(Target::Here(replica)),
+            Route::There(link) => Some(Target::There(link)),
             Route::Nowhere => None,
         }
     }

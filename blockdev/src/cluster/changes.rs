@@ -77,7 +77,7 @@ impl ClusterChanges {
         to: Option<&VolumeName>,
         is_reversed: bool,
     ) -> Self {
-        let session = Session::aside(Arc::clone(core), volume);
+        let session = Session::new(Arc::clone(core), volume);
         Self { session, from: from.to_string(), to: to.map(ToString::to_string), is_reversed }
     }
 

@@ -55,7 +55,7 @@ impl Cluster {
 
     /// The size in bytes of a clone's seed, once the source's primary has it; `None` if it gets none.
     fn wait_seed(&self, source: VolumeId, clone: VolumeId, patience: Duration) -> Result<Option<u64>> {
-        let (clock, session) = (Arc::clone(self.core.node.store().clock()), Session::aside(self.core(), source));
+        let (clock, session) = (Arc::clone(self.core.node.store().clock()), Session::new(self.core(), source));
         let begun = clock.monotonic();
         loop {
             let found = seed_bytes(&session, clone)?;

@@ -32,6 +32,7 @@ use crate::replica::ticks::Ticks;
 use super::answering::Sessions;
 use super::copying::Copies;
 use super::mending::Mending;
+use super::opened::Opened;
 use super::transfers::Transfers;
 
 /// How long a command waits for the news that came before it.
@@ -59,7 +60,7 @@ pub(crate) struct Core {
     pub(super) mending: Mending,
     pub(super) sessions: Sessions,
     /// Clients of this node that have a volume open.
-    pub(super) open: Mutex<HashMap<VolumeId, u64>>,
+    pub(super) open: Mutex<Opened>,
     /// Sizes of volumes that are not those of the configuration, and since when.
     pub(super) odd_sizes: Mutex<HashMap<VolumeId, (u64, Duration)>>,
     pub(super) view: OnceLock<watch::Receiver<View>>,
@@ -203,22 +204,6 @@ impl Core {
     /// Size in bytes of a volume; 0 if there is none.
     pub(super) fn size_bytes(&self, id: VolumeId) -> u64 {
         self.view.get().and_then(|view| view.borrow().configuration.volume(id).map(|it| it.size_bytes)).unwrap_or(0)
-    }
-
-    /// A client of this node uses a volume.
-    pub(super) fn note_open(&self, volume: VolumeId) {
-        *self.open.lock().entry(volume).or_default() += 1;
-    }
-
-    /// It does so no longer.
-    pub(super) fn note_closed(&self, volume: VolumeId) {
-        let mut open = self.open.lock();
-        if let Some(count) = open.get_mut(&volume) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&volume);
-            }
-        }
     }
 
     /// The replica of a volume on this node.

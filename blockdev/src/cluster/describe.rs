@@ -112,7 +112,7 @@ impl Core {
             replicas: roles.into_iter().map(replica).collect(),
             health: self.health(volume),
             doing: doing(volume.id, copying, &name_of),
-            connections: self.open.lock().get(&volume.id).copied().unwrap_or(0),
+            connections: self.open.lock().connections(volume.id),
         })
     }
 

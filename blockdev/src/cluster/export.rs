@@ -23,10 +23,7 @@ pub(super) struct ClusterExport {
 impl ClusterExport {
     pub(super) fn new(core: &Arc<Core>, volume: net::id::VolumeId) -> Self {
         core.note_open(volume);
-        let session = Arc::new(Session::new(Arc::clone(core), volume));
-        // Whoever uses a volume should find it near.
-        session.target();
-        Self { session }
+        Self { session: Arc::new(Session::new(Arc::clone(core), volume)) }
     }
 }
 
@@ -132,7 +129,7 @@ pub(super) struct RemoteSnapshot {
 impl RemoteSnapshot {
     /// The snapshot of this name; `None` if there is none.
     pub(super) fn open(core: &Arc<Core>, volume: net::id::VolumeId, name: &str) -> Result<Option<Self>> {
-        let session = Arc::new(Session::aside(Arc::clone(core), volume));
+        let session = Arc::new(Session::new(Arc::clone(core), volume));
         let found = session.snapshots()?.into_iter().find(|snapshot| snapshot.name == name);
         Ok(found.map(|found| Self { session, name: found.name, size_bytes: found.size_bytes }))
     }

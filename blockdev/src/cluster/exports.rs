@@ -98,7 +98,7 @@ impl Exports for AllExports {
 /// The snapshots of a volume that are older than what a name means, from the newest.
 fn earlier_snapshots(core: &Arc<Core>, volume: VolumeId, name: &ExportName) -> Vec<String> {
     // A client waits for the volume, not for the list of what it could be compared with.
-    let known = Session::aside(Arc::clone(core), volume).snapshots_now().unwrap_or_default();
+    let known = Session::new(Arc::clone(core), volume).snapshots_now().unwrap_or_default();
     let mut names: Vec<_> = named(known).map(|(name, _)| name).collect();
     if let ExportName::Snapshot(name) = name {
         let own = names.iter().position(|known| *known == name.snapshot);

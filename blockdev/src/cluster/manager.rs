@@ -33,11 +33,12 @@ const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Works until the node stops.
-    pub(super) fn manage(&self, outside: &Arc<dyn Outside>) {
+    pub(super) fn manage(self: &Arc<Self>, outside: &Arc<dyn Outside>) {
         let mut has_forgotten = false;
         while !self.is_stopping() {
             let is_done = self.keep_replicas(outside);
             has_forgotten = has_forgotten || self.forget_gone();
+            self.keep_wishes();
             self.keep_placements();
             self.keep_sizes();
             self.mend_known();
@@ -250,7 +251,7 @@ impl Core {
                 .filter_map(|replica| Some((Arc::clone(replica), self.successor(replica)?)))
                 .collect::<Vec<_>>()
         };
-        served().iter().for_each(|(replica, to)| replica.tell(Event::HandOver(*to)));
+        served().iter().for_each(|(replica, to)| replica.tell(Event::HandOver { request: None, to: *to }));
         while !served().is_empty() && clock.monotonic() - begun < timeout {
             self.wait_change(HAND_OVER_LOOK);
         }

@@ -108,7 +108,7 @@ impl Core {
     fn trashed(self: &Arc<Self>, volume: &Volume) -> Option<ClusterTrashed> {
         let Trashed { removed_ms, expires_ms } = volume.trashed?;
         let name = volume.name.as_str().parse().ok()?;
-        let snapshots = Session::aside(Arc::clone(self), volume.id).snapshots_now().unwrap_or_default();
+        let snapshots = Session::new(Arc::clone(self), volume.id).snapshots_now().unwrap_or_default();
         Some(ClusterTrashed {
             id: volume.id.0,
             name,

@@ -89,7 +89,7 @@ impl Cluster {
     /// that too.
     pub(super) fn begin_log(&self, id: VolumeId, volume: &NewVolume) -> Result<()> {
         self.wait_usable(id, &volume.name)?;
-        order(&Session::aside(self.core(), id), Operation::Resize { size_bytes: volume.size_bytes })
+        order(&Session::new(self.core(), id), Operation::Resize { size_bytes: volume.size_bytes })
     }
 
     /// Has the cluster know of a volume.
@@ -134,7 +134,7 @@ impl Cluster {
     /// Waits until a new volume is served.
     pub(super) fn wait_usable(&self, id: VolumeId, name: &VolumeName) -> Result<()> {
         let clock = Arc::clone(self.core.node.store().clock());
-        let session = Session::aside(self.core(), id);
+        let session = Session::new(self.core(), id);
         let begun = clock.monotonic();
         while clock.monotonic() - begun < READY_WAIT {
             if session.is_served()? {
@@ -167,9 +167,9 @@ impl Cluster {
     }
 
     pub(super) fn check_unused(&self, name: &VolumeName, volume: &Volume) -> Result<()> {
-        match self.core.open.lock().get(&volume.id).copied() {
-            Some(connections) => Err(ClusterError::InUse { name: name.clone(), connections }),
-            None => Ok(()),
+        match self.core.open.lock().connections(volume.id) {
+            0 => Ok(()),
+            connections => Err(ClusterError::InUse { name: name.clone(), connections }),
         }
     }
 
@@ -201,7 +201,7 @@ impl Cluster {
     /// Has the configuration say the size that the last of all resizes gave the volume: another node may have ordered one
     /// meanwhile, and have told the configuration earlier or later. Whoever tells it last looks again, so that the log's word counts.
     fn settle_size(&self, id: VolumeId) -> Result<()> {
-        let session = Session::aside(self.core(), id);
+        let session = Session::new(self.core(), id);
         loop {
             let size_bytes = session.size_bytes()?;
             let configuration = self.core.fresh_configuration()?;
@@ -216,7 +216,7 @@ impl Cluster {
 
     /// Has every replica do something, durably.
     pub(super) fn ordered(&self, volume: &Volume, operation: Operation) -> Result<()> {
-        order(&Session::aside(self.core(), volume.id), operation)
+        order(&Session::new(self.core(), volume.id), operation)
     }
 
     /// Changes how many copies a volume has.
@@ -273,7 +273,7 @@ impl Cluster {
     /// [`ClusterError::NoSuchVolume`].
     pub fn snapshots(&self, name: &VolumeName) -> Result<Vec<ClusterSnapshot>> {
         let volume = self.core.ready_volume(name)?;
-        let session = Session::aside(self.core(), volume.id);
+        let session = Session::new(self.core(), volume.id);
         let described = |(snapshot, entry): (VolumeName, SnapshotEntry)| {
             let name = SnapshotName { volume: name.clone(), snapshot };
             ClusterSnapshot { name, size_bytes: entry.size_bytes, created_ms: entry.created_ms }

@@ -457,13 +457,23 @@ impl LocalReplica {
     /// Begins to make durable on every member what was answered, without waiting; as [`Self::begin_write`].
     #[must_use]
     pub fn begin_flush(&self, tell: Option<Ended>) -> Option<Arc<Call>> {
+        self.begin(|request| Event::Flush { request }, tell)
+    }
+
+    fn begin(&self, event: impl Fn(RequestId) -> Event, tell: Option<Ended>) -> Option<Arc<Call>> {
         let (requests, call) = self.shared.calls.begin(1, tell);
-        let event = |request: &RequestId| Input::Event(Event::Flush { request: *request });
-        if self.shared.inbox.extend(requests.iter().map(event)) {
+        if self.shared.inbox.extend(requests.iter().map(|request| Input::Event(event(*request)))) {
             return Some(call);
         }
         self.shared.calls.forget(&requests);
         None
+    }
+
+    /// Has the volume handed to a node as soon as that can be done, if this node can promise that; waits for so long at most
+    /// until it is known.
+    pub fn hand_over(&self, to: NodeId, timeout: Duration) -> Outcome {
+        let begun = self.begin(|request| Event::HandOver { request: Some(request), to }, None);
+        begun.map_or(Outcome::Refused(Refusal::NotPrimary(None)), |call| call.wait_for(timeout))
     }
 
     /// Makes a request, again while there is no room for it.

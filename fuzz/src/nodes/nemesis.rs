@@ -176,7 +176,7 @@ impl World {
         let (to, primary) = (self.machines[slot].id, self.service.now().primary);
         if let Some(primary) = self.slot_of(primary) {
             self.note(slot, "hand over");
-            self.tell(primary, Event::HandOver(to));
+            self.tell(primary, Event::HandOver { request: None, to });
         }
     }
 

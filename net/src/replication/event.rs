@@ -106,8 +106,15 @@ pub enum Event {
     InSyncMin(usize),
     /// No more than this is held, from now on. They must let something through.
     Windows(Windows),
-    /// Hand the volume to this node as soon as it is a member that can serve it and nothing else is being decided.
-    HandOver(NodeId),
+    /// Hand the volume to a node as soon as it is a member that can serve it and nothing else is being decided. The newest
+    /// wish counts, and is forgotten with the role.
+    HandOver {
+        /// Which request, if somebody wants to know whether the wish was noted. It is refused where it would be forgotten:
+        /// by who is not primary, or is about to be no longer.
+        request: Option<RequestId>,
+        /// To whom.
+        to: NodeId,
+    },
     /// A snapshot was pinned for a peer, at this LSN.
     Pinned {
         /// For whom.

@@ -171,7 +171,7 @@ impl Replica {
                 self.advance(out);
             }
             Event::Windows(windows) => self.policy.windows = windows,
-            Event::HandOver(to) => self.wish(to, out),
+            Event::HandOver { request, to } => self.wish(request, to, out),
             Event::Pinned { node, at } => self.pinned(node, at),
             Event::PinLost(node) => _ = self.pins.remove(&node),
             Event::TransferFailed(transfer) => self.transfer_failed(transfer),

@@ -1,9 +1,9 @@
 //! Which configuration the primary wants next. It never wants one with fewer members than may acknowledge, unless there
 //! were fewer before.
 
-use super::super::action::Action;
+use super::super::action::{Action, Outcome, Refusal};
 use super::super::configuration::Configuration;
-use super::super::id::{Lsn, NodeId};
+use super::super::id::{Lsn, NodeId, RequestId};
 use super::peer::Peer;
 use super::{Acting, Replica};
 
@@ -98,10 +98,16 @@ impl Replica {
 
     /// Gives the volume to a node that asks for it: at once if nothing else is being decided and it could serve, else
     /// when that is so, and again if nothing comes of it. The newest wish counts.
-    pub(super) fn wish(&mut self, to: NodeId, out: &mut Vec<Action>) {
-        if let Some(primary) = self.primary() {
-            primary.wished = Some(to);
-        }
+    pub(super) fn wish(&mut self, request: Option<RequestId>, to: NodeId, out: &mut Vec<Action>) {
+        let outcome = match &mut self.acting {
+            Acting::Primary(primary) if !primary.is_leaving => {
+                primary.wished = Some(to);
+                Outcome::Done
+            }
+            Acting::Primary(_) => Outcome::Refused(Refusal::NotReady),
+            Acting::Follower(_) => Outcome::Refused(Refusal::NotPrimary(None)),
+        };
+        out.extend(request.map(|request| Action::Answer(request, outcome)));
         self.reshape(out);
     }
 

@@ -142,7 +142,8 @@ impl Replica {
         if let Event::Write { request, .. }
         | Event::Flush { request }
         | Event::Read { request }
-        | Event::ReadDone { request } = event
+        | Event::ReadDone { request }
+        | Event::HandOver { request: Some(request), .. } = event
         {
             out.push(Action::Answer(*request, Outcome::Refused(Refusal::NotReady)));
         }

@@ -216,7 +216,7 @@ fn heirs(cluster: &Cluster) -> Vec<NodeId> {
 #[test]
 fn who_asks_for_the_volume_gets_it_at_once() {
     let mut cluster = Cluster::new();
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     assert_eq!(heirs(&cluster), [B]);
     cluster.write(1);
     assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotReady)), "the other may have it already");
@@ -225,7 +225,7 @@ fn who_asks_for_the_volume_gets_it_at_once() {
 #[test]
 fn a_volume_is_given_away_again_if_nothing_came_of_it() {
     let mut cluster = Cluster::new();
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     cluster.pass(2 * Timing::DEFAULT.proposal_us);
     let stays = (*cluster.proposals().last().expect("it makes sure that it has the volume")).clone();
     assert_eq!((stays.primary, heirs(&cluster)), (A, vec![B]));
@@ -242,7 +242,7 @@ fn who_asks_while_something_else_is_decided_gets_the_volume_afterwards() {
     cluster.pass(2 * HEARTBEAT);
     assert_eq!(cluster.proposals().last().map(|next| next.members.len()), Some(1));
     cluster.step(0, Event::Placement(vec![A, B]));
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     assert_eq!(heirs(&cluster), []);
     // Nothing came of the other.
     cluster.pass(2 * Timing::DEFAULT.proposal_us);
@@ -254,7 +254,7 @@ fn who_asks_and_cannot_serve_yet_gets_the_volume_when_it_can() {
     let mut cluster = Cluster::new();
     cluster.apart = vec![B];
     cluster.pass(Timing::DEFAULT.lease_us + HEARTBEAT);
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     assert_eq!(heirs(&cluster), []);
     cluster.apart.clear();
     cluster.pass(2 * HEARTBEAT);
@@ -262,10 +262,22 @@ fn who_asks_and_cannot_serve_yet_gets_the_volume_when_it_can() {
 }
 
 #[test]
+fn a_wish_is_refused_where_it_would_be_forgotten() {
+    let mut cluster = Cluster::new();
+    let wish = |request| Event::HandOver { request: Some(RequestId(request)), to: B };
+    cluster.step(1, wish(1));
+    assert_eq!(cluster.outcome(1), Some(Outcome::Refused(Refusal::NotPrimary(None))));
+    cluster.step(0, wish(2));
+    assert_eq!((cluster.outcome(2), heirs(&cluster)), (Some(Outcome::Done), vec![B]));
+    cluster.step(0, wish(3));
+    assert_eq!(cluster.outcome(3), Some(Outcome::Refused(Refusal::NotReady)), "it is about to go");
+}
+
+#[test]
 fn who_asks_for_a_volume_that_it_shall_not_hold_does_not_get_it() {
     let mut cluster = Cluster::new();
     cluster.step(0, Event::Placement(vec![A]));
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     cluster.pass(2 * HEARTBEAT);
     assert_eq!(heirs(&cluster), []);
 }

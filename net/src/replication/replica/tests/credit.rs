@@ -144,7 +144,7 @@ fn a_primary_whose_store_is_stuck_gives_the_volume_to_one_that_has_room() {
 fn whoever_wants_the_volume_does_not_get_it_while_its_store_is_stuck() {
     let mut cluster = cluster_with(PLENTY, PLENTY, Shortage::None);
     cluster.say(1, 0, Shortage::Stuck);
-    cluster.step(0, Event::HandOver(B));
+    cluster.step(0, Event::HandOver { request: None, to: B });
     cluster.pass(4 * HEARTBEAT);
     assert!(heirs(&cluster).is_empty());
     cluster.say(1, PLENTY, Shortage::None);
