@@ -149,6 +149,9 @@ pub use blockdev::net::control;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub use blockdev::net::join;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub use blockdev::tls;
 #[doc(hidden)]
 pub use blockdev::{access, catalog, events, export, frontend, name, node, object, root, schedule, span, transfer};
 #[doc(hidden)]

@@ -17,6 +17,8 @@ pub mod replica;
 pub mod root;
 pub mod schedule;
 pub mod span;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transfer;
 
 pub use lsm_store;

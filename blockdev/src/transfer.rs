@@ -14,6 +14,8 @@ mod decoder;
 mod error;
 mod format;
 mod receiver;
+#[cfg(feature = "tls")]
+pub mod remote;
 mod root;
 mod sender;
 mod source;

@@ -11,12 +11,15 @@ use anyhow::Context;
 use siltstone::cluster::{AllExports, ClusterSlot, Place};
 use siltstone::control::Kind;
 use siltstone::export::Exports;
-use siltstone::frontend::nbd::Tls;
 use siltstone::join::Token;
+use siltstone::name::VolumeName;
 use siltstone::node::{Duties, Node};
 use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::store::codec::{Codec, ZstdLevel};
 use siltstone::store::store::Store;
+use siltstone::tls::Tls;
+use siltstone::transfer::ReceiveOptions;
+use siltstone::transfer::remote::{IsTaken, ReceiveError, ReceiveServer};
 
 use crate::backend;
 use crate::data_dir::{Access, DataDir};
@@ -41,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) cold: Option<ZstdLevel>,
     /// Where NBD is served by TCP, if anywhere.
     pub(crate) listen: Option<Listen>,
+    /// Where snapshots are received, if anywhere.
+    pub(crate) receive: Option<Receive>,
     /// Where the node is in a cluster.
     pub(crate) place: Place,
     /// The cluster to join, if it is in none.
@@ -62,6 +67,13 @@ pub(crate) struct Listen {
     pub(crate) tls: Option<Tls>,
 }
 
+/// An address to receive snapshots at.
+#[derive(Clone, Debug)]
+pub(crate) struct Receive {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Tls,
+}
+
 impl Listen {
     /// What is to be said of it.
     fn warning(&self) -> Option<String> {
@@ -76,11 +88,28 @@ impl Listen {
     }
 }
 
+impl Receive {
+    fn listen(
+        &self,
+        node: &Arc<Node>,
+        codec: Codec,
+        membership: &Arc<Membership>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(ReceiveServer, SocketAddr), ReceiveError> {
+        let options = ReceiveOptions { codec, force: false };
+        let membership = Arc::clone(membership);
+        let is_taken = move |name: &VolumeName| membership.cluster().is_ok_and(|cluster| cluster.volume(name).is_ok());
+        let node = (Arc::clone(node), Box::new(is_taken) as Box<IsTaken>);
+        ReceiveServer::listen(self.address, self.tls.clone(), node, options, Arc::clone(clock))
+    }
+}
+
 /// A running daemon.
 pub(crate) struct Daemon {
     handler: Arc<NodeHandler>,
     control: ControlServer,
     frontends: Frontends,
+    receiver: Option<(ReceiveServer, SocketAddr)>,
     membership: Arc<Membership>,
     duties: Duties,
     endpoints: Vec<Endpoint>,
@@ -111,6 +140,9 @@ impl Daemon {
         let frontends = Frontends::new(exports(&node, membership.slot()), &clock)?;
         let (endpoints, mut warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
         warnings.extend(options.warnings.iter().cloned());
+        // Asked for by name: without it the node would not be what its user wants.
+        let receive = options.receive.as_ref();
+        let receiver = receive.map(|it| it.listen(&node, options.codec, &membership, &clock)).transpose()?;
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let warn_at = options.warn_at.clone();
         let counters = frontends.counters();
@@ -119,12 +151,17 @@ impl Daemon {
         let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
         // Last, since commands take a daemon that answers for one that is ready.
         let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
-        Ok(Self { handler, control, frontends, membership, duties, endpoints, warnings })
+        Ok(Self { handler, control, frontends, receiver, membership, duties, endpoints, warnings })
     }
 
     /// Where NBD clients reach it.
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Where snapshots are received.
+    pub(crate) fn receives_at(&self) -> Option<SocketAddr> {
+        self.receiver.as_ref().map(|(_, address)| *address)
     }
 
     /// What the user should know but need not stop for.
@@ -141,6 +178,7 @@ impl Daemon {
     pub(crate) fn stop(self) -> anyhow::Result<()> {
         // First, so that no request waits for other nodes.
         self.membership.stop();
+        drop(self.receiver);
         drop(self.duties);
         self.control.stop();
         // Again, since a request may have made a cluster meanwhile.

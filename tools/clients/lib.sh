@@ -174,6 +174,32 @@ make_image() {
     rm "$scratch/content"
 }
 
+# make_authority: its certificate and key are in ca.pem and ca.key.
+make_authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=authority" \
+        -keyout "$scratch/ca.key" -out "$scratch/ca.pem" 2>/dev/null
+}
+
+# certify NAME COMMON_NAME ALTERNATIVE_NAMES: a key and a certificate in the directory NAME, under the names that libnbd
+# and qemu look for.
+certify() {
+    mkdir "$scratch/$1"
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
+        -keyout "$scratch/$1/key.pem" -out "$scratch/$1/request.pem" 2>/dev/null
+    openssl x509 -req -in "$scratch/$1/request.pem" -CA "$scratch/ca.pem" -CAkey "$scratch/ca.key" -days 2 \
+        -extfile <(printf 'subjectAltName=%s\n' "$3") -out "$scratch/$1/cert.pem" 2>/dev/null
+    ln -s ../ca.pem "$scratch/$1/ca-cert.pem"
+    ln -s cert.pem "$scratch/$1/client-cert.pem"
+    ln -s key.pem "$scratch/$1/client-key.pem"
+}
+
+# refused COMMAND...: the command must fail, and soon.
+refused() {
+    local status=0
+    timeout 20 "$@" >"$scratch/refused.out" 2>&1 || status=$?
+    [[ $status -ne 0 && $status -ne 124 ]] || fail "exit status $status: $*"
+}
+
 # What a test has to stop first, whatever state it is in.
 before_cleanup() { :; }
 

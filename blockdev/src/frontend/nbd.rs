@@ -24,8 +24,6 @@ mod socket;
 #[cfg(test)]
 mod testing;
 #[cfg(feature = "nbd")]
-pub mod tls;
-#[cfg(feature = "nbd")]
 mod transmission;
 pub mod uri;
 pub mod wire;
@@ -34,8 +32,6 @@ pub use client::{Client, ClientError};
 #[cfg(feature = "nbd")]
 pub use server::Server;
 pub use session::{Retry, Session};
-#[cfg(feature = "nbd")]
-pub use tls::{Tls, TlsFiles};
 pub use uri::NbdUri;
 
 /// What a server grants its clients. The defaults suit a node with some hundred volumes.

@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::answer::{Answer, MESSAGE_BYTES_MAX};
+#[cfg(feature = "tls")]
+use super::answer::{AnswerEncoder, Greeting};
 use super::error::{Result, TransferError};
 use super::receiver::{ReceiveOptions, Received, Receiver};
 use super::sender::Outlet;
@@ -31,7 +33,7 @@ pub fn accept(node: Arc<Node>, name: VolumeName, options: ReceiveOptions, outlet
             snapshot: received.snapshot.info.id.0,
             name: received.snapshot.name.to_string(),
         },
-        Err(error) => Answer::Failed { kind: error.kind(), message: message_of(error) },
+        Err(error) => failed(error),
     };
     if outlet.write(&receiver.last_answer(&last)).is_err() {
         // What was received stays: the sender learns of it when it sends the same again.
@@ -63,6 +65,19 @@ fn told<T>(outlet: &mut dyn Outlet, what: &str, work: impl FnOnce(&mut Watch<'_>
     let mut stopped = None;
     let done = work(&mut |done, total| -> ControlFlow<()> { flow(outlet.progress(what, done, total), &mut stopped) });
     done.map_err(|error| stopped.unwrap_or(error))
+}
+
+/// All that is said to a sender from whom nothing is taken.
+#[cfg(feature = "tls")]
+pub(super) fn refusal(error: &TransferError) -> Vec<u8> {
+    let (mut encoder, mut said) = (AnswerEncoder::default(), Vec::new());
+    encoder.greet(Greeting::OURS, &mut said);
+    encoder.encode(&failed(error), &mut said);
+    said
+}
+
+fn failed(error: &TransferError) -> Answer {
+    Answer::Failed { kind: error.kind(), message: message_of(error) }
 }
 
 /// An error with its causes, cut to what a failure may say.

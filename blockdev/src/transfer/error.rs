@@ -102,6 +102,9 @@ pub enum TransferError {
     /// Blocks of a domain that this node does not have.
     #[error("the stream is of dedupe domain {0}, which this node does not have")]
     UnknownDomain(u32),
+    /// A sender that may not open the volume.
+    #[error("volume {0} is there, and the sender is not on its list")]
+    NotAdmitted(VolumeName),
     /// Whoever asked for the transfer wants no more of it.
     #[error("the transfer was stopped")]
     Stopped,
@@ -153,6 +156,7 @@ impl TransferError {
             Self::NoBase(_) => ErrorKind::NotFound,
             Self::OtherBase { .. } | Self::Changed { .. } => ErrorKind::Invalid,
             Self::OtherRoot { .. } => ErrorKind::Corrupt,
+            Self::NotAdmitted(_) => ErrorKind::Exists,
             Self::UnknownDomain(_) | Self::NoCommonVersion { .. } => ErrorKind::Unsupported,
             Self::Stopped | Self::ReceiverGone => ErrorKind::Io,
             Self::Stranger { .. } => ErrorKind::Invalid,

@@ -1,4 +1,6 @@
 mod exchange;
+#[cfg(feature = "tls")]
+mod remote;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! `silt send`
 
 mod offer;
+mod place;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -15,7 +16,7 @@ use crate::exit::{Complaint, Exit};
 use crate::output::Output;
 use crate::progress;
 use crate::size;
-use offer::Place;
+use place::{Certificates, Place};
 
 /// Send a snapshot: to another store, of the blocks only what it lacks, or to stdout as a stream that `silt recv` reads.
 ///
@@ -26,7 +27,8 @@ use offer::Place;
 /// snapshot of one that is there, and it is not necessary to say what both sides have. What was broken off
 /// goes on: within 7 days the same command sends only what had not come.
 ///
-/// For example: silt send vm@monday --to backup.example.net:vm
+/// For example: silt send vm@monday --to backup.example.net:vm, which goes by ssh; or, to a daemon with --receive, silt send
+/// vm@monday --to silt://backup.example.net/vm --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
     /// The snapshot.
@@ -35,9 +37,12 @@ pub(crate) struct Send {
     /// Send only what differs from this earlier snapshot, which the receiver must have under the same name.
     #[arg(long, value_parser = super::snapshot_name, value_name = "VOLUME@NAME")]
     from: Option<SnapshotName>,
-    /// Send to this volume on another machine, by `ssh [USER@]HOST silt recv --serve VOLUME`.
-    #[arg(long, value_name = "[USER@]HOST:VOLUME", conflicts_with = "via")]
+    /// Send to this volume on another machine: by `ssh [USER@]HOST silt recv --serve VOLUME`, or, as silt://HOST[:PORT]/VOLUME, to
+    /// what `silt serve --receive` listens at there (port 10810).
+    #[arg(long, value_name = "[USER@]HOST:VOLUME|URI", conflicts_with = "via")]
     to: Option<Place>,
+    #[command(flatten)]
+    certificates: Certificates,
     /// Send by a command of the shell that leads to `silt recv --serve VOLUME`, for example 'ssh -p 2222 host silt recv --serve
     /// vm --data /srv/silt'.
     #[arg(long, value_name = "COMMAND")]
@@ -48,8 +53,16 @@ impl Send {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let (name, from) = (self.name.to_string(), self.from.as_ref().map(ToString::to_string));
         match (&self.to, &self.via) {
-            (Some(place), _) => offer::run(global, Request::Offer { name, from }, place.command()),
-            (None, Some(command)) => offer::run(global, Request::Offer { name, from }, offer::shell(command)),
+            (Some(Place::Daemon(remote)), _) => {
+                remote.send(global, &Request::Offer { name, from }, &self.certificates.files()?)
+            }
+            _ if self.certificates.are_given() => Err(Complaint::new(
+                Kind::Invalid,
+                "certificates are for --to silt://HOST/VOLUME alone: ssh and other commands have their own",
+            )
+            .into()),
+            (Some(Place::Ssh(ssh)), _) => offer::run(global, &Request::Offer { name, from }, ssh.command()),
+            (None, Some(command)) => offer::run(global, &Request::Offer { name, from }, offer::shell(command)),
             (None, None) => self.write(global, &Request::Send { name, from }),
         }
     }

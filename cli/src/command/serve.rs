@@ -23,7 +23,7 @@ use network::{Network, Reach};
 ///
 /// Clients connect to DIR/nbd.sock, or by TCP; the export name is the volume's name, or VOLUME@NAME for a
 /// snapshot. With --tls-cert and --tls-key nothing is served by TCP without TLS (nbds://), and other machines may be let
-/// in. Without --capacity the store grows on demand and can run out of disk space that others take. With --join the node
+/// in; with --receive other nodes may send snapshots as well. Without --capacity the store grows on demand and can run out of disk space that others take. With --join the node
 /// becomes part of a cluster, once: it is in it from then on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -118,6 +118,9 @@ struct Ready<'d> {
     pid: u32,
     data: String,
     endpoints: Vec<String>,
+    /// Where snapshots are received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receive: Option<String>,
     volumes: Vec<ReadyVolume>,
     warnings: &'d [String],
 }
@@ -132,13 +135,14 @@ struct ReadyVolume {
 impl Serve {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let dir = DataDir::new(&global.data)?;
-        let Reach { listen, place, token, warnings } = self.network.reach(&dir)?;
+        let Reach { listen, receive, place, token, warnings } = self.network.reach(&dir)?;
         let options = Options {
             memory_bytes: self.memory.0,
             capacity_bytes: self.capacity.map(|size| size.0),
             codec: self.codec.parse::<Codec>()?,
             cold: self.cold.0,
             listen,
+            receive,
             place,
             token,
             warn_at: self.warn_at.clone(),
@@ -182,6 +186,7 @@ fn announce(global: &Global, dir: &DataDir, daemon: &Daemon) -> anyhow::Result<(
         pid: std::process::id(),
         data: dir.path().display().to_string(),
         endpoints: daemon.endpoints().iter().map(|endpoint| endpoint.base()).collect(),
+        receive: daemon.receives_at().map(|address| format!("silt://{address}")),
         volumes: volumes.collect(),
         warnings: daemon.warnings(),
     };
@@ -193,6 +198,9 @@ fn announce(global: &Global, dir: &DataDir, daemon: &Daemon) -> anyhow::Result<(
 
 fn text(ready: &Ready<'_>) -> String {
     let mut text: String = ready.volumes.iter().flat_map(|volume| &volume.uris).map(|uri| format!("{uri}\n")).collect();
+    if let Some(receive) = &ready.receive {
+        text += &format!("receiving snapshots at {receive}\n");
+    }
     let plural = if ready.volumes.len() == 1 { "" } else { "s" };
     text += &format!("serving {} volume{plural} from {}; Ctrl-C stops it\n", ready.volumes.len(), ready.data);
     text

@@ -11,11 +11,11 @@ use super::channel::{Broken, Channel, Encrypted, Need};
 use super::handshake::{Agreement, Context, Demand, Description, Handshake, Refusal, Violation};
 use super::inbox::Inbox;
 use super::socket::{Patience, Received};
-use super::tls::Tls;
 use super::transmission::{Reporter, Surroundings, Transmission};
 use super::wire::BadMagic;
 use crate::access::Principal;
 use crate::export::{Export, Exports};
+use crate::tls::Tls;
 
 /// How long a send waits for a peer that does not read before the connection turns to other things. Short, because
 /// the peer may be waiting for us to read.

@@ -1,6 +1,6 @@
 //! What the tests of this frontend share: an export whose behaviour a test can bend, and a raw peer.
 
-mod certificates;
+mod secured;
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use lsm_store::read::ReadData;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, poll};
 
-pub(super) use certificates::{Authority, Secured};
+pub(super) use secured::Secured;
 
 use super::wire::negotiation::{ContextRequest, InfoRequest, OptionHeader, OptionReplyHeader};
 use super::wire::transmission::{ChunkHeader, Reply, Request};

@@ -1,50 +1,18 @@
-//! Sending to a receiver that answers, at the other end of a command's stdin and stdout.
+//! Sending to a receiver that answers: at the other end of a command's stdin and stdout, or of a connection.
 
 use std::process::Command;
-use std::str::FromStr;
 
 use siltstone::control::{Request, Response};
-use siltstone::name::VolumeName;
+use siltstone::transfer::remote::Line;
 
 use crate::args::Global;
 use crate::backend;
-use crate::conversation::Other;
+use crate::conversation::{Conversation, Other};
 use crate::data_dir::Access;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::progress;
 use crate::size;
-
-/// A volume on another machine.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Place {
-    host: String,
-    volume: VolumeName,
-}
-
-impl FromStr for Place {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (host, volume) = text.rsplit_once(':').ok_or("write [USER@]HOST:VOLUME")?;
-        // It must not be taken for an option of ssh.
-        if host.is_empty() || host.starts_with('-') || host.contains(char::is_whitespace) {
-            return Err("write [USER@]HOST:VOLUME, with a host that ssh knows");
-        }
-        let volume = volume.parse().map_err(|_| "what follows the colon is no name of a volume")?;
-        Ok(Self { host: host.to_owned(), volume })
-    }
-}
-
-impl Place {
-    /// What leads there.
-    pub(super) fn command(&self) -> Command {
-        let mut command = Command::new("ssh");
-        // Names of volumes need no quotes.
-        command.args([&self.host, "silt", "recv", "--serve", self.volume.as_str()]);
-        command
-    }
-}
 
 /// What the user says leads there.
 pub(super) fn shell(text: &str) -> Command {
@@ -53,9 +21,9 @@ pub(super) fn shell(text: &str) -> Command {
     command
 }
 
-pub(super) fn run(global: &Global, request: Request, command: Command) -> anyhow::Result<Exit> {
+pub(super) fn run(global: &Global, request: &Request, command: Command) -> anyhow::Result<Exit> {
     let mut other = Other::start(command, progress::bytes(global, "sending", Some(0)))?;
-    let answer = backend::transfer(global, Access::Read, &request, &mut other.conversation);
+    let answer = backend::transfer(global, Access::Read, request, &mut other.conversation);
     other.conversation.bar.finish_and_clear();
     let answer = match answer {
         Ok(answer) => answer,
@@ -63,6 +31,18 @@ pub(super) fn run(global: &Global, request: Request, command: Command) -> anyhow
     };
     // It has said that it has everything: how it ends is its own affair.
     other.hang_up()?;
+    tell(global, &answer)
+}
+
+pub(super) fn run_over(global: &Global, request: &Request, line: Line) -> anyhow::Result<Exit> {
+    let bar = progress::bytes(global, "sending", Some(0));
+    let mut conversation = Conversation::new(line.clone(), line, bar);
+    let answer = backend::transfer(global, Access::Read, request, &mut conversation);
+    conversation.bar.finish_and_clear();
+    tell(global, &answer?)
+}
+
+fn tell(global: &Global, answer: &Response) -> anyhow::Result<Exit> {
     match answer {
         Response::Sent(sent) => {
             let [moved, had] = [sent.stream_bytes, sent.had_bytes].map(size::human);
@@ -70,7 +50,7 @@ pub(super) fn run(global: &Global, request: Request, command: Command) -> anyhow
             Output::new(global).done(&sent, text)?;
             Ok(Exit::Ok)
         }
-        other => Err(backend::unexpected(&other)),
+        other => Err(backend::unexpected(other)),
     }
 }
 
@@ -89,20 +69,5 @@ fn explained(error: anyhow::Error, other: Other) -> anyhow::Error {
             error.context(format!("the command that leads to the receiver ended: {status}"))
         }
         _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_hosts_and_volumes() {
-        let place: Place = "me@[2001:db8::1]:vm".parse().unwrap();
-        let arguments = place.command().get_args().map(|one| one.to_str().unwrap().to_owned()).collect::<Vec<_>>();
-        assert_eq!(arguments, ["me@[2001:db8::1]", "silt", "recv", "--serve", "vm"]);
-        for wrong in ["vm", ":vm", "-oProxyCommand=x:vm", "a b:vm", "host:", "host:vm@s", "host:VM;reboot"] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
-        }
     }
 }

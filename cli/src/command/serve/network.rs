@@ -8,11 +8,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use siltstone::cluster::{ClusterError, Place};
 use siltstone::control::Kind;
-use siltstone::frontend::nbd::{Tls, TlsFiles};
 use siltstone::join::Token;
 use siltstone::store::clock::SystemClock;
+use siltstone::tls::{Tls, TlsFiles};
 
-use crate::daemon::{LISTEN, Listen};
+use crate::daemon::{LISTEN, Listen, Receive};
 use crate::data_dir::DataDir;
 use crate::exit::Complaint;
 
@@ -33,6 +33,10 @@ pub(super) struct Network {
     /// open what.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
+    /// Receive snapshots that `silt send --to silt://` sends, at this address, from clients with a certificate of --tls-client-ca.
+    /// What comes is as with `silt recv --serve`.
+    #[arg(long, value_name = "ADDR:PORT", requires = "tls_client_ca")]
+    receive: Option<SocketAddr>,
     /// Permit --listen without TLS on an address that other machines reach: no encryption, no login.
     #[arg(long, conflicts_with = "tls_cert")]
     insecure_listen: bool,
@@ -54,6 +58,7 @@ pub(super) struct Network {
 /// Where a daemon is reached.
 pub(super) struct Reach {
     pub(super) listen: Option<Listen>,
+    pub(super) receive: Option<Receive>,
     pub(super) place: Place,
     pub(super) token: Option<Token>,
     pub(super) warnings: Vec<String>,
@@ -74,11 +79,10 @@ impl Network {
     pub(super) fn reach(&self, dir: &DataDir) -> anyhow::Result<Reach> {
         let mut warnings = Vec::new();
         let token = self.token(dir.is_in_cluster(), &mut warnings)?;
+        let tls = self.tls_files().map(|files| Tls::load(&files, Arc::new(SystemClock::new()))).transpose()?;
+        let receive = self.receive.zip(tls.clone()).map(|(address, tls)| Receive { address, tls });
         let listen = match self.tcp(token.is_some() || dir.is_in_cluster())? {
-            Tcp::At(address) => {
-                let tls = self.tls_files().map(|files| Tls::load(&files, Arc::new(SystemClock::new()))).transpose()?;
-                Some(Listen { address, tls })
-            }
+            Tcp::At(address) => Some(Listen { address, tls }),
             Tcp::Off => None,
             Tcp::Withheld => {
                 warnings.push(self.withheld());
@@ -87,7 +91,7 @@ impl Network {
         };
         let (name, zone) = (self.node_name.clone(), self.zone.clone());
         let place = Place { data: dir.path().into(), listen: self.listen, name, zone };
-        Ok(Reach { listen, place, token, warnings })
+        Ok(Reach { listen, receive, place, token, warnings })
     }
 
     fn address(&self) -> SocketAddr {

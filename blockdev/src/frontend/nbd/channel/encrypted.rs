@@ -11,7 +11,7 @@ use super::Broken;
 use crate::access::Principal;
 use crate::frontend::nbd::inbox::Inbox;
 use crate::frontend::nbd::socket::{Patience, Received, Socket};
-use crate::frontend::nbd::tls::Tls;
+use crate::tls::Tls;
 
 /// Bytes of records received at once.
 const RECORDS_BYTES: usize = 64 << 10;

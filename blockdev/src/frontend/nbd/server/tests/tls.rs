@@ -7,8 +7,9 @@ use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 
 use super::*;
-use crate::frontend::nbd::testing::{Authority, Secured};
+use crate::frontend::nbd::testing::Secured;
 use crate::frontend::nbd::wire::negotiation::{InfoRequest, OptionHeader};
+use crate::tls::testing::Authority;
 
 type TlsRaw = Raw<Secured>;
 

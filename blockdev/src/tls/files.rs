@@ -27,27 +27,40 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    pub(super) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        certificates(Part::Certificate, &self.certificate)
-    }
-
-    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        let file = &self.key;
-        let pem = read(Part::Key, file)?;
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-            pem::Error::NoItemsFound => TlsError::Missing { part: Part::Key, file: file.clone() },
-            source => TlsError::Pem { file: file.clone(), source },
-        })
-    }
-
     pub(super) fn client_authorities(&self) -> Result<Option<RootCertStore>, TlsError> {
-        let Some(file) = &self.client_authorities else { return Ok(None) };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(Part::Authorities, file)? {
-            roots.add(certificate).map_err(|source| TlsError::Authority { file: file.clone(), source })?;
-        }
-        Ok(Some(roots))
+        self.client_authorities.as_deref().map(authorities).transpose()
     }
+}
+
+/// Where a client's certificates are, in PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientTlsFiles {
+    /// The authorities that it believes about servers.
+    pub authorities: PathBuf,
+    /// Its own certificate, then those between it and a root that servers trust.
+    pub certificate: PathBuf,
+    /// Its private key, as in [`TlsFiles::key`].
+    pub key: PathBuf,
+}
+
+pub(super) fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(Part::Authorities, file)? {
+        roots.add(certificate).map_err(|source| TlsError::Authority { file: file.to_owned(), source })?;
+    }
+    Ok(roots)
+}
+
+pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    certificates(Part::Certificate, file)
+}
+
+pub(super) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = read(Part::Key, file)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::Missing { part: Part::Key, file: file.to_owned() },
+        source => TlsError::Pem { file: file.to_owned(), source },
+    })
 }
 
 fn certificates(part: Part, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -1,4 +1,4 @@
-//! What can be wrong with a listener's certificates.
+//! What can be wrong with certificates of one's own.
 
 use std::fmt;
 use std::io;
@@ -10,11 +10,11 @@ use rustls::server::VerifierBuilderError;
 /// What a file is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// The listener's certificate, with those between it and a root.
+    /// One's own certificate, with those between it and a root.
     Certificate,
     /// Its private key.
     Key,
-    /// The authorities that certify clients.
+    /// The authorities that certify the other end.
     Authorities,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// Files that a listener cannot use.
+/// Files that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

@@ -1,36 +1,28 @@
-//! An authority with the certificates it gives, in a directory of its own, and clients that show them.
+//! An authority with the certificates it gives, in a directory of its own.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lsm_store::clock::SystemClock;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::Raw;
-use crate::frontend::nbd::tls::{Tls, TlsFiles};
-use crate::frontend::nbd::wire::{OptionCode, OptionReply};
+use super::{ClientTls, ClientTlsFiles, Tls, TlsFiles};
 
-/// A stream under TLS.
-pub(in crate::frontend::nbd) type Secured = StreamOwned<ClientConnection, TcpStream>;
-
-pub(in crate::frontend::nbd) struct Authority {
+pub(crate) struct Authority {
     directory: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
     /// An authority that has certified the server `localhost`.
-    pub(in crate::frontend::nbd) fn new(test: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("silt-nbd-tls-{}-{test}", std::process::id()));
+    pub(crate) fn new(test: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("silt-tls-{}-{test}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -42,12 +34,12 @@ impl Authority {
         authority
     }
 
-    pub(in crate::frontend::nbd) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// Writes `FILE.pem` and `FILE.key`.
-    pub(in crate::frontend::nbd) fn certify(&self, file: &str, common_name: &str, names: &[&str]) {
+    pub(crate) fn certify(&self, file: &str, common_name: &str, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -60,7 +52,7 @@ impl Authority {
     }
 
     /// The server's files; clients need a certificate of `clients` if that is given.
-    pub(in crate::frontend::nbd) fn files(&self, clients: Option<&Self>) -> TlsFiles {
+    pub(crate) fn files(&self, clients: Option<&Self>) -> TlsFiles {
         TlsFiles {
             certificate: self.file("server.pem"),
             key: self.file("server.key"),
@@ -68,12 +60,25 @@ impl Authority {
         }
     }
 
-    pub(in crate::frontend::nbd) fn tls(&self, clients: Option<&Self>) -> Tls {
+    pub(crate) fn tls(&self, clients: Option<&Self>) -> Tls {
         Tls::load(&self.files(clients), Arc::new(SystemClock::new())).unwrap()
     }
 
+    /// The files of a client that believes this authority and has the certificate in `FILE.pem` of `own`.
+    pub(crate) fn client_files(&self, own: &Self, file: &str) -> ClientTlsFiles {
+        ClientTlsFiles {
+            authorities: self.file("ca.pem"),
+            certificate: own.file(&format!("{file}.pem")),
+            key: own.file(&format!("{file}.key")),
+        }
+    }
+
+    pub(crate) fn client_tls(&self, own: &Self, file: &str) -> ClientTls {
+        ClientTls::load(&self.client_files(own, file), Arc::new(SystemClock::new())).unwrap()
+    }
+
     /// A client that trusts this authority and shows the certificate in `FILE.pem` of `own`.
-    pub(in crate::frontend::nbd) fn client(
+    pub(crate) fn client(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         own: Option<(&Self, &str)>,
@@ -94,25 +99,5 @@ impl Authority {
 impl Drop for Authority {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-impl Raw<Secured> {
-    /// Past STARTTLS; the TLS handshake is done when something is said.
-    pub(in crate::frontend::nbd) fn secure(address: SocketAddr, config: ClientConfig) -> Self {
-        let mut clear = Raw::greet(TcpStream::connect(address).unwrap());
-        clear.stream.set_nodelay(true).unwrap();
-        // A stall is a failed test, not one that never ends.
-        clear.stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        assert_eq!(clear.option(OptionCode::STARTTLS, &[]), [OptionReply::ACK]);
-        let name = ServerName::try_from("localhost").unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        Self { stream: StreamOwned::new(session, clear.stream) }
-    }
-
-    /// True if the server does not let it in.
-    pub(in crate::frontend::nbd) fn is_refused(&mut self) -> bool {
-        let said = self.stream.write_all(&[0]).and_then(|()| self.stream.flush());
-        said.and_then(|()| self.stream.read(&mut [0])).is_err()
     }
 }

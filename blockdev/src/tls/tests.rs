@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use lsm_store::clock::SystemClock;
 
 use super::*;
-use crate::frontend::nbd::testing::Authority;
+use crate::tls::testing::Authority;
 
 fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
     Tls::load(files, Arc::new(SystemClock::new()))
