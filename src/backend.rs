@@ -8,10 +8,10 @@ pub(crate) mod embedded;
 mod other;
 mod pieces;
 
-use std::io::{Read, Write};
+use std::io::{self, Read};
 use std::ops::Range;
 
-use blockdev::export::{StatusExtent, Zeroing};
+use blockdev::export::{StatusExtent, Write, Zeroing};
 use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::{ExportName, ObjectName, SnapshotName, VolumeName};
@@ -29,6 +29,9 @@ use crate::streams::{ReceiveOptions, Received, ReceptionInfo, Sent};
 use crate::volume::{VolumeInfo, VolumeOptions};
 pub(crate) use other::Other;
 pub(crate) use pieces::{PIECE_BYTES, read_piece};
+
+/// Blocks whose fingerprints are asked for together.
+pub(crate) const FINGERPRINTS_MAX: u64 = 4096;
 
 /// Extents in one page of an answer.
 pub(crate) const PAGE_EXTENTS_MAX: usize = 8192;
@@ -111,7 +114,7 @@ pub(crate) trait Streams {
         &self,
         name: &SnapshotName,
         base: Option<&SnapshotName>,
-        to: &mut dyn Write,
+        to: &mut dyn io::Write,
         watch: Watch<'_>,
     ) -> Caused<Sent>;
     fn receive(
@@ -153,6 +156,35 @@ pub(crate) trait Data: Send + Sync {
     fn states(&self, offset: u64, len: u64) -> Caused<Vec<StatusExtent>>;
     /// What blocks of a range that is not empty hold, from its start and perhaps not to its end.
     fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>>;
+    /// What each block of these ranges of blocks holds, `None` for zeros; at most `FINGERPRINTS_MAX` of them, by place.
+    fn fingerprints_of(&self, ranges: &[Range<u64>]) -> Caused<Vec<Option<Fingerprint>>> {
+        let mut found = Vec::new();
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                for identity in self.fingerprints(at, range.end - at)? {
+                    at += identity.block_count();
+                    match identity {
+                        BlockIdentity::Data(fingerprint) => found.push(Some(fingerprint)),
+                        BlockIdentity::Zeros(count) => found.extend((0..count).map(|_| None)),
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+    /// The bytes of several ranges, of `PIECE_BYTES` at most each.
+    fn read_many(&self, ranges: &[Range<u64>]) -> Caused<Vec<Vec<u8>>> {
+        let read = |range: &Range<u64>| {
+            let mut data = vec![0; (range.end - range.start) as usize];
+            self.read_at(range.start, &mut data).map(|()| data)
+        };
+        ranges.iter().map(read).collect()
+    }
+    /// Writes at several places; what of it was written is unknown after an error.
+    fn write_many(&self, writes: &[Write<'_>]) -> Caused<()> {
+        writes.iter().try_for_each(|write| self.write_at(write.offset, write.data))
+    }
     /// Gives adjacent blocks, `STORED_BLOCKS_MAX` at most, the content with these fingerprints, as far as the store is known to
     /// have it; which of them that were. The others stay as they are.
     fn write_known(&self, first_block: u64, fingerprints: &[Fingerprint]) -> Caused<Vec<bool>>;

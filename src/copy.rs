@@ -5,6 +5,7 @@ mod work;
 use std::ops::Range;
 use std::sync::mpsc::SyncSender;
 
+use blockdev::export::Write;
 use blockdev::lsm_store::fingerprint::Fingerprint;
 use blockdev::lsm_store::id::BLOCK_BYTES;
 use blockdev::lsm_store::store::STORED_BLOCKS_MAX;
@@ -118,9 +119,16 @@ struct Copy<'w, 'a> {
     copied: Copied,
 }
 
-/// Adjacent blocks that the target does not hold yet.
+/// Blocks that the target does not hold yet.
 #[derive(Default)]
 struct Lacking {
+    /// By place, each of `STORED_BLOCKS_MAX` blocks at most.
+    runs: Vec<Run>,
+    block_count: usize,
+}
+
+/// Adjacent blocks.
+struct Run {
     range: Range<u64>,
     fingerprints: Vec<Fingerprint>,
 }
@@ -132,8 +140,8 @@ impl<'w, 'a> Copy<'w, 'a> {
 
     /// Takes ranges until there are none left.
     fn run(mut self) -> Copied {
-        while let Some(range) = self.work.next() {
-            if let Err(error) = range.and_then(|range| self.range(range)) {
+        while let Some(ranges) = self.work.next() {
+            if let Err(error) = ranges.and_then(|ranges| self.ranges(&ranges)) {
                 self.work.fail(error);
             }
         }
@@ -143,6 +151,39 @@ impl<'w, 'a> Copy<'w, 'a> {
     fn tell(&mut self, at: u64) -> Result<()> {
         self.told_at = at;
         self.work.tell(&self.teller, at)
+    }
+
+    fn ranges(&mut self, ranges: &[Range<u64>]) -> Result<()> {
+        match ranges {
+            [range] => self.range(range.clone())?,
+            several => self.together(several)?,
+        }
+        self.bring()
+    }
+
+    /// Compares short ranges, with one question to each side.
+    fn together(&mut self, ranges: &[Range<u64>]) -> Result<()> {
+        let blocks: Vec<_> = ranges.iter().map(|range| range.start / BLOCK..range.end.div_ceil(BLOCK)).collect();
+        let (source, target) = (self.work.source, self.work.target);
+        let wanted = source.data()?.fingerprints_of(&blocks)?;
+        let there = target.data()?.fingerprints_of(&blocks)?;
+        let size_bytes = source.size_bytes();
+        let mut zeros = 0..0;
+        for (block, (wanted, there)) in blocks.into_iter().flatten().zip(wanted.into_iter().zip(there)) {
+            let range = block * BLOCK..((block + 1) * BLOCK).min(size_bytes);
+            match wanted {
+                _ if wanted == there => {}
+                Some(fingerprint) => self.lack(range, fingerprint)?,
+                None if zeros.end == range.start => zeros.end = range.end,
+                None => {
+                    let before = std::mem::replace(&mut zeros, range);
+                    target.trim(before.start, before.end - before.start)?;
+                }
+            }
+        }
+        target.trim(zeros.start, zeros.end - zeros.start)?;
+        self.copied.compared_bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+        Ok(())
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<()> {
@@ -164,48 +205,47 @@ impl<'w, 'a> Copy<'w, 'a> {
                 None => self.work.target.trim(extent.range.start, extent.range.end - extent.range.start)?,
             }
         }
-        self.bring()
+        Ok(())
     }
 
     /// Notes a block that the target does not hold.
     fn lack(&mut self, block: Range<u64>, fingerprint: Fingerprint) -> Result<()> {
-        let is_next = self.lacking.range.end == block.start && self.lacking.fingerprints.len() < STORED_BLOCKS_MAX;
-        if !is_next {
-            self.bring()?;
-            self.lacking.range.start = block.start;
+        match self.lacking.runs.last_mut() {
+            Some(run) if run.range.end == block.start => {
+                run.range.end = block.end;
+                run.fingerprints.push(fingerprint);
+            }
+            _ => self.lacking.runs.push(Run { range: block, fingerprints: vec![fingerprint] }),
         }
-        self.lacking.range.end = block.end;
-        self.lacking.fingerprints.push(fingerprint);
-        Ok(())
+        self.lacking.block_count += 1;
+        if self.lacking.block_count < STORED_BLOCKS_MAX { Ok(()) } else { self.bring() }
     }
 
     /// Gives the target what was noted, from its own store or from the source.
     fn bring(&mut self) -> Result<()> {
-        let Lacking { range, fingerprints } = std::mem::take(&mut self.lacking);
-        if fingerprints.is_empty() {
-            return Ok(());
-        }
-        let known = self.work.target.data()?.write_known(range.start / BLOCK, &fingerprints)?;
-        let mut at = range.start;
-        for alike in known.chunk_by(|a, b| a == b) {
-            // The volume's end may cut the last block.
-            let end = (at + alike.len() as u64 * BLOCK).min(range.end);
-            if alike[0] {
-                self.copied.known_bytes += end - at;
-            } else {
-                self.read(at..end)?;
+        let Lacking { runs, .. } = std::mem::take(&mut self.lacking);
+        let Some(last) = runs.last() else { return Ok(()) };
+        let (at, mut unknown) = (last.range.end, Vec::new());
+        for Run { range, fingerprints } in runs {
+            let known = self.work.target.data()?.write_known(range.start / BLOCK, &fingerprints)?;
+            let mut at = range.start;
+            for alike in known.chunk_by(|a, b| a == b) {
+                // The volume's end may cut the last block.
+                let end = (at + alike.len() as u64 * BLOCK).min(range.end);
+                if alike[0] {
+                    self.copied.known_bytes += end - at;
+                } else {
+                    unknown.push(at..end);
+                }
+                at = end;
             }
-            at = end;
         }
+        let read = self.work.source.data()?.read_many(&unknown)?;
+        self.copied.read_bytes += read.iter().map(|data| data.len() as u64).sum::<u64>();
+        let writes: Vec<_> =
+            unknown.iter().zip(&read).map(|(range, data)| Write { offset: range.start, data }).collect();
+        self.work.target.data()?.write_many(&writes)?;
         self.tell(at)
-    }
-
-    fn read(&mut self, range: Range<u64>) -> Result<()> {
-        let mut piece = vec![0; (range.end - range.start) as usize];
-        self.work.source.read_at(range.start, &mut piece)?;
-        self.work.target.write_at(range.start, &piece)?;
-        self.copied.read_bytes += piece.len() as u64;
-        Ok(())
     }
 }
 

@@ -25,16 +25,23 @@ pub struct Options {
     pub(crate) capacity_bytes: Option<u64>,
     pub(crate) read_only: bool,
     pub(crate) duties: bool,
+    pub(crate) large_frames: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory_bytes: MEMORY_BYTES_DEFAULT, capacity_bytes: None, read_only: false, duties: false }
+        Self {
+            memory_bytes: MEMORY_BYTES_DEFAULT,
+            capacity_bytes: None,
+            read_only: false,
+            duties: false,
+            large_frames: false,
+        }
     }
 }
 
 impl Options {
-    /// 1 GiB of memory, space that grows on demand, reading and writing, no duties.
+    /// 1 GiB of memory, space that grows on demand, reading and writing, no duties, frames of 16 KiB.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -67,6 +74,15 @@ impl Options {
     #[must_use]
     pub fn duties(mut self, duties: bool) -> Self {
         self.duties = duties;
+        self
+    }
+
+    /// Compresses what is written to volumes and objects with zstd in frames of 64 KiB in place of 16, where it is adjacent: 2 to 3 % less room
+    /// for data such as programs and documents. A random read of 4 KiB decodes a whole frame then, so this is for what is read in
+    /// sequence, such as backups. It holds while the store is open here; what is stored stays readable by all.
+    #[must_use]
+    pub fn large_frames(mut self, large: bool) -> Self {
+        self.large_frames = large;
         self
     }
 

@@ -225,6 +225,7 @@ impl Handler for NodeHandler {
             Request::Usage { names } => self.usage(names, peer),
             Request::Changes { from, to, offset } => self.changes(from, to, *offset),
             Request::Fingerprints { name, offset, length } => self.fingerprints(name, *offset, *length, peer),
+            Request::FingerprintsOf { name, ranges } => self.fingerprints_of(name, ranges, peer),
             Request::Uris { name } => self.uris(name),
             Request::Counters => self.counters(),
             Request::SetCapacity { capacity_bytes } => {

@@ -103,7 +103,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn options() -> Options {
-    Options::new().memory_bytes(256 << 20)
+    // A repository is read from one end to the other.
+    Options::new().memory_bytes(256 << 20).large_frames(true)
 }
 
 fn open(repository: PathBuf) -> anyhow::Result<Store> {

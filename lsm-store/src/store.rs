@@ -39,6 +39,7 @@ mod volume;
 mod walk;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -59,7 +60,7 @@ pub use status::{MemoryUse, StoreStatus};
 pub use volume::{PREFETCH_BYTES_MAX, Volume};
 
 use crate::clock::Clock;
-use crate::codec::{Codec, ZstdLevel};
+use crate::codec::{Codec, GROUP_BLOCKS_MAX, ZstdLevel};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::id::{BLOCK_BYTES, BlockIndex, LayerId, Lsn, SegmentId, StoreId, VolumeId};
@@ -69,6 +70,7 @@ use crate::map::Version;
 use crate::request::Zeroing;
 use crate::rng::Rng;
 use crate::segment::{SegmentSummary, Segments};
+use flush::ZSTD_GROUP_BLOCKS;
 use inner::{Inner, chain};
 use volume::VolumeState;
 
@@ -597,6 +599,13 @@ impl Store {
     /// such data are slower. Volumes with [`Codec::None`] are left alone.
     pub fn set_cold(&self, level: Option<ZstdLevel>) {
         self.inner.set_cold(level);
+    }
+
+    /// Has what is written to zstd volumes from now on compressed in frames of up to 16 adjacent blocks in place of 4, or in 4 again, as
+    /// after opening. Larger ones take less room and time to make, and a random read of a block decodes all of one.
+    pub fn set_large_frames(&self, large: bool) {
+        let blocks = if large { GROUP_BLOCKS_MAX } else { ZSTD_GROUP_BLOCKS };
+        self.inner.zstd_group_blocks.store(blocks, Ordering::Relaxed);
     }
 
     /// What [`Store::pack_cold`] has still to do. Reads nothing.

@@ -32,8 +32,8 @@ pub use hello::{Hello, VERSION, Versions, Welcome};
 pub use objects::{ObjectDescription, Objects, PutObject, Upload, UploadDescription};
 pub use peer::{Chunk, Handler, NoTransfer, Peer, Progress, Received};
 pub use request::{
-    Collect, CreateVolume, ImportVolume, PackCold, Purge, ReceiveSnapshot, Request, ResizeVolume, Rewind, Scrub,
-    ScrubAction, SetVolume,
+    Collect, CreateVolume, FINGERPRINTS_MAX, ImportVolume, PackCold, Purge, ReceiveSnapshot, Request, ResizeVolume,
+    Rewind, Scrub, ScrubAction, SetVolume,
 };
 pub use response::{
     ChangedRange, Changes, Collected, Counters, DamageDescription, DamagedRange, FingerprintPage, NodeStatus,

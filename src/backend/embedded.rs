@@ -52,7 +52,9 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Caused<Embedded> {
     let access = if read_only { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
     let store_options = store::Options { budget, background: BackgroundMode::Threads, read_only };
     let store = store::Store::open(environment(dir, access)?, store_options);
-    let node = Node::open(store.map_err(|error| in_directory(dir, error))?, read_only)?;
+    let store = store.map_err(|error| in_directory(dir, error))?;
+    store.set_large_frames(options.large_frames);
+    let node = Node::open(store, read_only)?;
     let duties = (options.duties && !read_only).then(|| Duties::start(Arc::clone(&node)));
     let duties = duties.transpose().map_err(Cause::Thread)?;
     Ok(Embedded { node, census: CensusCache::default(), _duties: duties })
@@ -234,6 +236,10 @@ impl Data for Opened {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Caused<()> {
         Ok(self.0.write(&[Write { offset, data }])?)
+    }
+
+    fn write_many(&self, writes: &[Write<'_>]) -> Caused<()> {
+        Ok(self.0.write(writes)?)
     }
 
     fn zero(&self, offset: u64, len: u64, zeroing: Zeroing) -> Caused<()> {

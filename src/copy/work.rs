@@ -3,6 +3,7 @@
 //! A copy waits more than it computes: for a daemon that says what a block is, for the disks of both sides. So several ranges are
 //! under way at once. Ranges do not overlap, and what is copied is complete only when all are: their order does not matter.
 
+use std::iter::Peekable;
 use std::ops::Range;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,8 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::{Copied, Copy};
+use super::{BLOCK, Copied, Copy};
+use crate::backend::FINGERPRINTS_MAX;
 use crate::error::{Cause, Error, Result};
 use crate::progress::{self, Watch};
 use crate::snapshot::Snapshot;
@@ -24,7 +26,10 @@ const RANGES_MAX: u64 = 1024;
 /// Ranges are no shorter than what a flush job takes, so that what lies side by side is stored so.
 const RANGE_BYTES_MIN: u64 = 64 << 20;
 
-type Ranges<'a> = dyn Iterator<Item = Result<Range<u64>>> + Send + 'a;
+/// As many short ranges are done together at most: their answers need not be waited for one by one.
+const TOGETHER_MAX: usize = 256;
+
+type Ranges<'a> = Box<dyn Iterator<Item = Result<Range<u64>>> + Send + 'a>;
 
 /// All ranges of a volume.
 pub(super) fn ranges_of(size_bytes: u64) -> impl Iterator<Item = Result<Range<u64>>> {
@@ -35,7 +40,7 @@ pub(super) fn ranges_of(size_bytes: u64) -> impl Iterator<Item = Result<Range<u6
 pub(super) struct Work<'a> {
     pub(super) source: &'a Snapshot,
     pub(super) target: &'a Volume,
-    ranges: Mutex<Box<Ranges<'a>>>,
+    ranges: Mutex<Peekable<Ranges<'a>>>,
     /// True from the first failure on.
     is_over: AtomicBool,
     failure: Mutex<Option<Error>>,
@@ -47,7 +52,7 @@ impl<'a> Work<'a> {
         target: &'a Volume,
         ranges: impl Iterator<Item = Result<Range<u64>>> + Send + 'a,
     ) -> Self {
-        let ranges = Mutex::new(Box::new(ranges) as Box<Ranges<'a>>);
+        let ranges = Mutex::new((Box::new(ranges) as Ranges<'a>).peekable());
         Self { source, target, ranges, is_over: AtomicBool::new(false), failure: Mutex::new(None) }
     }
 
@@ -85,12 +90,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What to compare next.
-    pub(super) fn next(&self) -> Option<Result<Range<u64>>> {
+    /// What to compare next: a range of any length, or several with [`FINGERPRINTS_MAX`] blocks at most.
+    pub(super) fn next(&self) -> Option<Result<Vec<Range<u64>>>> {
         if self.is_over() {
             return None;
         }
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).next()
+        next_of(&mut self.ranges.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends it for all threads. The first failure is what the caller hears.
@@ -109,6 +114,29 @@ impl<'a> Work<'a> {
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
     }
+}
+
+fn next_of(ranges: &mut Peekable<Ranges<'_>>) -> Option<Result<Vec<Range<u64>>>> {
+    let first = match ranges.next()? {
+        Ok(first) => first,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut blocks = block_count(&first);
+    let mut together = vec![first];
+    let fits = |next: &Result<Range<u64>>, blocks: u64| {
+        next.as_ref().is_ok_and(|next| blocks + block_count(next) <= FINGERPRINTS_MAX)
+    };
+    while together.len() < TOGETHER_MAX
+        && let Some(Ok(next)) = ranges.next_if(|next| fits(next, blocks))
+    {
+        blocks += block_count(&next);
+        together.push(next);
+    }
+    Some(Ok(together))
+}
+
+fn block_count(range: &Range<u64>) -> u64 {
+    range.end.div_ceil(BLOCK) - range.start / BLOCK
 }
 
 fn joined(thread: ScopedJoinHandle<'_, Copied>) -> Copied {

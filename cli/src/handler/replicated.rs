@@ -217,7 +217,11 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         Request::Snapshot { names } if names.len() > 1 => names.iter().map(String::as_str).collect(),
         Request::ScrubVolume { name, .. } => vec![name],
         // Of a snapshot they are possible.
-        Request::Fingerprints { name, .. } | Request::Root { name } if !name.contains('@') => vec![name],
+        Request::Fingerprints { name, .. } | Request::FingerprintsOf { name, .. } | Request::Root { name }
+            if !name.contains('@') =>
+        {
+            vec![name]
+        }
         Request::Receive(receive) | Request::Accept(receive) => vec![&receive.name],
         _ => Vec::new(),
     };
@@ -230,7 +234,9 @@ fn instead(request: &Request) -> &'static str {
     match request {
         Request::Snapshot { .. } => "snapshots of such volumes are made one at a time",
         Request::ScrubVolume { .. } => "`silt scrub` verifies all that a node holds",
-        Request::Fingerprints { .. } | Request::Root { .. } => "make a snapshot of it, of which it is",
+        Request::Fingerprints { .. } | Request::FingerprintsOf { .. } | Request::Root { .. } => {
+            "make a snapshot of it, of which it is"
+        }
         Request::Receive(_) => "`silt create --replicas` makes a volume that an image can be copied to by NBD",
         _ => "`silt export` gives what it holds",
     }

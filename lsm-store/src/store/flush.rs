@@ -16,7 +16,7 @@ use super::BackgroundMode;
 use super::inner::Inner;
 use super::meta::Meta;
 use super::volume::VolumeState;
-use crate::codec::{Codec, Compressor, Encoding, Stored};
+use crate::codec::{Codec, Compressor, DECODED_BYTES_MAX, Encoding, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
 use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
@@ -33,7 +33,7 @@ const BATCH_ENTRIES: usize = 512;
 
 /// Blocks per frame of a zstd volume: adjacent new blocks that arrive together. zstd gains little on 4 KiB; a reader
 /// who wants one block decodes four.
-const ZSTD_GROUP_BLOCKS: usize = 4;
+pub(super) const ZSTD_GROUP_BLOCKS: usize = 4;
 
 /// Level-0 runs at which a flush job first merges some: lookups go through each of them.
 const LEVEL0_RUNS_MAX: usize = 16;
@@ -258,7 +258,8 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
                 Verdict::New => {
                     let layer = blocks[index].0.layer;
                     let codec = *self.codecs.entry(layer).or_insert_with(|| self.output.inner.codec_of(layer));
-                    let count = group_len(codec, &blocks[index..], &verdicts[index..]);
+                    let count_max = self.output.inner.zstd_group_blocks.load(Ordering::Relaxed);
+                    let count = group_len(codec, count_max, &blocks[index..], &verdicts[index..]);
                     self.append(
                         codec,
                         &blocks[index..index + count],
@@ -284,7 +285,7 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
             [(_, Form::Packed(block))] => return self.output.append_frame(fingerprints, block.stored(), locations),
             [(_, Form::Raw(block))] => &block[..],
             _ => {
-                group = [0; BLOCK_BYTES * ZSTD_GROUP_BLOCKS];
+                group = [0; DECODED_BYTES_MAX];
                 for (part, (_, form)) in group.as_chunks_mut().0.iter_mut().zip(blocks) {
                     *part = **form.raw().expect("packed blocks are not compressed again");
                 }
@@ -419,18 +420,17 @@ fn fingerprints_of(blocks: &[(&FrozenEntry, Form<'_>)]) -> Vec<Fingerprint> {
     blocks.iter().map(fingerprint).collect()
 }
 
-/// How many of the blocks, the first of which is new, go into one frame.
-fn group_len(codec: Codec, blocks: &[(&FrozenEntry, Form<'_>)], verdicts: &[Verdict]) -> usize {
+/// How many of the blocks, the first of which is new, go into one frame, at most `count_max`.
+fn group_len(codec: Codec, count_max: usize, blocks: &[(&FrozenEntry, Form<'_>)], verdicts: &[Verdict]) -> usize {
     if !matches!(codec, Codec::Zstd { .. }) {
         return 1;
     }
     let FrozenEntry { family, layer, first, .. } = *blocks[0].0;
-    let adjacent =
-        blocks.iter().zip(verdicts).enumerate().take(ZSTD_GROUP_BLOCKS).take_while(|(step, (block, verdict))| {
-            (block.0.family, block.0.layer) == (family, layer)
-                && block.0.first.0 == first.0 + *step as u64
-                && **verdict == Verdict::New
-        });
+    let adjacent = blocks.iter().zip(verdicts).enumerate().take(count_max).take_while(|(step, (block, verdict))| {
+        (block.0.family, block.0.layer) == (family, layer)
+            && block.0.first.0 == first.0 + *step as u64
+            && **verdict == Verdict::New
+    });
     adjacent.count()
 }
 

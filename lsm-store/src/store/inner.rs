@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -104,6 +104,8 @@ pub(super) struct Inner {
     pub(super) space: SpaceLedger,
     pub(super) forecast: Forecast,
     pub(super) counters: Counters,
+    /// Blocks per frame that flush jobs make of zstd volumes.
+    pub(super) zstd_group_blocks: AtomicUsize,
     pub(super) background: Background,
     pub(super) poison: OnceLock<Error>,
     /// The lock on the device, until the store is closed.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -12,6 +12,7 @@ use super::cache::BlockCache;
 use super::collect::Collector;
 use super::decode::Workers;
 use super::early::EarlyWriteback;
+use super::flush::ZSTD_GROUP_BLOCKS;
 use super::forecast::Forecast;
 use super::front::Front;
 use super::inner::Inner;
@@ -312,6 +313,7 @@ fn assemble(
         pace: Pace::new(budget.memtable_bytes),
         forecast: Forecast::default(),
         counters: Counters::default(),
+        zstd_group_blocks: AtomicUsize::new(ZSTD_GROUP_BLOCKS),
         background: Background::new(options.background),
         poison: OnceLock::new(),
         recovering: AtomicBool::new(true),

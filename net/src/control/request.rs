@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{MoveReplica, NodeAction};
 use super::objects::PutObject;
+use super::response::ChangedRange;
+
+/// Blocks of one [`Request::FingerprintsOf`].
+pub const FINGERPRINTS_MAX: u64 = 4096;
 
 /// A request; `verb` says which in JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -125,6 +129,15 @@ pub enum Request {
         offset: u64,
         /// How far to go.
         length: u64,
+    },
+    /// What the blocks of several ranges hold, by fingerprint. Answer: `Fingerprints`, after the fingerprints of all of them as
+    /// content.
+    FingerprintsOf {
+        /// The volume, or the snapshot as `VOLUME@NAME`.
+        name: String,
+        /// By offset, each a multiple of the block, not empty and within the volume; with at most
+        /// [`FINGERPRINTS_MAX`](super::FINGERPRINTS_MAX) blocks altogether.
+        ranges: Vec<ChangedRange>,
     },
     /// Where a volume or snapshot can be reached by NBD. Answer: `Uris`.
     Uris {

@@ -440,6 +440,10 @@ fn messages_have_this_json() {
             r#"{"verb":"fingerprints","name":"a@s","offset":4096,"length":8192}"#,
         ),
         (
+            Request::FingerprintsOf { name: "a@s".into(), ranges: vec![ChangedRange { offset: 4096, length: 8192 }] },
+            r#"{"verb":"fingerprints_of","name":"a@s","ranges":[{"offset":4096,"length":8192}]}"#,
+        ),
+        (
             Request::Discard { name: "a".into(), snapshots: true, keep_s: 60 },
             r#"{"verb":"discard","name":"a","snapshots":true,"keep_s":60}"#,
         ),

@@ -1,6 +1,7 @@
 //! The content of a volume or snapshot over NBD. One connection, which all threads share: their requests overlap on it.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -87,6 +88,15 @@ impl Data for Remote {
 
     fn fingerprints(&self, first_block: u64, block_count: u64) -> Caused<Vec<BlockIdentity>> {
         prints::page(&self.calls, &self.name, first_block, block_count)
+    }
+
+    fn fingerprints_of(&self, ranges: &[Range<u64>]) -> Caused<Vec<Option<Fingerprint>>> {
+        prints::of_ranges(&self.calls, &self.name, ranges, self.size_bytes())
+    }
+
+    fn read_many(&self, ranges: &[Range<u64>]) -> Caused<Vec<Vec<u8>>> {
+        let ranges: Vec<_> = ranges.iter().map(|range| (range.start, (range.end - range.start) as u32)).collect();
+        Ok(self.client.read_many(&ranges)?)
     }
 
     fn write_known(&self, _first_block: u64, fingerprints: &[Fingerprint]) -> Caused<Vec<bool>> {

@@ -1,13 +1,17 @@
 //! Fingerprints that a daemon gives (`docs/protocol.md`, "Fingerprints").
 
+use std::ops::Range;
+
 use blockdev::lsm_store::fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 use blockdev::lsm_store::id::BLOCK_BYTES;
 use blockdev::lsm_store::request::BlockIdentity;
 use blockdev::name::ExportName;
-use blockdev::net::control::{Progress, Request, Response};
+use blockdev::net::control::{ChangedRange, Progress, Request, Response};
 
 use super::calls::{Calls, Listener};
 use crate::error::{Cause, Caused};
+
+const _: () = assert!(crate::backend::FINGERPRINTS_MAX <= blockdev::net::control::FINGERPRINTS_MAX);
 
 /// Blocks asked for at once: a page may say less.
 const BLOCKS_MAX: u64 = 1 << 40;
@@ -21,6 +25,64 @@ pub(super) fn page(calls: &Calls, name: &ExportName, first: u64, count: u64) -> 
     match answer {
         Response::Fingerprints(page) => prints.finish(page.next_offset),
         _ => Err(Cause::Answer),
+    }
+}
+
+/// Asks what the blocks of several ranges of blocks hold.
+pub(super) fn of_ranges(
+    calls: &Calls,
+    name: &ExportName,
+    ranges: &[Range<u64>],
+    size_bytes: u64,
+) -> Caused<Vec<Option<Fingerprint>>> {
+    let in_bytes = |range: &Range<u64>| {
+        let end = (range.end * BLOCK_BYTES as u64).min(size_bytes);
+        let offset = range.start * BLOCK_BYTES as u64;
+        ChangedRange { offset, length: end - offset }
+    };
+    let asked = Request::FingerprintsOf { name: name.to_string(), ranges: ranges.iter().map(in_bytes).collect() };
+    let mut scattered = Scattered::new(ranges);
+    match calls.ask(&asked, &mut scattered)? {
+        Response::Fingerprints(_) => Ok(scattered.found),
+        _ => Err(Cause::Answer),
+    }
+}
+
+/// What has come of several ranges.
+struct Scattered<'r> {
+    /// Those of which something may still come.
+    left: &'r [Range<u64>],
+    /// Blocks of the ranges before.
+    before: usize,
+    /// What no frame covers is zeros.
+    found: Vec<Option<Fingerprint>>,
+}
+
+impl<'r> Scattered<'r> {
+    fn new(ranges: &'r [Range<u64>]) -> Self {
+        let count = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+        Self { left: ranges, before: 0, found: vec![None; count as usize] }
+    }
+}
+
+impl Listener for Scattered<'_> {
+    fn progress(&mut self, _progress: &Progress) -> Caused<()> {
+        Ok(())
+    }
+
+    fn content(&mut self, offset: u64, data: &[u8]) -> Caused<()> {
+        let (prints, rest) = data.as_chunks::<FINGERPRINT_BYTES>();
+        let (first, is_sound) = (offset / BLOCK_BYTES as u64, offset.is_multiple_of(BLOCK_BYTES as u64));
+        while let Some((range, left)) = self.left.split_first().filter(|(range, _)| range.end <= first) {
+            self.before += (range.end - range.start) as usize;
+            self.left = left;
+        }
+        let range = self.left.first().filter(|range| range.start <= first && is_sound && rest.is_empty());
+        let place = range.filter(|range| prints.len() as u64 <= range.end - first).map(|range| first - range.start);
+        let place = self.before + place.ok_or(Cause::Answer)? as usize;
+        let found = self.found[place..].iter_mut().zip(prints);
+        found.for_each(|(found, print)| *found = Some(Fingerprint(*print)));
+        Ok(())
     }
 }
 

@@ -223,6 +223,20 @@ impl Client {
         Ok(data)
     }
 
+    /// Reads several ranges at once, each of at most the server's payload, so that their answers need not be waited for one by one.
+    ///
+    /// # Errors
+    /// As [`Client::read`]; that of the first range that failed.
+    pub fn read_many(&self, ranges: &[(u64, u32)]) -> Result<Vec<Vec<u8>>, ClientError> {
+        let request = |&(offset, len): &(u64, u32)| request(Command::READ, CommandFlags::NONE, offset, len);
+        let replies = self.exchange.call_all(ranges.iter().map(request).collect(), Expected::Bytes)?;
+        let bytes = |reply| match reply {
+            Reply::Bytes(data) => data,
+            _ => unreachable!("a read is answered with bytes"),
+        };
+        Ok(replies.into_iter().map(bytes).collect())
+    }
+
     fn read_once(&self, offset: u64, len: u32) -> Result<Vec<u8>, ClientError> {
         let request = request(Command::READ, CommandFlags::NONE, offset, len);
         match self.exchange.call(request, &[], Expected::Bytes)? {

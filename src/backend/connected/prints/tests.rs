@@ -35,3 +35,34 @@ fn whatever_does_not_fit_is_refused() {
         assert!(prints().finish(next).is_err(), "a page says something, and not more than was asked: {next}");
     }
 }
+
+#[test]
+fn frames_of_several_ranges_go_to_their_places() {
+    let ranges = [4..6, 9..10, 20..24];
+    let mut scattered = Scattered::new(&ranges);
+    scattered.content(5 * BLOCK, &[1; 32]).unwrap();
+    scattered.content(21 * BLOCK, &[2; 64]).unwrap();
+    scattered.content(23 * BLOCK, &[3; 32]).unwrap();
+    let data = |byte| Some(Fingerprint([byte; 32]));
+    assert_eq!(scattered.found, [None, data(1), None, None, data(2), data(2), data(3)]);
+}
+
+#[test]
+fn frames_outside_the_ranges_are_refused() {
+    let ranges = [4..6, 9..10];
+    let frames: [(u64, &[u8]); 7] = [
+        (3 * BLOCK, &[1; 32]),
+        (5 * BLOCK, &[1; 64]),
+        (6 * BLOCK, &[1; 32]),
+        (10 * BLOCK, &[1; 32]),
+        (4 * BLOCK + 1, &[1; 32]),
+        (4 * BLOCK, &[1; 31]),
+        (u64::MAX / BLOCK * BLOCK, &[1; 32]),
+    ];
+    for (offset, data) in frames {
+        assert!(Scattered::new(&ranges).content(offset, data).is_err(), "{offset}");
+    }
+    let mut backwards = Scattered::new(&ranges);
+    backwards.content(9 * BLOCK, &[1; 32]).unwrap();
+    assert!(backwards.content(4 * BLOCK, &[1; 32]).is_err());
+}

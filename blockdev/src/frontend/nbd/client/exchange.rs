@@ -68,6 +68,24 @@ impl Exchange {
         self.wait(request.cookie)
     }
 
+    /// Sends requests without payloads together and waits for what they come to.
+    pub(super) fn call_all(&self, mut requests: Vec<Request>, expected: Expected) -> Result<Vec<Reply>, ClientError> {
+        for request in &mut requests {
+            request.cookie = self.enter(request, expected)?;
+        }
+        let bytes: Vec<u8> = requests.iter().flat_map(Request::encode).collect();
+        let sent = {
+            let _turn = self.sending.lock();
+            send_all(&self.socket, &mut [IoSlice::new(&bytes)])
+        };
+        if let Err(loss) = sent {
+            self.lose(loss);
+        }
+        // All of them, also after a failure: a call stays until its outcome is taken.
+        let outcomes: Vec<_> = requests.iter().map(|request| self.wait(request.cookie)).collect();
+        outcomes.into_iter().collect()
+    }
+
     fn enter(&self, request: &Request, expected: Expected) -> Result<Cookie, ClientError> {
         let mut state = self.state.lock();
         if let Some(loss) = &state.lost {

@@ -192,6 +192,28 @@ fn many_threads_share_a_connection() {
 }
 
 #[test]
+fn ranges_that_are_read_together_come_in_their_order() {
+    let server = server(Bent::new(1 << 20), Limits::default());
+    let client = Client::from_socket(dial(&server).into(), "vol", ClientOptions::default()).unwrap();
+    let data: Vec<u8> = (0..1 << 20).map(|index| (index / 999) as u8).collect();
+    client.write(0, &data, false).unwrap();
+    let ranges: Vec<(u64, u32)> = (0..300).map(|step| (step * 7919 % 1_000_000, 1 + step as u32 * 100)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let read = client.read_many(&ranges).unwrap();
+                let expected = ranges.iter().map(|&(offset, len)| &data[offset as usize..][..len as usize]);
+                assert!(read.iter().map(Vec::as_slice).eq(expected));
+            });
+        }
+    });
+    let beyond = client.read_many(&[(0, 5), (1 << 20, 1), (7, 3)]).unwrap_err();
+    assert!(matches!(beyond, ClientError::Server { error: Errno::INVAL }), "{beyond}");
+    assert_eq!(client.read_many(&[(7, 3)]).unwrap(), [&data[7..10]]);
+    assert!(client.read_many(&[]).unwrap().is_empty());
+}
+
+#[test]
 fn disconnecting_wakes_who_waits() {
     let (stream, other) = UnixStream::pair().unwrap();
     let exchange = Exchange::new(Socket::new(stream.into()), replies::Terms { structured: false, context: None });

@@ -145,6 +145,22 @@ fn a_group_that_loses_a_block_is_compressed_as_its_volume_says() {
     assert_eq!((place.blocks, place.len as usize, class), (3, 8 + len(level), Class::Survivor));
 }
 
+#[test]
+fn frames_of_zstd_volumes_are_as_large_as_was_said() {
+    let mut world = World::new(54);
+    let id = world.create(Codec::Zstd { level: ZstdLevel::default() });
+    let mut blocks_of = |large: Option<bool>, first: usize| {
+        large.into_iter().for_each(|large| world.store.set_large_frames(large));
+        world.write_text(id, first as u64, first, 40);
+        settle(&world.store);
+        world.assert_holds(&world.store, "written");
+        world.places(id)[first..first + 40].iter().map(|(place, _)| place.blocks).collect::<Vec<_>>()
+    };
+    assert_eq!(blocks_of(None, 0), [4; 40]);
+    assert_eq!(blocks_of(Some(true), 40), [[16; 32].as_slice(), &[8; 8]].concat());
+    assert_eq!(blocks_of(Some(false), 80), [4; 40]);
+}
+
 /// Time passes only as the test says.
 pub(super) fn with_clock(world: &mut World) -> Arc<VirtualClock> {
     let clock = Arc::new(VirtualClock::new());
