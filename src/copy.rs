@@ -100,7 +100,8 @@ impl Volume {
             // What lies beyond a smaller size is cut off.
             Some(changes) => {
                 let within = |range: Range<u64>| range.start..range.end.min(size_bytes);
-                Work::new(source, self, changes.map(|range| range.map(within))).run(watch)?
+                let is_there = |range: &Result<Range<u64>>| range.as_ref().map_or(true, |range| !range.is_empty());
+                Work::new(source, self, changes.map(|range| range.map(within)).filter(is_there)).run(watch)?
             }
             None => Work::new(source, self, work::ranges_of(size_bytes)).run(watch)?,
         };
@@ -183,7 +184,7 @@ impl<'w, 'a> Copy<'w, 'a> {
         }
         target.trim(zeros.start, zeros.end - zeros.start)?;
         self.copied.compared_bytes += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-        Ok(())
+        ranges.last().map_or(Ok(()), |last| self.tell(last.end))
     }
 
     fn range(&mut self, range: Range<u64>) -> Result<()> {

@@ -236,6 +236,12 @@ impl Node {
         Ok(self.named(&catalog, &Names::new(&catalog), name, entry, info))
     }
 
+    /// True unless there is a volume of this name that `client` may not open.
+    pub fn admits(&self, name: &VolumeName, client: &Principal) -> bool {
+        let catalog = self.catalog.read();
+        catalog.entry(name).is_none_or(|entry| catalog.admits(entry.id, client))
+    }
+
     /// What the store knows of its volumes and snapshots.
     fn infos(&self) -> HashMap<VolumeId, VolumeInfo> {
         self.store.volumes().into_iter().map(|info| (info.id, info)).collect()

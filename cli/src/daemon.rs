@@ -98,7 +98,7 @@ impl Receive {
     ) -> Result<(ReceiveServer, SocketAddr), ReceiveError> {
         let options = ReceiveOptions { codec, force: false };
         let membership = Arc::clone(membership);
-        let is_taken = move |name: &VolumeName| membership.cluster().is_ok_and(|cluster| cluster.volume(name).is_ok());
+        let is_taken = move |name: &VolumeName| membership.cluster().is_ok_and(|cluster| cluster.has_volume(name));
         let node = (Arc::clone(node), Box::new(is_taken) as Box<IsTaken>);
         ReceiveServer::listen(self.address, self.tls.clone(), node, options, Arc::clone(clock))
     }
@@ -176,9 +176,10 @@ impl Daemon {
 
     /// Takes no more requests, ends the connections, and closes the store.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
-        // First, so that no request waits for other nodes.
-        self.membership.stop();
+        // While it is known which names are the cluster's.
         drop(self.receiver);
+        // Early, so that no request waits for other nodes.
+        self.membership.stop();
         drop(self.duties);
         self.control.stop();
         // Again, since a request may have made a cluster meanwhile.

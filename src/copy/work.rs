@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use blockdev::lsm_store::store::STORED_BLOCKS_MAX;
+
 use super::{BLOCK, Copied, Copy};
 use crate::backend::FINGERPRINTS_MAX;
 use crate::error::{Cause, Error, Result};
@@ -90,7 +92,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What to compare next: a range of any length, or several with [`FINGERPRINTS_MAX`] blocks at most.
+    /// What to compare next: a range of any length, or several that together are about as long as what is brought at once.
     pub(super) fn next(&self) -> Option<Result<Vec<Range<u64>>>> {
         if self.is_over() {
             return None;
@@ -127,6 +129,7 @@ fn next_of(ranges: &mut Peekable<Ranges<'_>>) -> Option<Result<Vec<Range<u64>>>>
         next.as_ref().is_ok_and(|next| blocks + block_count(next) <= FINGERPRINTS_MAX)
     };
     while together.len() < TOGETHER_MAX
+        && blocks < STORED_BLOCKS_MAX as u64
         && let Some(Ok(next)) = ranges.next_if(|next| fits(next, blocks))
     {
         blocks += block_count(&next);

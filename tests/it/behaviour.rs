@@ -37,6 +37,7 @@ pub(crate) const ALL: &[Behaviour] = &[
     ("fingerprints_come_in_pages", fingerprints_come_in_pages),
     ("copies_follow_their_source", copies::copies_follow_their_source),
     ("copies_cost_what_differs", copies::copies_cost_what_differs),
+    ("copies_follow_a_source_that_was_cut_between_blocks", copies::copies_follow_a_source_that_was_cut_between_blocks),
     ("copies_can_be_cancelled_and_go_on", copies::copies_can_be_cancelled_and_go_on),
     ("copies_are_not_made_blindly", copies::copies_are_not_made_blindly),
     ("images_are_what_is_read", copies::images_are_what_is_read),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use net::forward::{Answer, Asked, Question, decode_answer, encode_question};
 use net::id::VolumeId;
+use net::replication::Event;
 use net::transport::Transport;
 
 use super::asking::PATIENCE;
@@ -56,10 +57,14 @@ impl Opened {
         self.0.iter().filter(|(_, open)| open.wish == Wish::Wanted).map(|(volume, _)| *volume).collect()
     }
 
-    /// Goes from one state to another, if it is in that.
-    fn go(&mut self, volume: VolumeId, from: Wish, to: Wish) {
-        if let Some(open) = self.0.get_mut(&volume).filter(|open| open.wish == from) {
-            open.wish = to;
+    /// Goes from one state to another; false if it is not in that.
+    fn go(&mut self, volume: VolumeId, from: Wish, to: Wish) -> bool {
+        match self.0.get_mut(&volume).filter(|open| open.wish == from) {
+            Some(open) => {
+                open.wish = to;
+                true
+            }
+            None => false,
         }
     }
 }
@@ -85,12 +90,20 @@ impl Core {
     /// Asks for a volume to be served by this node, if it has a replica. The primary keeps the wish until it can be fulfilled.
     fn wish_for(self: &Arc<Self>, volume: VolumeId) {
         let link = match self.route(volume) {
-            Route::Here(_) => return self.open.lock().go(volume, Wish::Wanted, Wish::Noted),
+            Route::Here(replica) => {
+                if self.open.lock().go(volume, Wish::Wanted, Wish::Noted) {
+                    // Of somebody who has asked before and could not have it yet.
+                    replica.tell(Event::HandOver { request: None, to: self.me });
+                }
+                return;
+            }
             Route::There(link) if self.replica(volume).is_some() => link,
             Route::There(_) | Route::Nowhere => return,
         };
         let asked = Wish::Asked(self.random());
-        self.open.lock().go(volume, Wish::Wanted, asked);
+        if !self.open.lock().go(volume, Wish::Wanted, asked) {
+            return;
+        }
         let question = encode_question(&Question { volume, asked: Asked::HandOver });
         let core = Arc::clone(self);
         let answered = Box::new(move |answer: Result<_, _>| {

@@ -46,6 +46,11 @@ impl Cluster {
         self.volume_of(self.core.volume_named(name)?.id, name)
     }
 
+    /// True if a volume of the cluster has this name, as far as this node knows.
+    pub fn has_volume(&self, name: &VolumeName) -> bool {
+        self.core.volume_named(name).is_ok()
+    }
+
     /// The volume of this number, which was called so.
     pub(super) fn volume_of(&self, id: VolumeId, name: &VolumeName) -> Result<VolumeReport> {
         let configuration = self.core.configuration();

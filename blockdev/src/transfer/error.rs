@@ -103,8 +103,14 @@ pub enum TransferError {
     #[error("the stream is of dedupe domain {0}, which this node does not have")]
     UnknownDomain(u32),
     /// A sender that may not open the volume.
-    #[error("volume {0} is there, and the sender is not on its list")]
+    #[error("the sender is not on the list of volume {0}: `silt set {0} allow=NAME,...` at the receiver says who is")]
     NotAdmitted(VolumeName),
+    /// A volume of a cluster.
+    #[error("volume {0} is replicated, and snapshots are received into volumes of one node: send to another name")]
+    Replicated(VolumeName),
+    /// There are as many senders as may be.
+    #[error("{0} senders are at work already: try again later")]
+    TooMany(usize),
     /// Whoever asked for the transfer wants no more of it.
     #[error("the transfer was stopped")]
     Stopped,
@@ -156,8 +162,9 @@ impl TransferError {
             Self::NoBase(_) => ErrorKind::NotFound,
             Self::OtherBase { .. } | Self::Changed { .. } => ErrorKind::Invalid,
             Self::OtherRoot { .. } => ErrorKind::Corrupt,
-            Self::NotAdmitted(_) => ErrorKind::Exists,
-            Self::UnknownDomain(_) | Self::NoCommonVersion { .. } => ErrorKind::Unsupported,
+            Self::NotAdmitted(_) => ErrorKind::Invalid,
+            Self::TooMany(_) => ErrorKind::Busy,
+            Self::Replicated(_) | Self::UnknownDomain(_) | Self::NoCommonVersion { .. } => ErrorKind::Unsupported,
             Self::Stopped | Self::ReceiverGone => ErrorKind::Io,
             Self::Stranger { .. } => ErrorKind::Invalid,
             Self::Answer(error) => error.kind(),

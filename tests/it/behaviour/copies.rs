@@ -50,6 +50,28 @@ pub(super) fn copies_cost_what_differs(store: &Store) {
     assert_eq!((copied.known_bytes, copied.read_bytes), (0, 0));
 }
 
+pub(super) fn copies_follow_a_source_that_was_cut_between_blocks(store: &Store) {
+    let mut disk = store.create_volume("disk", &VolumeOptions::new(4 * MIB)).unwrap();
+    disk.write_at(0, &noise(4 * MIB as usize, 1)).unwrap();
+    let a = disk.snapshot("a").unwrap();
+    let mut copy = store.create_volume("copy", &VolumeOptions::new(4 * MIB)).unwrap();
+    copy.copy_from(&a, None, &mut unwatched).unwrap();
+    disk.resize(3 * MIB, Shrink::Allowed).unwrap();
+    disk.write_at(0, &noise(4096, 2)).unwrap();
+    disk.write_at(MIB, &noise(4096, 3)).unwrap();
+    disk.trim(2 * MIB, 8192).unwrap();
+    let b = disk.snapshot("b").unwrap();
+    copy.copy_from(&b, Some(&a), &mut unwatched).unwrap();
+    assert_same(&copy, &b);
+    // All of it is there: it is told, and can be ended, all the same.
+    assert_kind(copy.copy_from(&b, Some(&a), &mut ended_after(1)), ErrorKind::Cancelled);
+}
+
+/// Ends what is watched when it has come so far.
+fn ended_after(bytes: u64) -> impl FnMut(siltstone::Progress) -> ControlFlow<()> {
+    move |progress| if progress.done_bytes >= bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
 pub(super) fn copies_can_be_cancelled_and_go_on(store: &Store) {
     let disk = store.create_volume("disk", &VolumeOptions::new(4 * MIB)).unwrap();
     disk.write_at(0, &noise(4 * MIB as usize, 1)).unwrap();

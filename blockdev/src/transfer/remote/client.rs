@@ -94,9 +94,24 @@ fn greet(
     Ok(line)
 }
 
+/// That a certificate is not taken is told after the handshake.
+fn refused(error: io::Error) -> io::Error {
+    let alert = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    match alert {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            io::Error::other(format!("the receiver does not take this machine's certificate, or ends TLS: {alert:?}"))
+        }
+        _ => error,
+    }
+}
+
 impl Read for Line {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.lock().read(buf)
+        match self.0.lock().read(buf) {
+            // It hung up without a word, as one does whose process was ended.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other.map_err(refused),
+        }
     }
 }
 

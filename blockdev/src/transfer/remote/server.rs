@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,11 +20,14 @@ use super::hello;
 use super::watched::Watched;
 use crate::access::Principal;
 use crate::name::VolumeName;
-use crate::node::{Node, NodeError};
+use crate::node::Node;
 use crate::tls::Tls;
 
 /// Senders at once; each may take as much of a disk and a processor as it gets.
-const CONNECTIONS_MAX: usize = 16;
+const SENDERS_MAX: usize = 16;
+
+/// Connections at once: most of them of who has not said yet who it is, and has ten seconds for that.
+const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes taken of a sender at once at most.
 const PIECE_BYTES: usize = 256 << 10;
@@ -71,6 +74,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     is_stopping: AtomicBool,
     connections: Mutex<Connections>,
+    senders: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -95,8 +99,16 @@ impl ReceiveServer {
             return Err(ReceiveError::Open);
         }
         let is_stopping = AtomicBool::new(false);
-        let shared =
-            Arc::new(Shared { node, is_taken, options, tls, clock, is_stopping, connections: Mutex::default() });
+        let shared = Arc::new(Shared {
+            node,
+            is_taken,
+            options,
+            tls,
+            clock,
+            is_stopping,
+            connections: Mutex::default(),
+            senders: AtomicUsize::new(0),
+        });
         let start = || {
             let listener = TcpListener::bind(address)?;
             let bound = listener.local_addr()?;
@@ -157,18 +169,17 @@ impl Shared {
     fn start(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let mut connections = self.connections.lock();
         if connections.open.len() >= CONNECTIONS_MAX {
-            tracing::warn!(%peer, senders = CONNECTIONS_MAX, "refused a sender: there are too many");
+            tracing::warn!(%peer, connections = CONNECTIONS_MAX, "refused a connection of a sender: there are too many");
             return Ok(());
         }
         let id = connections.next_id;
         connections.next_id += 1;
         let for_shutdown = stream.try_clone()?;
-        let shared = Arc::clone(self);
+        let leaving = Leaving { shared: Arc::clone(self), id };
         let converse = move || {
-            if let Err(error) = shared.converse(stream, peer) {
+            if let Err(error) = leaving.shared.converse(stream, peer) {
                 tracing::info!(%peer, %error, "a sender's connection ended early");
             }
-            shared.connections.lock().open.remove(&id);
         };
         let thread = thread::Builder::new().name("receive".into()).spawn(converse)?;
         connections.open.insert(id, (for_shutdown, thread));
@@ -184,8 +195,8 @@ impl Shared {
         let mut line = StreamOwned::new(session, stream);
         let named = hello::read(&mut line)?;
         line.sock.greeted()?;
-        let received = match named.map_err(TransferError::from).and_then(|name| self.admitted(name, &principal)) {
-            Ok(name) => self.receive(name, &mut line),
+        let received = match named.map_err(TransferError::from).and_then(|name| self.begin(name, &principal)) {
+            Ok((name, _turn)) => self.receive(&name, &principal, &mut line),
             Err(error) => {
                 line.write_all(&refusal(&error))?;
                 Err(error)
@@ -200,18 +211,55 @@ impl Shared {
         end(line)
     }
 
-    /// A volume with a list takes snapshots from those who may open it; from others it takes none, and does not say what it is.
-    fn admitted(&self, name: VolumeName, sender: &Principal) -> TransferResult<VolumeName> {
-        match self.node.volume(&name) {
-            Ok(volume) if !volume.allow.admits(sender) => Err(TransferError::NotAdmitted(name)),
-            Err(_) if (self.is_taken)(&name) => Err(NodeError::NameTaken(name).into()),
-            _ => Ok(name),
+    fn begin(&self, name: VolumeName, sender: &Principal) -> TransferResult<(VolumeName, Turn<'_>)> {
+        self.admit(&name, sender)?;
+        let turn = Turn(&self.senders);
+        match self.senders.fetch_add(1, Ordering::AcqRel) {
+            SENDERS_MAX.. => Err(TransferError::TooMany(SENDERS_MAX)),
+            _ => Ok((name, turn)),
         }
     }
 
-    fn receive(&self, name: VolumeName, line: &mut StreamOwned<ServerConnection, Watched>) -> TransferResult<Received> {
-        let mut outlet = Answers { shared: self, line };
-        accept(Arc::clone(&self.node), name, self.options, &mut outlet)
+    /// A volume with a list takes snapshots from those who may open it. That may change while one comes.
+    fn admit(&self, name: &VolumeName, sender: &Principal) -> TransferResult<()> {
+        if !self.node.admits(name, sender) {
+            return Err(TransferError::NotAdmitted(name.clone()));
+        }
+        if (self.is_taken)(name) { Err(TransferError::Replicated(name.clone())) } else { Ok(()) }
+    }
+
+    fn receive(
+        &self,
+        name: &VolumeName,
+        sender: &Principal,
+        line: &mut StreamOwned<ServerConnection, Watched>,
+    ) -> TransferResult<Received> {
+        let mut outlet = Answers { shared: self, name, sender, line };
+        accept(Arc::clone(&self.node), name.clone(), self.options, &mut outlet)
+    }
+}
+
+/// One of the senders, as long as it is at work.
+struct Turn<'s>(&'s AtomicUsize);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection that is forgotten when its thread ends, however that comes.
+struct Leaving {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a thread that received a snapshot panicked");
+        }
+        self.shared.connections.lock().open.remove(&self.id);
     }
 }
 
@@ -228,6 +276,8 @@ fn end(mut line: StreamOwned<ServerConnection, Watched>) -> io::Result<()> {
 /// The sender, as who receives from it sees it.
 struct Answers<'l> {
     shared: &'l Shared,
+    name: &'l VolumeName,
+    sender: &'l Principal,
     line: &'l mut StreamOwned<ServerConnection, Watched>,
 }
 
@@ -253,10 +303,13 @@ impl Outlet for Answers<'_> {
             other => Self::noted(other)?,
         };
         piece.truncate(len);
+        // It may have thought for long.
+        self.shared.admit(self.name, self.sender)?;
         Ok(piece)
     }
 
     fn progress(&mut self, _: &str, _: u64, _: u64) -> TransferResult<()> {
+        self.shared.admit(self.name, self.sender)?;
         if self.shared.is_stopping() { Err(TransferError::Stopped) } else { Ok(()) }
     }
 }

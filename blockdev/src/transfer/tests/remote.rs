@@ -1,6 +1,6 @@
 //! Senders and a receiver on one machine, over real sockets and certificates.
 
-use std::io::{self, Read, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -141,12 +141,12 @@ fn a_volume_with_a_list_takes_snapshots_of_those_on_it() {
     let only = |name: &str| AllowList::new([name]).unwrap();
     remote.bench.node.set_allow(&volume_name("copy"), only("somebody.else")).unwrap();
     let refused = remote.send(&remote.sender(), &from, "vm@tuesday", "copy").unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Exists);
-    assert!(refused.to_string().contains("not on its list"), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("not on the list"), "{refused}");
     remote.bench.node.set_allow(&volume_name("copy"), only("sender.example.org")).unwrap();
     remote.send(&remote.sender(), &from, "vm@tuesday", "copy").unwrap();
     let taken = remote.send(&remote.sender(), &from, "vm@tuesday", "shared").unwrap_err();
-    assert_eq!(taken.kind(), ErrorKind::Exists, "{taken}");
+    assert_eq!(taken.kind(), ErrorKind::Unsupported, "{taken}");
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn what_is_no_hello_is_answered_and_ends() {
     assert!(said.starts_with("SiltBack") && said.contains("this is no stream"), "{said}");
 }
 
-/// It is a day later whenever it is asked again.
-struct Leaping(std::sync::atomic::AtomicU64);
+/// It leaps ahead by nearly what a sender has to say who it is, once that has begun.
+struct Leaping(AtomicBool);
 
 impl Clock for Leaping {
     fn monotonic(&self) -> Duration {
-        Duration::from_secs(86_400 * self.0.fetch_add(1, Ordering::Relaxed))
+        if self.0.swap(true, Ordering::Relaxed) { Duration::from_millis(9_900) } else { Duration::ZERO }
     }
 
     fn wall(&self) -> Duration {
@@ -182,25 +182,44 @@ impl Clock for Leaping {
 
 #[test]
 fn who_says_nothing_is_not_waited_for() {
-    let remote = Remote::new("silent", Arc::new(Leaping(0.into())));
+    let remote = Remote::new("silent", Arc::new(Leaping(AtomicBool::new(false))));
     let mut silent = TcpStream::connect(remote.address).unwrap();
-    assert!(matches!(silent.read(&mut [0]), Ok(0) | Err(_)));
+    silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0, "it hangs up");
 }
 
 #[test]
-fn senders_beyond_the_limit_are_turned_away() {
-    let remote = Remote::new("many", system());
-    let open = || TcpStream::connect(remote.address).unwrap();
-    let senders: Vec<_> = (0..16).map(|_| open()).collect();
-    let mut late = open();
-    late.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    assert!(!matches!(late.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock));
-    senders[0].set_nonblocking(true).unwrap();
-    let kept = (&senders[0]).read(&mut [0]).unwrap_err();
-    assert_eq!(kept.kind(), io::ErrorKind::WouldBlock, "those before it stay");
+fn senders_beyond_the_limit_are_told_to_come_later() {
+    let (from, remote) = (with_snapshots(), Remote::new("many", system()));
+    let at_work = |index: usize| {
+        let mut line = remote.line(&remote.sender(), &format!("copy{index}")).unwrap();
+        // It is heard: the receiver has begun.
+        line.read_exact(&mut [0; 24]).unwrap();
+        line
+    };
+    let senders: Vec<Line> = (0..16).map(at_work).collect();
+    let late = remote.send(&remote.sender(), &from, "vm@monday", "late").unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Busy, "{late}");
+    drop(senders);
+    while let Err(error) = remote.send(&remote.sender(), &from, "vm@monday", "late") {
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    }
 }
 
-/// As [`Over`], but waits at the first answer until it may go on.
+#[test]
+fn a_list_that_is_made_while_a_sender_thinks_holds_for_it() {
+    let (from, remote) = (with_snapshots(), Remote::new("thinks", system()));
+    let line = remote.line(&remote.sender(), "copy").unwrap();
+    remote.bench.create("copy", 64 * BLOCK, Codec::Lz4);
+    remote.bench.snapshot("copy@first");
+    let only = AllowList::new(["somebody.else"]).unwrap();
+    remote.bench.node.set_allow(&volume_name("copy"), only).unwrap();
+    let refused = offer(&from.node, &snapshot_name("vm@monday"), None, &mut Over(line)).unwrap_err();
+    assert!(refused.to_string().contains("not on the list"), "{refused}");
+    assert_eq!(remote.bench.names(), ["copy", "copy@first"]);
+}
+
+/// As [`Over`], but waits at what it hears first until it may go on.
 struct Pausing<'p> {
     over: Over,
     is_there: &'p AtomicBool,
@@ -227,7 +246,7 @@ impl Outlet for Pausing<'_> {
 }
 
 #[test]
-fn a_receiver_that_stops_breaks_off_and_is_gone_on_with() {
+fn a_receiver_that_stops_breaks_off() {
     let (from, mut remote) = (with_snapshots(), Remote::new("stops", system()));
     let (is_there, may_go) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut pausing =
@@ -235,7 +254,7 @@ fn a_receiver_that_stops_breaks_off_and_is_gone_on_with() {
     std::thread::scope(|scope| {
         let (node, monday) = (&from.node, snapshot_name("vm@monday"));
         let sending = scope.spawn(move || offer(node, &monday, None, &mut pausing));
-        while !is_there.load(Ordering::Acquire) {
+        while !is_there.load(Ordering::Acquire) && !sending.is_finished() {
             std::thread::yield_now();
         }
         remote.server.stop();

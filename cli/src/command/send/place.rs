@@ -9,7 +9,7 @@ use siltstone::control::{Kind, Request};
 use siltstone::name::VolumeName;
 use siltstone::store::clock::{Clock, SystemClock};
 use siltstone::tls::{ClientTls, ClientTlsFiles};
-use siltstone::transfer::remote::{self, PORT};
+use siltstone::transfer::remote::{self, PORT, RemoteError};
 
 use super::offer;
 use crate::args::Global;
@@ -97,9 +97,19 @@ impl Remote {
     pub(super) fn send(&self, global: &Global, request: &Request, files: &ClientTlsFiles) -> anyhow::Result<Exit> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let tls = ClientTls::load(files, Arc::clone(&clock))?;
-        let line = remote::connect((&self.host, self.port), &tls, &clock, &self.volume)?;
+        let line = remote::connect((&self.host, self.port), &tls, &clock, &self.volume).map_err(explained)?;
         offer::run_over(global, request, line)
     }
+}
+
+/// With what to do about it.
+fn explained(error: RemoteError) -> anyhow::Error {
+    let (kind, advice) = match &error {
+        RemoteError::Host(_) => (Kind::Invalid, "write silt://HOST/VOLUME"),
+        RemoteError::Unreachable { .. } => (Kind::Unavailable, "is there a `silt serve --receive` at that address?"),
+        _ => (Kind::Invalid, "--tls-ca has to certify the receiver by this name, and its --tls-client-ca this sender"),
+    };
+    anyhow::Error::new(error).context(Complaint::new(kind, advice))
 }
 
 /// Who a sender is, and whom it believes.
