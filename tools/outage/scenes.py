@@ -1,6 +1,7 @@
 """What befalls a cluster, and what its client must notice of it: a pause, and nothing else."""
 
 import collections
+import contextlib
 import statistics
 import subprocess
 import time
@@ -17,7 +18,8 @@ FROZEN_SECONDS = 6
 WATCH_SECONDS = 3
 OPENED_TWICE = 8
 # About as long as it takes to hand a volume over.
-OPENED_APART_SECONDS_MAX = 0.02
+OPENED_APART_SECONDS = (0.005, 0.03)
+GETS_SECONDS = 10
 # These have pauses of their own making.
 UNMEASURED = ("two_stopped", "home_killed", "all_killed", "home_cut_off", "link_cut")
 # After so long a node that lost its peers can serve nothing any more.
@@ -160,19 +162,34 @@ class Outages:
         victim.start()
 
     def opened_twice(self):
-        """Clients at two nodes open the volume at nearly the same time: the newer one gets it."""
+        """Clients at two nodes open the volume at nearly the same time: the newer one gets it.
+
+        What the two nodes ask for may arrive in the other order, so a few need not.
+        """
+        overtaken = 0
         for _ in range(OPENED_TWICE):
             older, newer = self.rng.sample(self.cluster.running(), 2)
             newer.close(VOLUME)
             older.close(VOLUME)
             older.open(VOLUME)
-            time.sleep(self.rng.uniform(0, OPENED_APART_SECONDS_MAX))
+            time.sleep(self.rng.uniform(*OPENED_APART_SECONDS))
             newer.open(VOLUME)
-            has_it = f"the newer client, at {newer.name}, has {VOLUME}"
-            self.cluster.wait_until(has_it, lambda newer=newer: newer.primary() == newer.name)
+            overtaken += not self.gets_volume(newer)
             self.wait_progress()
             newer.close(VOLUME)
             older.close(VOLUME)
+        assert overtaken <= OPENED_TWICE // 4, f"{overtaken} of {OPENED_TWICE} newer clients did not get {VOLUME}"
+
+    def gets_volume(self, member):
+        """Whether a node becomes primary, before long."""
+        deadline = time.monotonic() + GETS_SECONDS
+        while time.monotonic() < deadline:
+            self.cluster.check()
+            with contextlib.suppress(Refused):
+                if member.primary() == member.name:
+                    return True
+            time.sleep(0.05)
+        return False
 
     def backup_killed(self):
         victim = self.away()
