@@ -175,8 +175,10 @@ impl Shared {
         let id = connections.next_id;
         connections.next_id += 1;
         let for_shutdown = stream.try_clone()?;
-        let leaving = Leaving { shared: Arc::clone(self), id };
+        let shared = Arc::clone(self);
         let converse = move || {
+            // Made here: a thread that cannot be started drops what it was given, under the lock that this takes.
+            let leaving = Leaving { shared, id };
             if let Err(error) = leaving.shared.converse(stream, peer) {
                 tracing::info!(%peer, %error, "a sender's connection ended early");
             }
