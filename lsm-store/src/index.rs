@@ -33,13 +33,20 @@ const HOOK_MASK: u64 = 31;
 /// An entry that holds nothing. No tag is zero.
 const EMPTY: u64 = 0;
 
+const PAGE_BYTES: usize = 4096;
+
+const PAGE_BUCKETS: usize = PAGE_BYTES / BUCKET_BYTES;
+
 /// The index.
 pub struct FingerprintIndex {
     /// Zeroed by the kernel and not touched before it is used: an empty index occupies no memory.
     words: Vec<AtomicU64>,
-    /// First word of the first bucket: buckets are cache lines.
+    /// First word of the first bucket: buckets are cache lines, and 64 of them a page.
     start: usize,
     buckets: usize,
+    /// One bit for each page: something was inserted there. Others are not read, either: what the kernel has to give for a read
+    /// it has to take back for the first write, on all processors, which costs more than the insertion.
+    pages: Vec<AtomicU64>,
     used: AtomicUsize,
 }
 
@@ -65,9 +72,11 @@ impl FingerprintIndex {
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
         let buckets = (budget_bytes.saturating_sub(BUCKET_BYTES) / BUCKET_BYTES).max(1);
-        let words = AtomicU64::new_vec_zeroed((buckets + 1) * BUCKET_ENTRIES).expect("the index is allocated");
-        let start = words.as_ptr().align_offset(BUCKET_BYTES);
-        Self { words, start, buckets, used: AtomicUsize::new(0) }
+        let zeroed = |count: usize| AtomicU64::new_vec_zeroed(count).expect("the index is allocated");
+        let words = zeroed(buckets * BUCKET_ENTRIES + PAGE_BYTES / size_of::<u64>());
+        let start = words.as_ptr().align_offset(PAGE_BYTES);
+        let pages = zeroed(buckets.div_ceil(PAGE_BUCKETS).div_ceil(u64::BITS as usize));
+        Self { words, start, buckets, pages, used: AtomicUsize::new(0) }
     }
 
     /// How many entries fit.
@@ -97,6 +106,11 @@ impl FingerprintIndex {
         let mut empty_counts = [0; 2];
         let mut least: Option<(u64, &AtomicU64)> = None;
         for (choice, bucket) in probe.buckets.into_iter().enumerate() {
+            if !self.is_used(bucket) {
+                empties[choice] = self.bucket(bucket).first();
+                empty_counts[choice] = BUCKET_ENTRIES;
+                continue;
+            }
             for word in self.bucket(bucket) {
                 let found = word.load(Ordering::Relaxed);
                 if found == entry {
@@ -115,6 +129,7 @@ impl FingerprintIndex {
         match (empties[choice], least) {
             (Some(word), _) => {
                 word.store(entry, Ordering::Relaxed);
+                self.set_used(probe.buckets[choice]);
                 self.used.fetch_add(1, Ordering::Relaxed);
             }
             (None, Some((least, word))) if least < rank(entry) => word.store(entry, Ordering::Relaxed),
@@ -127,7 +142,7 @@ impl FingerprintIndex {
         let probe = self.probe(fingerprint);
         let buckets = if probe.buckets[0] == probe.buckets[1] { &probe.buckets[..1] } else { &probe.buckets[..] };
         let mut found = [EMPTY; 2 * BUCKET_ENTRIES];
-        let words = buckets.iter().flat_map(|bucket| self.bucket(*bucket));
+        let words = buckets.iter().filter(|bucket| self.is_used(**bucket)).flat_map(|bucket| self.bucket(*bucket));
         for (found, word) in found.iter_mut().zip(words) {
             *found = word.load(Ordering::Relaxed);
         }
@@ -139,7 +154,8 @@ impl FingerprintIndex {
     /// after the other wait for memory twice each. A few dozen at a time fit.
     pub fn prefetch(&self, fingerprints: &[Fingerprint]) {
         let buckets = fingerprints.iter().flat_map(|fingerprint| self.probe(fingerprint).buckets);
-        let words = buckets.map(|bucket| self.bucket(bucket)[0].load(Ordering::Relaxed));
+        let used = buckets.filter(|bucket| self.is_used(*bucket));
+        let words = used.map(|bucket| self.bucket(bucket)[0].load(Ordering::Relaxed));
         std::hint::black_box(words.fold(0, |seen, word| seen ^ word));
     }
 
@@ -147,7 +163,8 @@ impl FingerprintIndex {
     pub fn remove(&self, fingerprint: &Fingerprint, location: Location) {
         let probe = self.probe(fingerprint);
         let entry = probe.tag << LOCATION_BITS | location.to_bits();
-        for word in probe.buckets.into_iter().flat_map(|bucket| self.bucket(bucket)) {
+        let used = probe.buckets.into_iter().filter(|bucket| self.is_used(*bucket));
+        for word in used.flat_map(|bucket| self.bucket(bucket)) {
             if word.compare_exchange(entry, EMPTY, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 self.used.fetch_sub(1, Ordering::Relaxed);
             }
@@ -165,5 +182,23 @@ impl FingerprintIndex {
     fn bucket(&self, bucket: usize) -> &[AtomicU64] {
         let first = self.start + bucket * BUCKET_ENTRIES;
         &self.words[first..first + BUCKET_ENTRIES]
+    }
+
+    /// False if nothing was ever inserted on the bucket's page.
+    fn is_used(&self, bucket: usize) -> bool {
+        let (word, bit) = Self::page_bit(bucket);
+        self.pages[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    fn set_used(&self, bucket: usize) {
+        let (word, bit) = Self::page_bit(bucket);
+        if self.pages[word].load(Ordering::Relaxed) & bit == 0 {
+            self.pages[word].fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    fn page_bit(bucket: usize) -> (usize, u64) {
+        let page = bucket / PAGE_BUCKETS;
+        (page / u64::BITS as usize, 1 << (page % u64::BITS as usize))
     }
 }

@@ -64,6 +64,27 @@ fn buckets_are_cache_lines() {
 }
 
 #[test]
+fn only_insertions_use_pages() {
+    let (index, rng) = (FingerprintIndex::new(1 << 20), SeededRng::new(5));
+    let used = || index.pages.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum::<u32>();
+    let blocks: Vec<_> = (0..20).map(|_| fingerprint(&rng)).collect();
+    index.prefetch(&blocks);
+    for block in &blocks {
+        assert_eq!(index.candidates(block).count(), 0);
+        index.remove(block, at(1, 1));
+    }
+    assert_eq!(used(), 0);
+    assert!(index.bucket(PAGE_BUCKETS).as_ptr().addr().is_multiple_of(PAGE_BYTES), "a bit stands for one page");
+    for block in &blocks {
+        index.insert(block, at(1, 1));
+    }
+    assert!((1..=20).contains(&used()));
+    assert!(blocks.iter().all(|block| finds(&index, block, at(1, 1))));
+    blocks.iter().for_each(|block| index.remove(block, at(1, 1)));
+    assert!(index.is_empty() && !blocks.iter().any(|block| finds(&index, block, at(1, 1))));
+}
+
+#[test]
 fn fills_to_four_fifths_before_it_forgets() {
     let (index, rng) = (FingerprintIndex::new(1 << 18), SeededRng::new(3));
     let count = index.capacity() * 4 / 5;
