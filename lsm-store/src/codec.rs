@@ -153,6 +153,14 @@ impl Compressor {
     /// # Panics
     /// If `data` is longer than [`DECODED_BYTES_MAX`].
     pub fn compress<'a>(&'a mut self, codec: Codec, data: &'a [u8]) -> Stored<'a> {
+        self.compressed(codec, data).unwrap_or(Stored { encoding: Encoding::Raw, bytes: data })
+    }
+
+    /// As [`Compressor::compress`]; `None` if `data` is stored raw.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn compressed(&mut self, codec: Codec, data: &[u8]) -> Option<Stored<'_>> {
         assert!(data.len() <= DECODED_BYTES_MAX, "at most {GROUP_BLOCKS_MAX} blocks are compressed together");
         let worth = data.len() - data.len() / 16;
         let compressed = match codec {
@@ -160,10 +168,8 @@ impl Compressor {
             Codec::Lz4 => self.lz4(data).map(|len| (Encoding::Lz4, len)),
             Codec::Zstd { level } => self.zstd(level, data, worth).map(|len| (Encoding::Zstd, len)),
         };
-        match compressed {
-            Some((encoding, len)) if len <= worth => Stored { encoding, bytes: &self.buffer[..len] },
-            _ => Stored { encoding: Encoding::Raw, bytes: data },
-        }
+        let (encoding, len) = compressed.filter(|(_, len)| *len <= worth)?;
+        Some(Stored { encoding, bytes: &self.buffer[..len] })
     }
 
     /// Puts one block into the front of `out` as `Codec::Lz4` stores it; how many bytes. A whole block's bytes are raw.

@@ -5,27 +5,33 @@
 //! names them, and the journal generation is given up only after that. A job that fails for want of space leaves
 //! nothing behind and is done again later.
 
+mod batch;
+mod helper;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use self::batch::{Batch, stored_block};
+use self::helper::{Help, Shared};
 use super::BackgroundMode;
 use super::inner::Inner;
 use super::meta::Meta;
 use super::volume::VolumeState;
-use crate::codec::{Codec, Compressor, DECODED_BYTES_MAX, Encoding, Stored};
+use crate::codec::{Codec, Compressor, Stored};
 use crate::dedupe::{Dedupe, Verdict};
 use crate::error::{Error, Result};
-use crate::fingerprint::{Fingerprint, fingerprint_blocks, is_zero};
+use crate::fingerprint::Fingerprint;
 use crate::id::{BLOCK_BYTES, Epoch, LayerId, Location, SegmentId, Sequence, Slot};
-use crate::layers::Visibility;
 use crate::manifest::{Edit, VolumeRecord};
 use crate::map::{Edit as MapEdit, Joiner, Run, RunWriter, Stretch, Target};
 use crate::memtable::{Content, FrozenEntry, Memtable, retain_visible};
-use crate::packed::PackedBlock;
 use crate::segment::{Class, Identity, SEGMENT_DIRECTORY, Sealing, SegmentSummary, SegmentWriter, WriteMode};
 
 /// Entries looked up and compressed together.
@@ -44,8 +50,6 @@ const INDEXED_FIRST: usize = 64;
 
 /// Segments being sealed at once, while the next is written.
 const SEALING_MAX: usize = 1;
-
-type Block = [u8; BLOCK_BYTES];
 
 impl Inner {
     /// Flushes the oldest frozen memtable; `false` if there is none.
@@ -91,7 +95,14 @@ impl Inner {
             run: RunWriter::create(&self.runs, run_id, 0, true)?,
             joiner: Joiner::default(),
         };
-        let made = job.work(memtable, &visibility).map(|()| job.output.begin_seal());
+        let mut entries = memtable.sorted();
+        retain_visible(&mut entries, &visibility);
+        let made = thread::scope(|scope| {
+            let is_alone = self.background.mode == BackgroundMode::Manual;
+            job.work(&entries, memtable.held_bytes(), Help::new(Some(scope).filter(|_| !is_alone)))
+        });
+        drop(entries);
+        let made = made.map(|()| job.output.begin_seal());
         job.output.writer = None;
         let is_empty = job.run.is_empty();
         // The run is written while the last segment is synced.
@@ -204,13 +215,10 @@ struct FlushJob<'a, F> {
 }
 
 impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
-    fn work(&mut self, memtable: &Memtable, visibility: &Visibility) -> Result<()> {
-        let mut entries = memtable.sorted();
-        retain_visible(&mut entries, visibility);
-        let held = memtable.held_bytes();
+    fn work<'s, 'e: 's>(&mut self, entries: &'e [FrozenEntry], held: u64, mut help: Help<'s, '_, 'e>) -> Result<()> {
         let count = entries.len().max(1) as u64;
         for batch in entries.chunks(BATCH_ENTRIES) {
-            self.flush_batch(batch)?;
+            self.flush_batch(batch, &mut help)?;
             self.output.inner.pace.progressed(held * batch.len() as u64 / count);
             self.output.inner.refuse_if_poisoned()?;
         }
@@ -218,11 +226,15 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
         self.push_joined()
     }
 
-    fn flush_batch(&mut self, entries: &[FrozenEntry]) -> Result<()> {
-        let blocks: Vec<(&FrozenEntry, Form<'_>)> = entries.iter().filter_map(stored_block).collect();
-        let fingerprints = fingerprints_of(&blocks);
+    fn flush_batch<'s, 'e: 's>(&mut self, entries: &'e [FrozenEntry], help: &mut Help<'s, '_, 'e>) -> Result<()> {
+        let mut batch = Batch::new(entries);
+        let fingerprints = batch.fingerprints();
         let verdicts = self.output.dedupe.look_up(&fingerprints);
-        let locations = self.append_new(&blocks, &fingerprints, &verdicts)?;
+        let inner = self.output.inner;
+        let codec_of =
+            |entry: &FrozenEntry| *self.codecs.entry(entry.layer).or_insert_with(|| inner.codec_of(entry.layer));
+        batch.divide(&verdicts, inner.zstd_group_blocks.load(Ordering::Relaxed), codec_of);
+        let locations = self.append_new(help.begin(batch), &fingerprints, &verdicts)?;
         let mut locations = locations.into_iter();
         for entry in entries {
             let target = match &entry.content {
@@ -245,60 +257,40 @@ impl<F: Fn(SegmentId) -> bool> FlushJob<'_, F> {
     /// Appends the blocks that are not stored yet and returns the locations of all.
     fn append_new(
         &mut self,
-        blocks: &[(&FrozenEntry, Form<'_>)],
+        mut batch: Shared<'_, '_>,
         fingerprints: &[Fingerprint],
         verdicts: &[Verdict],
     ) -> Result<Vec<Location>> {
-        let mut locations: Vec<Location> = Vec::with_capacity(blocks.len());
-        while locations.len() < blocks.len() {
-            let index = locations.len();
-            match verdicts[index] {
+        let mut locations: Vec<Location> = Vec::with_capacity(verdicts.len());
+        let mut group = 0;
+        while locations.len() < verdicts.len() {
+            match verdicts[locations.len()] {
                 Verdict::Stored(location) => locations.push(location),
                 Verdict::SameAs(first) => locations.push(locations[first]),
                 Verdict::New => {
-                    let layer = blocks[index].0.layer;
-                    let codec = *self.codecs.entry(layer).or_insert_with(|| self.output.inner.codec_of(layer));
-                    let count_max = self.output.inner.zstd_group_blocks.load(Ordering::Relaxed);
-                    let count = group_len(codec, count_max, &blocks[index..], &verdicts[index..]);
-                    self.append(
-                        codec,
-                        &blocks[index..index + count],
-                        &fingerprints[index..index + count],
-                        &mut locations,
-                    )?;
+                    self.append(&mut batch, group, fingerprints, &mut locations)?;
+                    group += 1;
                 }
             }
         }
         Ok(locations)
     }
 
-    /// Appends adjacent new blocks, as one frame if that saves anything.
+    /// Appends a group of new blocks, as one frame if that saves anything.
     fn append(
         &mut self,
-        codec: Codec,
-        blocks: &[(&FrozenEntry, Form<'_>)],
+        batch: &mut Shared<'_, '_>,
+        group: usize,
         fingerprints: &[Fingerprint],
         locations: &mut Vec<Location>,
     ) -> Result<()> {
-        let mut group;
-        let data = match blocks {
-            [(_, Form::Packed(block))] => return self.output.append_frame(fingerprints, block.stored(), locations),
-            [(_, Form::Raw(block))] => &block[..],
-            _ => {
-                group = [0; DECODED_BYTES_MAX];
-                for (part, (_, form)) in group.as_chunks_mut().0.iter_mut().zip(blocks) {
-                    *part = **form.raw().expect("packed blocks are not compressed again");
-                }
-                &group[..blocks.len() * BLOCK_BYTES]
-            }
-        };
-        let stored = self.compressor.compress(codec, data);
-        if stored.encoding != Encoding::Raw {
+        let blocks = batch.batch().groups[group].blocks.clone();
+        let fingerprints = &fingerprints[blocks.clone()];
+        if let Some(stored) = batch.compressed(group, &mut self.compressor) {
             return self.output.append_frame(fingerprints, stored, locations);
         }
-        data.as_chunks::<BLOCK_BYTES>().0.iter().zip(fingerprints).try_for_each(|(block, fingerprint)| {
-            let stored = Stored { encoding: Encoding::Raw, bytes: &block[..] };
-            self.output.append_frame(std::slice::from_ref(fingerprint), stored, locations)
+        batch.batch().blocks[blocks].iter().zip(fingerprints).try_for_each(|((_, form), fingerprint)| {
+            self.output.append_frame(std::slice::from_ref(fingerprint), form.uncompressed(), locations)
         })
     }
 
@@ -377,61 +369,6 @@ impl<F: Fn(SegmentId) -> bool> Output<'_, F> {
         }
         result
     }
-}
-
-/// A block that has to be stored, as the memtable has it.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Raw(&'a Block),
-    Packed(&'a PackedBlock),
-}
-
-impl<'a> Form<'a> {
-    fn raw(&self) -> Option<&&'a Block> {
-        match self {
-            Self::Raw(block) => Some(block),
-            Self::Packed(_) => None,
-        }
-    }
-}
-
-/// The entry's block if it has to be stored: zeros are not.
-fn stored_block(entry: &FrozenEntry) -> Option<(&FrozenEntry, Form<'_>)> {
-    let form = match &entry.content {
-        Content::Data(bytes) => {
-            let block: &Block = bytes[..].try_into().expect("a memtable holds whole blocks");
-            Form::Raw(Some(block).filter(|block| !is_zero(&block[..]))?)
-        }
-        Content::Packed(block) => Form::Packed(block),
-        Content::Zero | Content::Hole => return None,
-    };
-    Some((entry, form))
-}
-
-fn fingerprints_of(blocks: &[(&FrozenEntry, Form<'_>)]) -> Vec<Fingerprint> {
-    let raw: Vec<&Block> = blocks.iter().filter_map(|(_, form)| form.raw().copied()).collect();
-    let mut hashed = vec![Fingerprint([0; 32]); raw.len()];
-    fingerprint_blocks(&raw, &mut hashed);
-    let mut hashed = hashed.into_iter();
-    let fingerprint = |(_, form): &(&FrozenEntry, Form<'_>)| match form {
-        Form::Raw(_) => hashed.next().expect("every raw block was hashed"),
-        Form::Packed(block) => block.fingerprint(),
-    };
-    blocks.iter().map(fingerprint).collect()
-}
-
-/// How many of the blocks, the first of which is new, go into one frame, at most `count_max`.
-fn group_len(codec: Codec, count_max: usize, blocks: &[(&FrozenEntry, Form<'_>)], verdicts: &[Verdict]) -> usize {
-    if !matches!(codec, Codec::Zstd { .. }) {
-        return 1;
-    }
-    let FrozenEntry { family, layer, first, .. } = *blocks[0].0;
-    let adjacent = blocks.iter().zip(verdicts).enumerate().take(count_max).take_while(|(step, (block, verdict))| {
-        (block.0.family, block.0.layer) == (family, layer)
-            && block.0.first.0 == first.0 + *step as u64
-            && **verdict == Verdict::New
-    });
-    adjacent.count()
 }
 
 impl Inner {
