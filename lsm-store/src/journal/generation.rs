@@ -1,7 +1,11 @@
 //! The journal's files: one per generation, prepared ahead, recycled afterwards.
 //!
-//! A prepared file is allocated, written with zeros, synced and has its final name, all durable, before the first
-//! batch goes into it. A recycled one still holds old batches: their checksums are seeded with the old generation.
+//! A prepared file is allocated and has its final name, both durable, before the first batch goes into it. A recycled one
+//! still holds old batches: their checksums are seeded with the old generation.
+//!
+//! A new file is *blank*: what is written to it first makes a sync take longer, as the file system has to note that it holds
+//! something now. So the next files are filled with zeros while somebody syncs, and only then: it writes all of the file once
+//! more.
 //!
 //! There is always a file to spare for each that is given out: the next opening copies the journal, and must be able to
 //! on a disk that others have filled. Spare files are renamed and never given back to the file system in between, so
@@ -27,7 +31,7 @@ pub(crate) const GENERATION_HEADER_BYTES: usize = 4096;
 const MAGIC: [u8; 8] = *b"SILTJNLG";
 const VERSION: u32 = 1;
 const INCOMPAT_KNOWN: u64 = 0;
-const ZERO_CHUNK_BYTES: usize = 1 << 20;
+const ZERO_CHUNK_BYTES: usize = 256 << 10;
 
 /// Files of an earlier opening that are at least this long are of use to one whose own are longer: any batch fits.
 const USABLE_BYTES: u64 = 2 << 20;
@@ -184,12 +188,16 @@ pub(crate) struct Generations {
     files_max: usize,
     /// Held by whoever prepares a file; the pool itself is never locked during I/O that takes long.
     preparing: Mutex<()>,
+    /// Held while zeros are written to a file that is ready, and by whoever gives it out or away. Taken before the pool.
+    filling: Mutex<()>,
     pool: Mutex<Pool>,
 }
 
 struct Pool {
     next: Generation,
     ready: VecDeque<GenerationFile>,
+    /// Which of those are blank.
+    blank: Vec<Generation>,
     retired: Vec<GenerationFile>,
     given_out_bytes: u64,
     /// The most that all files together had to come to since the last [`Generations::give_up_surplus`].
@@ -236,12 +244,14 @@ impl Generations {
         let pool = Pool {
             next,
             ready: VecDeque::new(),
+            blank: Vec::new(),
             retired: Vec::new(),
             given_out_bytes: 0,
             peak_bytes: 0,
             copying: true,
         };
-        Self { device, file_bytes, files_max, preparing: Mutex::new(()), pool: Mutex::new(pool) }
+        let (preparing, filling, pool) = (Mutex::new(()), Mutex::new(()), Mutex::new(pool));
+        Self { device, file_bytes, files_max, preparing, filling, pool }
     }
 
     /// Length of a new file in bytes.
@@ -278,9 +288,11 @@ impl Generations {
     pub(crate) fn take(&self) -> Result<GenerationFile> {
         loop {
             {
+                let _filling = self.filling.lock();
                 let mut pool = self.pool.lock();
                 if pool.can_give() {
                     let ready = pool.ready.pop_front().expect("what can be given is there");
+                    pool.blank.retain(|blank| *blank != ready.generation);
                     pool.given_out_bytes += ready.bytes;
                     let wanted = pool.given_out_bytes + pool.spare_bytes_wanted(self.file_bytes);
                     pool.peak_bytes = pool.peak_bytes.max(wanted);
@@ -294,10 +306,32 @@ impl Generations {
         }
     }
 
-    /// Prepares one more file. Takes long: zeros are written through to the disk, unless a retired file is recycled.
+    /// Prepares one more file.
     pub(crate) fn prepare(&self) -> Result<()> {
         self.prepare_next(&self.preparing.lock())?;
         self.remove_surplus()
+    }
+
+    /// Fills one of the next `count` files with zeros, if one is blank; `false` if none is. Takes long: they are written through
+    /// to the disk.
+    pub(crate) fn fill_next(&self, count: usize) -> Result<bool> {
+        let found = {
+            let pool = self.pool.lock();
+            pool.ready.iter().take(count).find(|file| pool.blank.contains(&file.generation)).cloned()
+        };
+        let Some(found) = found else { return Ok(false) };
+        let fail = |error| Error::io("preparing", path(found.generation), error);
+        for offset in (0..found.bytes).step_by(ZERO_CHUNK_BYTES) {
+            let _filling = self.filling.lock();
+            if !self.pool.lock().blank.contains(&found.generation) {
+                // It was given out, or given up.
+                return Ok(true);
+            }
+            write_zeros(&*found.file, offset, found.bytes).map_err(fail)?;
+        }
+        found.file.sync_data().map_err(fail)?;
+        self.pool.lock().blank.retain(|blank| *blank != found.generation);
+        Ok(true)
     }
 
     /// Takes back a generation that is needed no more; the manifest says so durably.
@@ -315,8 +349,8 @@ impl Generations {
         self.remove_surplus()
     }
 
-    /// Makes a short file to spare if there is none: a store that has just been made has none yet, and long ones take
-    /// their time. Best effort: the disk may be full.
+    /// Makes a short file to spare if there is none, filled with zeros: a store that has just been made has none yet. Best
+    /// effort: the disk may be full.
     pub(crate) fn ensure_spare(&self) -> Result<()> {
         let _preparing = self.preparing.lock();
         let mut pool = self.pool.lock();
@@ -324,7 +358,10 @@ impl Generations {
             return Ok(());
         }
         let (generation, bytes) = (pool.next, self.file_bytes.min(STOPPED_BYTES));
-        match self.create(generation, bytes) {
+        let filled = |file: &Arc<dyn File>| {
+            (0..bytes).step_by(ZERO_CHUNK_BYTES).try_for_each(|offset| write_zeros(&**file, offset, bytes))
+        };
+        match self.create(generation, bytes, filled) {
             Ok(file) => {
                 pool.next = generation.next();
                 pool.ready.push_back(GenerationFile { generation, file, bytes });
@@ -375,8 +412,10 @@ impl Generations {
     /// Removes every file of the pool but a few, cut short, which the next opening begins with. `last` is the one that
     /// was written last.
     pub(crate) fn stop(&self, last: GenerationFile) -> Result<()> {
+        let _filling = self.filling.lock();
         let mut pool = self.pool.lock();
         pool.given_out_bytes = 0;
+        pool.blank.clear();
         let Pool { ready, retired, .. } = &mut *pool;
         let mut files: Vec<_> = std::iter::once(last).chain(ready.drain(..)).chain(retired.drain(..)).collect();
         for file in files.drain(STOPPED_FILES.min(files.len())..) {
@@ -399,10 +438,14 @@ impl Generations {
             let mut pool = self.pool.lock();
             (pool.next, pool.take_retired(|file| file.bytes == self.file_bytes))
         };
+        let mut is_blank = false;
         let (file, bytes) = match whole {
             Some(old) => self.recycle(old, generation)?,
-            None => match self.create(generation, self.file_bytes) {
-                Ok(file) => (file, self.file_bytes),
+            None => match self.create(generation, self.file_bytes, |_| Ok(())) {
+                Ok(file) => {
+                    is_blank = true;
+                    (file, self.file_bytes)
+                }
                 Err(Error::OutOfSpace) => {
                     let any = self.pool.lock().take_retired(|_| true).ok_or(Error::OutOfSpace)?;
                     self.recycle(any, generation)?
@@ -412,6 +455,7 @@ impl Generations {
         };
         let mut pool = self.pool.lock();
         pool.next = generation.next();
+        pool.blank.extend(is_blank.then_some(generation));
         pool.ready.push_back(GenerationFile { generation, file, bytes });
         Ok(())
     }
@@ -423,7 +467,13 @@ impl Generations {
         Ok((old.file, old.bytes))
     }
 
-    fn create(&self, generation: Generation, bytes: u64) -> Result<Arc<dyn File>> {
+    /// A new file of `bytes` that `fill` may write to before it is synced.
+    fn create(
+        &self,
+        generation: Generation,
+        bytes: u64,
+        fill: impl FnOnce(&Arc<dyn File>) -> io::Result<()>,
+    ) -> Result<Arc<dyn File>> {
         let path = path(generation);
         let fail = |error| Error::io("preparing", &path, error);
         match self.device.remove(&path) {
@@ -431,7 +481,8 @@ impl Generations {
             _ => {}
         }
         let file = self.device.create(&path, Access::Buffered).map_err(fail)?;
-        fill_with_zeros(&file, bytes).map_err(|error| {
+        let made = file.allocate(0, bytes).and_then(|()| fill(&file)).and_then(|()| file.sync_data());
+        made.map_err(|error| {
             // Half a file is of no use to anybody; what matters is the error that made it so.
             if let Err(error) = self.device.remove(&path) {
                 tracing::warn!(path, %error, "a half prepared journal file cannot be removed");
@@ -447,16 +498,11 @@ impl Generations {
     }
 }
 
-fn fill_with_zeros(file: &Arc<dyn File>, bytes: u64) -> io::Result<()> {
-    file.allocate(0, bytes)?;
-    let zeros = vec![0; ZERO_CHUNK_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let len = zeros.len().min((bytes - offset) as usize);
-        file.write_at(&[IoSlice::new(&zeros[..len])], offset)?;
-        offset += len as u64;
-    }
-    file.sync_data()
+/// Writes the chunk of zeros at `offset` of a file of `bytes`.
+fn write_zeros(file: &dyn File, offset: u64, bytes: u64) -> io::Result<()> {
+    static ZEROS: [u8; ZERO_CHUNK_BYTES] = [0; ZERO_CHUNK_BYTES];
+    let len = ZEROS.len().min((bytes - offset) as usize);
+    file.write_at(&[IoSlice::new(&ZEROS[..len])], offset)
 }
 
 /// Removes a generation's file.

@@ -28,7 +28,7 @@ const COLLECTION_WAITS_MAX: u32 = 1000;
 const SPACE_WAIT: Duration = Duration::from_millis(250);
 
 /// Journal files kept prepared.
-const READY_FILES: usize = 2;
+pub(super) const READY_FILES: usize = 2;
 
 /// Who does the background work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -150,6 +150,9 @@ impl Inner {
                 Err(Error::OutOfSpace) => unprepared = Some(Error::OutOfSpace),
                 Err(error) => return Err(error),
             }
+        }
+        if self.fill_generation().map_err(|error| self.poison(error))? {
+            return Ok(true);
         }
         let worked = self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?;
         unprepared.filter(|_| !worked).map_or(Ok(worked), Err)

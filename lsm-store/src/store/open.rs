@@ -211,6 +211,7 @@ fn open_for_writing(
         file.sync()?;
         generations.adopt(file)?;
     }
+    generations.ensure_spare()?;
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;

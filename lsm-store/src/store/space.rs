@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::background::READY_FILES;
 use super::front::held_bytes_max;
 use super::inner::Inner;
 use super::meta::Meta;
@@ -370,6 +371,11 @@ impl Inner {
     pub(super) fn prepare_generation(&self) -> Result<()> {
         let _lent = self.lend(self.generations.file_bytes())?;
         self.generations.prepare()
+    }
+
+    /// Fills one of the journal files that are next with zeros, in a series of syncs; true if there was one to fill.
+    pub(super) fn fill_generation(&self) -> Result<bool> {
+        Ok(self.early_writeback.is_series(self.clock.monotonic()) && self.generations.fill_next(READY_FILES)?)
     }
 
     /// Removes journal files that are not needed now; true if there were any.

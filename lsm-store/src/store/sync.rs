@@ -13,7 +13,9 @@ impl Inner {
         if self.synced.load(Ordering::Acquire) >= sequence.0 {
             return self.refuse_if_poisoned();
         }
-        self.early_writeback.note_sync(self.clock.monotonic());
+        if self.early_writeback.note_sync(self.clock.monotonic()) {
+            self.background.wake();
+        }
         let _turn = self.sync_turn.lock();
         self.refuse_if_poisoned()?;
         if self.synced.load(Ordering::Acquire) >= sequence.0 {
