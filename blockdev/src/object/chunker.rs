@@ -3,10 +3,11 @@
 use fastcdc::v2020::FastCDC;
 use lsm_store::id::BLOCK_BYTES;
 
-/// Chunks of FastCDC, the last one aside, have from `MIN_BYTES` to `MAX_BYTES`, mostly about `AVERAGE_BYTES`.
+/// Chunks of FastCDC, the last one aside, have from `MIN_BYTES` to `CHUNK_BYTES_MAX`, mostly about `AVERAGE_BYTES`.
 const MIN_BYTES: usize = 8 << 10;
 const AVERAGE_BYTES: usize = 16 << 10;
-const MAX_BYTES: usize = 64 << 10;
+/// Bytes from the start of a chunk that tell where it ends.
+pub(super) const CHUNK_BYTES_MAX: usize = 64 << 10;
 
 /// How a stream is cut; stored with the object. A way to cut never changes: a better one gets a number of its own, and shares
 /// nothing with what was stored before.
@@ -45,7 +46,7 @@ impl Chunker {
     pub(super) fn zeros_bytes(self) -> u64 {
         match self {
             Self::Fixed => BLOCK_BYTES as u64,
-            Self::FastCdcV1 => MAX_BYTES as u64,
+            Self::FastCdcV1 => CHUNK_BYTES_MAX as u64,
         }
     }
 
@@ -54,9 +55,9 @@ impl Chunker {
     pub(super) fn cut(self, bytes: &[u8], is_end: bool) -> Option<usize> {
         let whole = match self {
             Self::Fixed => bytes.len() / BLOCK_BYTES * BLOCK_BYTES,
-            Self::FastCdcV1 if is_end || bytes.len() >= MAX_BYTES => {
-                let window = &bytes[..bytes.len().min(MAX_BYTES)];
-                FastCDC::new(window, MIN_BYTES, AVERAGE_BYTES, MAX_BYTES).cut(0, window.len()).1
+            Self::FastCdcV1 if is_end || bytes.len() >= CHUNK_BYTES_MAX => {
+                let window = &bytes[..bytes.len().min(CHUNK_BYTES_MAX)];
+                FastCDC::new(window, MIN_BYTES, AVERAGE_BYTES, CHUNK_BYTES_MAX).cut(0, window.len()).1
             }
             Self::FastCdcV1 => 0,
         };

@@ -11,6 +11,7 @@ use lsm_store::request::{Write, Zeroing};
 use lsm_store::store::{Store, VOLUME_BYTES_MAX, Volume};
 use lsm_store::{Error, Result};
 
+use super::chunker::CHUNK_BYTES_MAX;
 use super::index::{IndexPage, Place};
 use super::reader::ObjectReader;
 use super::{Chunker, PIECE_BYTES, blocks, byte_of};
@@ -30,9 +31,8 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub(crate) struct StreamWriter {
     volume: Volume,
     chunker: Chunker,
-    /// What has come, of which so many bytes are cut already.
+    /// What has come and could not be cut yet.
     pending: Vec<u8>,
-    cut: usize,
     /// Chunks to be written, each padded to whole blocks.
     laid: Vec<u8>,
     /// Where they go.
@@ -56,7 +56,7 @@ impl StreamWriter {
 
     fn at(volume: Volume, chunker: Chunker, page: IndexPage) -> Self {
         let block = page.end.block;
-        Self { volume, chunker, pending: Vec::new(), cut: 0, laid: Vec::new(), block, page }
+        Self { volume, chunker, pending: Vec::new(), laid: Vec::new(), block, page }
     }
 
     /// For the rest of a stream that was broken off; begins with [`StreamWriter::clear_rest`].
@@ -74,7 +74,7 @@ impl StreamWriter {
 
     /// Bytes of the stream that have come. After [`StreamWriter::find`]: where it goes on.
     pub(crate) fn position(&self) -> u64 {
-        self.page.end.offset + (self.pending.len() - self.cut) as u64
+        self.page.end.offset + self.pending.len() as u64
     }
 
     /// What is in the volume, to read: after [`StreamWriter::find`], all before its position.
@@ -85,11 +85,35 @@ impl StreamWriter {
 
     /// Takes more of the stream. After an error the writer is of no further use.
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<()> {
-        for piece in data.chunks(PIECE_BYTES) {
-            self.pending.drain(..std::mem::take(&mut self.cut));
-            self.pending.extend_from_slice(piece);
-            self.lay_all(false)?;
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut rest = data;
+        if !pending.is_empty() {
+            // As much as tells where the chunks end that begin in what was left.
+            let left = pending.len();
+            pending.extend_from_slice(&data[..data.len().min(CHUNK_BYTES_MAX)]);
+            let mut cut = 0;
+            while cut < left
+                && let Some(len) = self.chunker.cut(&pending[cut..], false)
+            {
+                self.lay(&pending[cut..cut + len])?;
+                cut += len;
+            }
+            if cut < left {
+                // All of `data` is there, and it was not enough.
+                pending.drain(..cut);
+                self.pending = pending;
+                return Ok(());
+            }
+            rest = &data[cut - left..];
+            pending.clear();
         }
+        while let Some(len) = self.chunker.cut(rest, false) {
+            let (chunk, behind) = rest.split_at(len);
+            self.lay(chunk)?;
+            rest = behind;
+        }
+        pending.extend_from_slice(rest);
+        self.pending = pending;
         Ok(())
     }
 
@@ -97,10 +121,9 @@ impl StreamWriter {
     pub(crate) fn write_zeros(&mut self, mut len: u64) -> Result<()> {
         let mut fed = 0;
         while len > 0 {
-            let waiting = (self.pending.len() - self.cut) as u64;
+            let waiting = self.pending.len() as u64;
             if waiting <= fed && waiting + len >= self.chunker.zeros_bytes() {
                 self.pending.clear();
-                self.cut = 0;
                 len = self.skip_zeros(waiting + len)?;
                 fed = 0;
             }
@@ -134,15 +157,15 @@ impl StreamWriter {
         Ok(len - skipped)
     }
 
-    fn lay_all(&mut self, is_end: bool) -> Result<()> {
-        while let Some(len) = self.chunker.cut(&self.pending[self.cut..], is_end) {
-            if self.page.is_full() || self.laid.len() >= PIECE_BYTES {
+    /// Puts a chunk behind those that are to be written; what is not cut comes in pieces of its own.
+    fn lay(&mut self, chunk: &[u8]) -> Result<()> {
+        for part in chunk.chunks(PIECE_BYTES) {
+            if self.page.is_full() || self.laid.len() + part.len().next_multiple_of(BLOCK_BYTES) > PIECE_BYTES {
                 self.write_laid()?;
             }
-            self.laid.extend_from_slice(&self.pending[self.cut..self.cut + len]);
+            self.laid.extend_from_slice(part);
             self.laid.resize(self.laid.len().next_multiple_of(BLOCK_BYTES), 0);
-            self.cut += len;
-            self.note(len);
+            self.note(part.len());
         }
         Ok(())
     }
@@ -174,7 +197,13 @@ impl StreamWriter {
     /// Ends the stream: cuts what is left, moves the index behind the data, cuts the volume to size, and makes all of it
     /// durable.
     pub(crate) fn finish(mut self, store: &Store) -> Result<Laid> {
-        self.lay_all(true)?;
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = &pending[..];
+        while let Some(len) = self.chunker.cut(rest, true) {
+            let (chunk, behind) = rest.split_at(len);
+            self.lay(chunk)?;
+            rest = behind;
+        }
         self.write_laid()?;
         let index_pages = self.page.number + u64::from(!self.page.is_empty());
         self.move_index(index_pages)?;

@@ -5,8 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::SeekFrom as Hole;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use siltstone::control::{Chunk, DATA_BYTES_MAX};
 use siltstone::store::fingerprint::is_zero;
 
@@ -124,8 +125,16 @@ impl ImageSource {
 /// Reads up to the next multiple of the chunk size, so that all chunks but those around holes are aligned.
 fn read_piece(file: &File, offset: u64, data_end: u64) -> io::Result<Vec<u8>> {
     let end = ((offset / CHUNK_BYTES + 1) * CHUNK_BYTES).min(data_end);
-    let mut data = vec![0; (end - offset) as usize];
-    file.read_exact_at(&mut data, offset)?;
+    let len = (end - offset) as usize;
+    let mut data = Vec::with_capacity(len);
+    while data.len() < len {
+        let at = offset + data.len() as u64;
+        if retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut data), at))? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // There may be room for more.
+    data.truncate(len);
     Ok(data)
 }
 
