@@ -65,6 +65,15 @@ impl Directory {
         Some(fingerprint_page::decode(page)[position])
     }
 
+    /// Puts the pages of fingerprints that verified into the page cache of `segment`, which the directory is of.
+    pub fn keep_fingerprints(&self, segment: &Segment) {
+        for (number, page) in self.fingerprint_pages.iter().enumerate() {
+            if let Some(page) = page {
+                segment.keep_fingerprint_page(number as u32, page);
+            }
+        }
+    }
+
     /// The pages that did not verify.
     #[must_use]
     pub fn damages(&self) -> &[Damage] {

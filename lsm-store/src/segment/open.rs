@@ -198,6 +198,11 @@ impl Segment {
         self.verified(&self.fingerprint_seal, offset(number), page_of(&buffer, 0))
     }
 
+    /// Puts a page of fingerprints that was verified into the cache.
+    pub(super) fn keep_fingerprint_page(&self, number: u32, page: &Page) {
+        self.cache.insert(fingerprint_page_key(self.id, number), page.clone());
+    }
+
     fn slot_page_key(&self, page: u32) -> PageKey {
         PageKey { kind: SLOT_TABLE_KIND, file: self.id.0.into(), page }
     }

@@ -219,6 +219,23 @@ fn a_directory_page_is_read_once_and_streams_read_ahead() {
 }
 
 #[test]
+fn fingerprints_of_a_directory_that_was_read_need_no_other_read() {
+    let device = TestDevice::new();
+    let blocks: Vec<_> = (0..400).map(block).collect();
+    let summary = write_segment(device.clone(), identity(1), &blocks);
+    let segments = open(&device);
+    segments.learn(&summary);
+    let segment = segments.segment(SegmentId(1)).unwrap();
+    Directory::read(&segment).unwrap().keep_fingerprints(&segment);
+    let reads = device.reads.load(Ordering::Relaxed);
+    for (slot, block) in blocks.iter().enumerate() {
+        let at = Location { segment: SegmentId(1), slot: Slot(slot as u16) };
+        assert_eq!(segments.fingerprint_at(at, Readahead::Page).unwrap(), Fingerprint::of(block));
+    }
+    assert_eq!(device.reads.load(Ordering::Relaxed), reads);
+}
+
+#[test]
 fn a_slot_page_read_by_the_caller_is_verified_and_kept() {
     let device = TestDevice::new();
     let summary = write_segment(device.clone(), identity(1), &[block(1)]);

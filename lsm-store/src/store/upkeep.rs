@@ -89,9 +89,14 @@ impl Inner {
     /// Reads the fingerprints of one segment into the index; `false` if it knows all.
     pub(super) fn rebuild_index_once(&self) -> Result<bool> {
         let Some(id) = self.to_index.lock().pop() else { return Ok(false) };
-        let directory = self.segments.segment(id).and_then(|segment| Directory::read(&segment));
+        let segment = self.segments.segment(id);
+        let directory = segment.and_then(|segment| Directory::read(&segment).map(|directory| (segment, directory)));
         match directory {
-            Ok(directory) => {
+            Ok((segment, directory)) => {
+                // What was read is compared with soon, if there are duplicates of it. Other pages need their room, too.
+                if self.pages.bytes() < self.budget.page_cache_bytes / 2 {
+                    directory.keep_fingerprints(&segment);
+                }
                 for (slot, fingerprint) in directory.entries() {
                     self.index.insert(&fingerprint, crate::id::Location { segment: id, slot });
                 }
