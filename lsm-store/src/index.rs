@@ -68,10 +68,10 @@ fn rank(entry: u64) -> u64 {
 }
 
 impl FingerprintIndex {
-    /// An empty index of at most `budget_bytes` (and at least one bucket).
+    /// An empty index of at most `budget_bytes` (and at least one bucket), two pages aside.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        let buckets = (budget_bytes.saturating_sub(BUCKET_BYTES) / BUCKET_BYTES).max(1);
+        let buckets = (budget_bytes / BUCKET_BYTES).max(1);
         let zeroed = |count: usize| AtomicU64::new_vec_zeroed(count).expect("the index is allocated");
         let words = zeroed(buckets * BUCKET_ENTRIES + PAGE_BYTES / size_of::<u64>());
         let start = words.as_ptr().align_offset(PAGE_BYTES);

@@ -5,7 +5,7 @@
 //!
 //! A new file is *blank*: what is written to it first makes a sync take longer, as the file system has to note that it holds
 //! something now. So the next files are filled with zeros while somebody syncs, and only then: it writes all of the file once
-//! more.
+//! more. What an earlier opening left is not taken for blank, though some of it may be.
 //!
 //! There is always a file to spare for each that is given out: the next opening copies the journal, and must be able to
 //! on a disk that others have filled. Spare files are renamed and never given back to the file system in between, so
@@ -31,7 +31,7 @@ pub(crate) const GENERATION_HEADER_BYTES: usize = 4096;
 const MAGIC: [u8; 8] = *b"SILTJNLG";
 const VERSION: u32 = 1;
 const INCOMPAT_KNOWN: u64 = 0;
-const ZERO_CHUNK_BYTES: usize = 256 << 10;
+const ZERO_CHUNK_BYTES: usize = 1 << 20;
 
 /// Files of an earlier opening that are at least this long are of use to one whose own are longer: any batch fits.
 const USABLE_BYTES: u64 = 2 << 20;
@@ -312,25 +312,42 @@ impl Generations {
         self.remove_surplus()
     }
 
-    /// Fills one of the next `count` files with zeros, if one is blank; `false` if none is. Takes long: they are written through
-    /// to the disk.
-    pub(crate) fn fill_next(&self, count: usize) -> Result<bool> {
+    /// Fills one of the next `count` files with zeros, if one is blank, until it is given out or `goes_on` says no; `false` if
+    /// none is blank. Takes long: zeros are written through to the disk.
+    pub(crate) fn fill_next(&self, count: usize, goes_on: impl Fn() -> bool) -> Result<bool> {
         let found = {
             let pool = self.pool.lock();
             pool.ready.iter().take(count).find(|file| pool.blank.contains(&file.generation)).cloned()
         };
         let Some(found) = found else { return Ok(false) };
-        let fail = |error| Error::io("preparing", path(found.generation), error);
-        for offset in (0..found.bytes).step_by(ZERO_CHUNK_BYTES) {
-            let _filling = self.filling.lock();
-            if !self.pool.lock().blank.contains(&found.generation) {
-                // It was given out, or given up.
-                return Ok(true);
-            }
-            write_zeros(&*found.file, offset, found.bytes).map_err(fail)?;
+        let filled = self.fill(&found, goes_on);
+        if let Ok(true) | Err(Error::OutOfSpace) = filled {
+            self.pool.lock().blank.retain(|blank| *blank != found.generation);
         }
-        found.file.sync_data().map_err(fail)?;
-        self.pool.lock().blank.retain(|blank| *blank != found.generation);
+        match filled {
+            // Where allocated room does not suffice to write to it, somebody else may want what there is.
+            Err(Error::OutOfSpace) => Ok(true),
+            filled => filled.map(|_| true),
+        }
+    }
+
+    /// True if all of it was filled.
+    fn fill(&self, blank: &GenerationFile, goes_on: impl Fn() -> bool) -> Result<bool> {
+        let fail = |error| Error::io("preparing", path(blank.generation), error);
+        // Opened anew: a failed write is reported once for each opening of the file, and a FLUSH must not miss it because it was
+        // reported here.
+        let own = GenerationFile::open(&*self.device, blank.generation)?;
+        for offset in (0..blank.bytes).step_by(ZERO_CHUNK_BYTES) {
+            {
+                let _filling = self.filling.lock();
+                if !self.pool.lock().blank.contains(&blank.generation) || !goes_on() {
+                    return Ok(false);
+                }
+                write_zeros(&*own.file, offset, blank.bytes).map_err(fail)?;
+            }
+            // Piece by piece: a FLUSH of the file has to wait for what is still on its way.
+            own.file.sync_data().map_err(fail)?;
+        }
         Ok(true)
     }
 
@@ -349,8 +366,8 @@ impl Generations {
         self.remove_surplus()
     }
 
-    /// Makes a short file to spare if there is none, filled with zeros: a store that has just been made has none yet. Best
-    /// effort: the disk may be full.
+    /// Makes a short file if there is none to begin with, or to spare, filled with zeros: a store that has just been made has
+    /// none yet. Best effort: the disk may be full.
     pub(crate) fn ensure_spare(&self) -> Result<()> {
         let _preparing = self.preparing.lock();
         let mut pool = self.pool.lock();
@@ -387,7 +404,7 @@ impl Generations {
     }
 
     /// Removes retired files that are not needed for a copy of what is given out: more than are kept and than were
-    /// needed before (a new one is written twice, once with zeros), or of a length that new ones do not have.
+    /// needed before (a new one is blank), or of a length that new ones do not have.
     fn remove_surplus(&self) -> Result<()> {
         loop {
             let mut pool = self.pool.lock();
@@ -436,7 +453,9 @@ impl Generations {
     fn prepare_next(&self, _preparing: &MutexGuard<'_, ()>) -> Result<()> {
         let (generation, whole) = {
             let mut pool = self.pool.lock();
-            (pool.next, pool.take_retired(|file| file.bytes == self.file_bytes))
+            // What a clean stop has left is short, and no longer blank.
+            let copying = pool.copying;
+            (pool.next, pool.take_retired(|file| copying || file.bytes == self.file_bytes))
         };
         let mut is_blank = false;
         let (file, bytes) = match whole {

@@ -211,7 +211,9 @@ fn open_for_writing(
         file.sync()?;
         generations.adopt(file)?;
     }
-    generations.ensure_spare()?;
+    if chain.is_empty() {
+        generations.ensure_spare()?;
+    }
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;

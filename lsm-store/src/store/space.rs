@@ -375,7 +375,9 @@ impl Inner {
 
     /// Fills one of the journal files that are next with zeros, in a series of syncs; true if there was one to fill.
     pub(super) fn fill_generation(&self) -> Result<bool> {
-        Ok(self.early_writeback.is_series(self.clock.monotonic()) && self.generations.fill_next(READY_FILES)?)
+        let goes_on = || !self.background.is_stopping();
+        Ok(self.early_writeback.is_series(self.clock.monotonic())
+            && self.generations.fill_next(READY_FILES, goes_on)?)
     }
 
     /// Removes journal files that are not needed now; true if there were any.

@@ -78,17 +78,17 @@ fn the_next_files_are_filled_with_zeros_once_and_only_if_they_are_new() {
     let (device, generations) = pool();
     (0..4).for_each(|_| generations.prepare().expect("nothing can go wrong"));
     assert_eq!(writes(&device), 0, "new files are allocated");
-    assert!(generations.fill_next(2).expect("nothing can go wrong"));
-    assert!(generations.fill_next(2).expect("nothing can go wrong"));
-    assert!(!generations.fill_next(2).expect("nothing can go wrong"), "others are not next");
+    assert!(generations.fill_next(2, || true).expect("nothing can go wrong"));
+    assert!(generations.fill_next(2, || true).expect("nothing can go wrong"));
+    assert!(!generations.fill_next(2, || true).expect("nothing can go wrong"), "others are not next");
     let filled = writes(&device);
     assert!(filled > 0);
     let file = generations.take().expect("there is room");
-    assert!(generations.fill_next(2).expect("nothing can go wrong"), "one has come after it");
+    assert!(generations.fill_next(2, || true).expect("nothing can go wrong"), "one has come after it");
     generations.retire(file).expect("nothing can go wrong");
     for _ in 0..20 {
         burst(&generations, 1);
-        while generations.fill_next(2).expect("nothing can go wrong") {}
+        while generations.fill_next(2, || true).expect("nothing can go wrong") {}
     }
     assert_eq!(writes(&device), filled / 2 * 4, "each of the four files was filled once");
 }
@@ -100,7 +100,7 @@ fn a_file_that_was_given_out_is_not_filled_any_more() {
     let generations = Arc::new(generations);
     for round in 0..20u8 {
         let other = Arc::clone(&generations);
-        let filler = std::thread::spawn(move || while other.fill_next(1).expect("nothing can go wrong") {});
+        let filler = std::thread::spawn(move || while other.fill_next(1, || true).expect("nothing can go wrong") {});
         std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 100));
         let file = generations.take().expect("there is room");
         let data = vec![round | 1; file.bytes as usize];

@@ -41,21 +41,27 @@ fn packed(first: u64) -> FrozenEntry {
     entry(first, Content::Packed(PackedBlock::new(&packed, 0)))
 }
 
+/// Ten blocks of a volume with zstd, then one of one with LZ4, and so on.
+fn mixed(count: u64) -> Vec<FrozenEntry> {
+    let layer = |first| LayerId(if first % 11 == 10 { 2 } else { 1 });
+    (0..count).map(|first| FrozenEntry { layer: layer(first), ..raw(first) }).collect()
+}
+
 fn divided(entries: &[FrozenEntry], count_max: usize) -> Batch<'_> {
     let mut batch = Batch::new(entries);
     let verdicts = vec![Verdict::New; batch.blocks.len()];
-    batch.divide(&verdicts, count_max, zstd);
+    batch.divide(&verdicts, count_max, |entry| if entry.layer == LayerId(2) { Codec::Lz4 } else { zstd(entry) });
     batch
 }
 
-/// What every group is compressed to, in order.
+/// What every group is compressed to, in order. The job begins when the helper has come to group `from`.
 fn compressed<'s, 'e: 's>(
     help: &mut Help<'s, '_, 'e>,
     batch: Batch<'e>,
-    wait: bool,
+    from: Option<usize>,
 ) -> Vec<Option<(Encoding, Vec<u8>)>> {
     let mut shared = help.begin(batch);
-    while wait && !shared.batch().groups[0].is_taken.load(Ordering::Relaxed) {
+    while from.is_some_and(|from| !shared.batch().groups[from].is_taken.load(Ordering::Relaxed)) {
         thread::yield_now();
     }
     let mut compressor = Compressor::new();
@@ -69,21 +75,28 @@ fn compressed<'s, 'e: 's>(
 
 #[test]
 fn what_is_stored_does_not_depend_on_who_compresses() {
-    let entries: Vec<_> = (0..203).map(raw).collect();
+    let entries = mixed(203);
     let batches = || entries.chunks(40).map(|entries| divided(entries, 3));
-    let alone: Vec<_> = batches().map(|batch| compressed(&mut Help::new(None), batch, false)).collect();
-    assert!(alone.concat().iter().any(Option::is_none) && alone.concat().iter().any(Option::is_some));
-    for wait in [false, true] {
+    let alone: Vec<_> = batches().map(|batch| compressed(&mut Help::new(None), batch, None)).collect();
+    let encodings: Vec<_> = alone.concat().into_iter().map(|stored| stored.map(|(encoding, _)| encoding)).collect();
+    let all = [None, Some(Encoding::Lz4), Some(Encoding::Zstd)];
+    assert!(all.iter().all(|encoding| encodings.contains(encoding)), "{encodings:?}");
+    let zstd_group = |batch: &Batch<'_>, from: usize| {
+        let groups = batch.groups[from..].iter().position(|group| group.is_slow());
+        groups.map(|group| from + group)
+    };
+    for from in [None, Some(0), Some(6)] {
         let together: Vec<_> = thread::scope(|scope| {
             let mut help = Help::new(Some(scope));
-            // The last batch is too small for two.
-            let is_shared = |batch: &Batch<'_>| batch.groups.len() > 3;
             batches()
-                .map(|batch| (wait && is_shared(&batch), batch))
-                .map(|(wait, batch)| compressed(&mut help, batch, wait))
+                .map(|batch| {
+                    // The last batch is too small for two.
+                    let from = from.filter(|_| batch.slow_groups(0) > 4).and_then(|from| zstd_group(&batch, from));
+                    compressed(&mut help, batch, from)
+                })
                 .collect()
         });
-        assert!(together == alone, "all by the helper: {wait}");
+        assert!(together == alone, "the helper comes to {from:?}");
     }
 }
 

@@ -74,6 +74,39 @@ fn the_device_begins_early_with_what_is_written_while_somebody_syncs() {
 }
 
 #[test]
+fn journal_files_are_filled_with_zeros_in_a_series_of_syncs_only() {
+    // As long as nothing else that is written to the journal at once.
+    const PIECE_BYTES: usize = 1 << 20;
+    let device = SimDevice::new(14, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    let filled = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&filled);
+    let hook: Hook = Arc::new(move |path, len| {
+        if path.starts_with("journal/") && len == PIECE_BYTES {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let store = Store::open(hooked(&device, hook), Options { budget: Budget::divide(512 << 20), ..options() }).unwrap();
+    let volume = new_volume(&store, 8 << 20);
+    let settle = || while store.step().unwrap() {};
+    let opening = filled.load(Ordering::Relaxed);
+    write(&volume, 0, &pattern(1, 1 << 16));
+    volume.flush().unwrap();
+    settle();
+    assert_eq!(filled.load(Ordering::Relaxed), opening, "one sync is no series");
+    write(&volume, 0, &pattern(2, 1 << 16));
+    volume.flush().unwrap();
+    settle();
+    let pieces = 2 * (store.inner.budget.generation_bytes / PIECE_BYTES as u64);
+    assert!(filled.load(Ordering::Relaxed) >= opening + pieces, "two files of {} pieces", pieces / 2);
+    let after = filled.load(Ordering::Relaxed);
+    write(&volume, 0, &pattern(3, 1 << 16));
+    volume.flush().unwrap();
+    settle();
+    assert_eq!(filled.load(Ordering::Relaxed), after, "they are filled once");
+}
+
+#[test]
 fn nothing_is_placed_behind_a_mark_that_is_not_written() {
     const MARK_BYTES: usize = 64;
     let device = SimDevice::new(12, Faults::none());
