@@ -325,8 +325,11 @@ impl Generations {
             self.pool.lock().blank.retain(|blank| *blank != found.generation);
         }
         match filled {
-            // Where allocated room does not suffice to write to it, somebody else may want what there is.
-            Err(Error::OutOfSpace) => Ok(true),
+            // The file system wants room to write to what is allocated. That is left to those who have to write.
+            Err(Error::OutOfSpace) => {
+                tracing::debug!(generation = found.generation.0, "a journal file is not filled for want of space");
+                Ok(true)
+            }
             filled => filled.map(|_| true),
         }
     }
@@ -336,11 +339,15 @@ impl Generations {
         let fail = |error| Error::io("preparing", path(blank.generation), error);
         // Opened anew: a failed write is reported once for each opening of the file, and a FLUSH must not miss it because it was
         // reported here.
-        let own = GenerationFile::open(&*self.device, blank.generation)?;
+        let own = match GenerationFile::open(&*self.device, blank.generation) {
+            // It was given out, used, and has another name by now.
+            Err(_) if !self.is_blank(blank.generation) => return Ok(false),
+            opened => opened?,
+        };
         for offset in (0..blank.bytes).step_by(ZERO_CHUNK_BYTES) {
             {
                 let _filling = self.filling.lock();
-                if !self.pool.lock().blank.contains(&blank.generation) || !goes_on() {
+                if !self.is_blank(blank.generation) || !goes_on() {
                     return Ok(false);
                 }
                 write_zeros(&*own.file, offset, blank.bytes).map_err(fail)?;
@@ -364,6 +371,11 @@ impl Generations {
         }
         self.pool.lock().retired.push(file);
         self.remove_surplus()
+    }
+
+    /// True as long as nobody has written to the file, or may.
+    fn is_blank(&self, generation: Generation) -> bool {
+        self.pool.lock().blank.contains(&generation)
     }
 
     /// Makes a short file if there is none to begin with, or to spare, filled with zeros: a store that has just been made has

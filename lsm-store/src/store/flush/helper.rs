@@ -2,8 +2,8 @@
 //!
 //! The job takes groups from the front of a batch and appends each as it goes; the helper takes them from the back. Where they
 //! meet the job waits for the one that the helper is at, and has the rest compressed. So nobody waits while there is work, and
-//! a helper that gets no processor costs a thread's start. What is written, and in which order, does not depend on it. It takes up to 4
-//! MiB: a compressor, and what it has compressed of a batch.
+//! a helper that gets no processor costs a thread's start. What is written, and in which order, does not depend on it. It takes
+//! up to 4 MiB: a compressor, and what it has compressed of a batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
