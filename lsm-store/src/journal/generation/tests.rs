@@ -99,17 +99,19 @@ fn a_file_that_was_given_out_is_not_filled_any_more() {
     (0..4).for_each(|_| generations.prepare().expect("nothing can go wrong"));
     let generations = Arc::new(generations);
     for round in 0..20u8 {
-        let other = Arc::clone(&generations);
-        let filler = std::thread::spawn(move || while other.fill_next(1, || true).expect("nothing can go wrong") {});
-        std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 100));
+        generations.prepare().expect("nothing can go wrong");
+        let (before, other) = (writes(&device), Arc::clone(&generations));
+        let filler = std::thread::spawn(move || other.fill_next(1, || true).expect("nothing can go wrong"));
+        while writes(&device) == before {
+            std::thread::yield_now();
+        }
         let file = generations.take().expect("there is room");
         let data = vec![round | 1; file.bytes as usize];
         file.write(&[IoSlice::new(&data)], 0).expect("nothing can go wrong");
-        filler.join().expect("it does not panic");
+        assert!(filler.join().expect("it does not panic"));
         let mut found = vec![0; data.len()];
         file.file.read_at(&mut found, 0).expect("nothing can go wrong");
         assert!(found == data, "zeros over what was written, round {round}");
-        // Another opening of the store finds no files.
         remove(&device, file.generation).expect("nothing can go wrong");
         generations.pool.lock().given_out_bytes -= file.bytes;
     }
