@@ -155,17 +155,22 @@ fn assert_progress(victim: Victim) {
     let sent = loop {
         let daemon = (victim == Victim::Daemon).then(|| Daemon::start(&pair.to, &[]));
         if let Some(sent) = pair.attempt(victim, KEPT_KILL_AT, daemon) {
-            break sent;
+            break Some(sent);
         }
         attempts += 1;
-        assert_eq!(pair.to.json(&["ls"])["volumes"], json!([]), "nobody sees it");
+        if pair.to.json(&["ls"])["volumes"] != json!([]) {
+            // It had come to its end when somebody was killed, and nobody could say so any more.
+            break None;
+        }
         let receptions = pair.to.json(&["status"])["receptions"].clone();
         assert_eq!((&receptions[0]["name"], &receptions[1]), (&json!("copy"), &json!(null)));
         assert!(attempts <= 8, "{victim:?}: it makes no progress");
     };
     // Of each attempt 2 MiB came in whole records, but for what was on its way to a receiver that died.
     assert!(attempts >= 2, "{victim:?}: {attempts} attempts were broken off");
-    assert!(sent["had_bytes"].as_u64().unwrap() >= attempts << 20, "{victim:?}: {sent} after {attempts} attempts");
+    if let Some(sent) = sent {
+        assert!(sent["had_bytes"].as_u64().unwrap() >= attempts << 20, "{victim:?}: {sent} after {attempts} attempts");
+    }
     assert_eq!(pair.to.json(&["verify", "copy@s"])["root"], pair.from.json(&["verify", "vm@s"])["root"]);
     assert_eq!(pair.to.json(&["status"])["receptions"], json!([]));
     pair.to.run(&["check"]).expect(0);

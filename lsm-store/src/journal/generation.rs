@@ -378,8 +378,8 @@ impl Generations {
         self.pool.lock().blank.contains(&generation)
     }
 
-    /// Makes a short file if there is none to begin with, or to spare, filled with zeros: a store that has just been made has
-    /// none yet. Best effort: the disk may be full.
+    /// Makes a short file to spare if there is none, filled with zeros: a store that has just been made has none yet. Best
+    /// effort: the disk may be full.
     pub(crate) fn ensure_spare(&self) -> Result<()> {
         let _preparing = self.preparing.lock();
         let mut pool = self.pool.lock();
@@ -387,10 +387,7 @@ impl Generations {
             return Ok(());
         }
         let (generation, bytes) = (pool.next, self.file_bytes.min(STOPPED_BYTES));
-        let filled = |file: &Arc<dyn File>| {
-            (0..bytes).step_by(ZERO_CHUNK_BYTES).try_for_each(|offset| write_zeros(&**file, offset, bytes))
-        };
-        match self.create(generation, bytes, filled) {
+        match self.create(generation, bytes, true) {
             Ok(file) => {
                 pool.next = generation.next();
                 pool.ready.push_back(GenerationFile { generation, file, bytes });
@@ -463,18 +460,17 @@ impl Generations {
 
     /// A generation's number is used up only when its file is ready: a gap would end the chain.
     fn prepare_next(&self, _preparing: &MutexGuard<'_, ()>) -> Result<()> {
-        let (generation, whole) = {
+        let (generation, whole, copying) = {
             let mut pool = self.pool.lock();
-            // What a clean stop has left is short, and no longer blank.
-            let copying = pool.copying;
-            (pool.next, pool.take_retired(|file| copying || file.bytes == self.file_bytes))
+            (pool.next, pool.take_retired(|file| file.bytes == self.file_bytes), pool.copying)
         };
         let mut is_blank = false;
         let (file, bytes) = match whole {
             Some(old) => self.recycle(old, generation)?,
-            None => match self.create(generation, self.file_bytes, |_| Ok(())) {
+            // The first file of an opening is used at once: nothing could fill it later.
+            None => match self.create(generation, self.file_bytes, copying) {
                 Ok(file) => {
-                    is_blank = true;
+                    is_blank = !copying;
                     (file, self.file_bytes)
                 }
                 Err(Error::OutOfSpace) => {
@@ -498,13 +494,8 @@ impl Generations {
         Ok((old.file, old.bytes))
     }
 
-    /// A new file of `bytes` that `fill` may write to before it is synced.
-    fn create(
-        &self,
-        generation: Generation,
-        bytes: u64,
-        fill: impl FnOnce(&Arc<dyn File>) -> io::Result<()>,
-    ) -> Result<Arc<dyn File>> {
+    /// A new file of `bytes`, filled with zeros or blank.
+    fn create(&self, generation: Generation, bytes: u64, filled: bool) -> Result<Arc<dyn File>> {
         let path = path(generation);
         let fail = |error| Error::io("preparing", &path, error);
         match self.device.remove(&path) {
@@ -512,8 +503,10 @@ impl Generations {
             _ => {}
         }
         let file = self.device.create(&path, Access::Buffered).map_err(fail)?;
-        let made = file.allocate(0, bytes).and_then(|()| fill(&file)).and_then(|()| file.sync_data());
-        made.map_err(|error| {
+        let fill = || (0..bytes).step_by(ZERO_CHUNK_BYTES).try_for_each(|offset| write_zeros(&*file, offset, bytes));
+        let allocated = file.allocate(0, bytes);
+        let written = if filled { allocated.and_then(|()| fill()) } else { allocated };
+        written.and_then(|()| file.sync_data()).map_err(|error| {
             // Half a file is of no use to anybody; what matters is the error that made it so.
             if let Err(error) = self.device.remove(&path) {
                 tracing::warn!(path, %error, "a half prepared journal file cannot be removed");

@@ -211,9 +211,6 @@ fn open_for_writing(
         file.sync()?;
         generations.adopt(file)?;
     }
-    if chain.is_empty() {
-        generations.ensure_spare()?;
-    }
     let file = generations.take()?;
     let memtable = Arc::new(Memtable::new(file.generation, start.first));
     let inner = assemble(environment, options, meta, generations, (file, memtable), (start.first, lock))?;
