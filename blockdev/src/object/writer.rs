@@ -107,12 +107,7 @@ impl StreamWriter {
             rest = &data[cut - left..];
             pending.clear();
         }
-        while let Some(len) = self.chunker.cut(rest, false) {
-            let (chunk, behind) = rest.split_at(len);
-            self.lay(chunk)?;
-            rest = behind;
-        }
-        pending.extend_from_slice(rest);
+        pending.extend_from_slice(self.lay_all(rest, false)?);
         self.pending = pending;
         Ok(())
     }
@@ -157,6 +152,16 @@ impl StreamWriter {
         Ok(len - skipped)
     }
 
+    /// Cuts chunks off until more would have to come; returns what is left.
+    fn lay_all<'a>(&mut self, mut rest: &'a [u8], is_end: bool) -> Result<&'a [u8]> {
+        while let Some(len) = self.chunker.cut(rest, is_end) {
+            let (chunk, behind) = rest.split_at(len);
+            self.lay(chunk)?;
+            rest = behind;
+        }
+        Ok(rest)
+    }
+
     /// Puts a chunk behind those that are to be written; what is not cut comes in pieces of its own.
     fn lay(&mut self, chunk: &[u8]) -> Result<()> {
         for part in chunk.chunks(PIECE_BYTES) {
@@ -198,12 +203,7 @@ impl StreamWriter {
     /// durable.
     pub(crate) fn finish(mut self, store: &Store) -> Result<Laid> {
         let pending = std::mem::take(&mut self.pending);
-        let mut rest = &pending[..];
-        while let Some(len) = self.chunker.cut(rest, true) {
-            let (chunk, behind) = rest.split_at(len);
-            self.lay(chunk)?;
-            rest = behind;
-        }
+        self.lay_all(&pending, true)?;
         self.write_laid()?;
         let index_pages = self.page.number + u64::from(!self.page.is_empty());
         self.move_index(index_pages)?;
