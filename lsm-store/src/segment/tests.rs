@@ -196,13 +196,19 @@ fn a_group_never_spans_two_slot_pages() {
     }
 }
 
-#[test]
-fn a_directory_page_is_read_once_and_streams_read_ahead() {
+/// A store whose segment 1 has these blocks and was learnt.
+fn known_segment(blocks: &[[u8; BLOCK_BYTES]]) -> (Arc<TestDevice>, Segments) {
     let device = TestDevice::new();
-    let blocks: Vec<_> = (0..400).map(block).collect();
-    let summary = write_segment(device.clone(), identity(1), &blocks);
+    let summary = write_segment(device.clone(), identity(1), blocks);
     let segments = open(&device);
     segments.learn(&summary);
+    (device, segments)
+}
+
+#[test]
+fn a_directory_page_is_read_once_and_streams_read_ahead() {
+    let blocks: Vec<_> = (0..400).map(block).collect();
+    let (device, segments) = known_segment(&blocks);
     let reads = || device.reads.load(Ordering::Relaxed);
     let segment = segments.segment(SegmentId(1)).unwrap();
     assert_eq!(reads(), 0, "a known segment is opened without reading");
@@ -220,11 +226,8 @@ fn a_directory_page_is_read_once_and_streams_read_ahead() {
 
 #[test]
 fn fingerprints_of_a_directory_that_was_read_need_no_other_read() {
-    let device = TestDevice::new();
     let blocks: Vec<_> = (0..400).map(block).collect();
-    let summary = write_segment(device.clone(), identity(1), &blocks);
-    let segments = open(&device);
-    segments.learn(&summary);
+    let (device, segments) = known_segment(&blocks);
     let segment = segments.segment(SegmentId(1)).unwrap();
     Directory::read(&segment).unwrap().keep_fingerprints(&segment);
     let reads = device.reads.load(Ordering::Relaxed);
@@ -237,10 +240,7 @@ fn fingerprints_of_a_directory_that_was_read_need_no_other_read() {
 
 #[test]
 fn a_slot_page_read_by_the_caller_is_verified_and_kept() {
-    let device = TestDevice::new();
-    let summary = write_segment(device.clone(), identity(1), &[block(1)]);
-    let segments = open(&device);
-    segments.learn(&summary);
+    let (device, segments) = known_segment(&[block(1)]);
     let segment = segments.segment(SegmentId(1)).unwrap();
     let offset = segment.slot_page_offset(Slot(0)).unwrap() as usize;
     let bytes = device.file(&path(SegmentId(1))).bytes();

@@ -439,8 +439,9 @@ mod tests {
     fn a_batch_takes_the_reserve_first_and_from_writes_only_what_it_claims_beyond() {
         let device = SimDevice::new(1, Faults::none());
         let ledger = SpaceLedger::new(None);
-        let room = || ledger.room(&device).unwrap();
-        let (free, reserved) = (room(), reserve(device.space().unwrap().total_bytes));
+        let room = || ledger.room(&device).expect("the device says how much there is");
+        let total_bytes = device.space().expect("the device says how much there is").total_bytes;
+        let (free, reserved) = (room(), reserve(total_bytes));
         ledger.claim(reserved);
         assert_eq!(room(), free);
         ledger.claim(reserved + 4096);

@@ -102,6 +102,7 @@ fn what_is_stored_does_not_depend_on_who_compresses() {
 
 #[test]
 fn a_job_that_gives_up_leaves_no_helper_behind() {
+    // The scope waits for the helper, which would wait for ever if it were not told.
     let entries: Vec<_> = (0..200).map(raw).collect();
     thread::scope(|scope| {
         let mut help = Help::new(Some(scope));
