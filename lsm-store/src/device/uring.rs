@@ -29,6 +29,10 @@ const READ_BYTES_MAX: usize = 1 << 30;
 /// Entries beside the reads: arming and disarming the watch on the socket.
 const WATCH_ENTRIES: usize = 2;
 
+/// The kernel is told of so many reads at the latest, so that the device works on the first of a burst while its owner
+/// plans the others.
+const READS_PUSHED_MAX: usize = 8;
+
 /// One thread's ring and the reads in it.
 pub(super) struct UringQueue {
     ring: Ring,
@@ -95,6 +99,13 @@ impl UringQueue {
         pushed.expect("the ring has an entry for every read within the depth");
     }
 
+    /// Tells the kernel what was pushed, without waiting. Errors show in the next wait.
+    fn hand_over(&mut self) {
+        if self.ring.is_bound_here() {
+            let _ = self.ring.enter(false, None);
+        }
+    }
+
     fn answer(&mut self, read: RingRead, result: io::Result<()>) {
         self.ready.push_back(Completion { token: read.token, buffer: read.buffer, result });
     }
@@ -155,6 +166,9 @@ impl ReadQueue for UringQueue {
     fn submit(&mut self, token: u64, file: &Arc<dyn File>, buffer: AlignedBuffer, offset: u64) {
         assert!(self.in_flight() < self.slots.len(), "a queue of depth {} is full", self.slots.len());
         self.start(RingRead { token, file: Arc::clone(file), buffer, offset, filled: 0 });
+        if self.ring.pushed() >= READS_PUSHED_MAX {
+            self.hand_over();
+        }
     }
 
     fn in_flight(&self) -> usize {
@@ -163,9 +177,9 @@ impl ReadQueue for UringQueue {
 
     fn next_completion(&mut self) -> Option<Completion> {
         if self.ready.is_empty() && self.reads_in_ring() > 0 {
-            // A caller that never waits must get on, too. Errors show in its next wait.
-            if self.ring.has_work() && self.ring.is_bound_here() {
-                let _ = self.ring.enter(false, None);
+            // A caller that never waits must get on, too.
+            if self.ring.has_work() {
+                self.hand_over();
             }
             self.reap();
         }

@@ -129,6 +129,11 @@ impl Ring {
         unsafe { self.ring.submission().push(entry) }
     }
 
+    /// Entries pushed that the kernel has not been told of.
+    pub(super) fn pushed(&mut self) -> usize {
+        self.ring.submission().len()
+    }
+
     /// Whether entering would get anything done without waiting.
     pub(super) fn has_work(&mut self) -> bool {
         let queue = self.ring.submission();

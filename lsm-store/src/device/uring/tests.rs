@@ -196,6 +196,21 @@ fn a_queue_dropped_by_another_thread_with_reads_in_flight_gives_its_memory_up() 
 }
 
 #[test]
+fn the_kernel_is_told_of_a_burst_before_its_end() {
+    if probe().is_err() {
+        return;
+    }
+    let directory = TestDirectory::new();
+    let file = test_file(&directory, Access::Direct);
+    let mut queue = UringQueue::new(64).unwrap();
+    for token in 0..2 * READS_PUSHED_MAX as u64 + 3 {
+        queue.submit(token, &file, AlignedBuffer::zeroed(4096), token * 4096);
+    }
+    assert_eq!(queue.ring.pushed(), 3);
+    assert_eq!(drain(&mut queue).len(), 2 * READS_PUSHED_MAX + 3);
+}
+
+#[test]
 fn a_caller_that_never_waits_gets_its_reads() {
     if probe().is_err() {
         return;
