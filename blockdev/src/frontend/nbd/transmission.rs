@@ -47,6 +47,10 @@ const WHOLE_WRITE_BYTES_MAX: usize = 128 << 10;
 /// Finished reads are collected up to so many bytes before they are sent.
 const SEND_BYTES_MIN: usize = 128 << 10;
 
+/// So many reads that had to wait are answered before the peer is sent to again. It asks for more only when it has answers,
+/// so a thread that collects until the device is idle has nothing for it to do meanwhile.
+const WAITED_READS_MAX: usize = 4;
+
 /// What a request is owed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Answer {
@@ -519,14 +523,17 @@ impl<'a> Transmission<'a> {
         }
     }
 
-    /// Long answers leave at once: while the peer takes one and asks for more, the device works on the others.
+    /// What is long, or has waited, leaves soon: while the peer takes it and asks for more, the device works on the others.
     fn finish_reads(&mut self) {
+        let mut waited = 0;
         while self.outbox.unsent_bytes() < SEND_BYTES_MIN
-            && let Some((answer, one_chunk, result)) = self.in_flight.next_read()
+            && waited < WAITED_READS_MAX
+            && let Some(read) = self.in_flight.next_read()
         {
-            match result {
-                Ok(data) => self.reply_read(answer, one_chunk, &data),
-                Err(error) => self.settle(answer, Err(error)),
+            waited += usize::from(read.waited);
+            match read.result {
+                Ok(data) => self.reply_read(read.answer, read.one_chunk, &data),
+                Err(error) => self.settle(read.answer, Err(error)),
             }
         }
     }

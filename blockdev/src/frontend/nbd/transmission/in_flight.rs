@@ -12,6 +12,18 @@ use crate::export::{Change, Export, Requests};
 struct Read {
     answer: Answer,
     one_chunk: bool,
+    /// Waits so far when it was started.
+    waits: u64,
+}
+
+/// A read that is done.
+pub(super) struct FinishedRead {
+    pub(super) answer: Answer,
+    /// It must be answered in one chunk.
+    pub(super) one_chunk: bool,
+    pub(super) result: Result<ReadData>,
+    /// The thread has slept or looked for it since it was started; else it was answered from memory.
+    pub(super) waited: bool,
 }
 
 /// Reads by slot, which is the token that the export sees, since a client may use one cookie twice; and how many changes.
@@ -23,6 +35,7 @@ pub(super) struct InFlight {
     free: Vec<usize>,
     read_bytes: usize,
     changes: usize,
+    waits: u64,
 }
 
 impl InFlight {
@@ -52,27 +65,27 @@ impl InFlight {
             self.reads.push(None);
             self.reads.len() - 1
         });
-        self.reads[slot] = Some(Read { answer, one_chunk });
+        self.reads[slot] = Some(Read { answer, one_chunk, waits: self.waits });
         self.read_bytes += answer.len as usize;
         self.requests(export)?.start_read(slot as u64, answer.offset, answer.len as usize);
         Ok(())
     }
 
-    /// The next read that is done, with whether it must be answered in one chunk.
-    pub(super) fn next_read(&mut self) -> Option<(Answer, bool, Result<ReadData>)> {
+    /// The next read that is done.
+    pub(super) fn next_read(&mut self) -> Option<FinishedRead> {
         if self.reads() == 0 {
             return None;
         }
         let (token, result) = self.requests.as_mut()?.next_read()?;
         let slot = usize::try_from(token).expect("a token is a slot");
-        let Read { answer, one_chunk } = self.reads[slot].take().expect("a read finishes once");
+        let Read { answer, one_chunk, waits } = self.reads[slot].take().expect("a read finishes once");
         self.free.push(slot);
         self.read_bytes -= answer.len as usize;
         if let Ok(data) = &result {
             // A reply of another length would have the client take later replies for data.
             assert_eq!(data.len(), answer.len as usize, "a read answers with as many bytes as were asked for");
         }
-        Some((answer, one_chunk, result))
+        Some(FinishedRead { answer, one_chunk, result, waited: waits < self.waits })
     }
 
     /// Starts a change; false if the export makes changes by its own calls only.
@@ -95,6 +108,7 @@ impl InFlight {
     /// Sleeps until a request is done or `socket` has input; true for the latter.
     pub(super) fn wait(&mut self, socket: Option<&Socket>, timeout: Option<Duration>) -> Result<bool, Ended> {
         let Some(requests) = &mut self.requests else { return Ok(false) };
+        self.waits += 1;
         Ok(requests.wait(socket.map(AsFd::as_fd), timeout)?.socket_readable)
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::access::Principal;
 use crate::export::{BlockState, StatusExtent};
 use crate::frontend::nbd::handshake::{ChosenContext, Context};
-use crate::frontend::nbd::testing::{Bent, Raw, request};
+use crate::frontend::nbd::testing::{Bent, Gate, Raw, request};
 
 /// What is left of a connection after its peer said `bytes` and no more.
 struct After {
@@ -58,6 +58,21 @@ fn transmit_contexts(
     contexts: Vec<Context>,
     socket: UnixStream,
 ) -> (usize, Result<(), Ended>) {
+    let run = |transmission: &mut Transmission<'_>| {
+        let result = transmission.run();
+        (transmission.inbox.storage_bytes(), result)
+    };
+    in_transmission(export, structured, contexts, socket, run)
+}
+
+/// What `act` makes of a connection in its transmission phase, which ends with it.
+fn in_transmission<R>(
+    export: &Bent,
+    structured: bool,
+    contexts: Vec<Context>,
+    socket: UnixStream,
+    act: impl FnOnce(&mut Transmission<'_>) -> R,
+) -> R {
     let socket = Socket::new(socket.into());
     socket.set_timeouts(None, Some(Duration::from_millis(20))).unwrap();
     let (counters, clock, stopping) = (Counters::default(), SystemClock::new(), AtomicBool::new(false));
@@ -69,11 +84,10 @@ fn transmit_contexts(
     let inbox = Inbox::new(limits.receive_buffer_bytes);
     let (channel, export) = (Channel::Plain(&socket), Arc::new(export.clone()));
     let mut transmission = Transmission::new(around, channel, export, structured, reporters, inbox);
-    let result = transmission.run();
-    let inbox_bytes = transmission.inbox.storage_bytes();
+    let result = act(&mut transmission);
     drop(transmission);
     socket.shutdown();
-    (inbox_bytes, result)
+    result
 }
 
 fn write(cookie: u64, flags: CommandFlags, offset: u64, data: &[u8]) -> Vec<u8> {
@@ -194,6 +208,30 @@ fn a_flush_waits_for_changes_that_were_started_before_it() {
     let ended = export.ended.lock().clone();
     assert!(ended.iter().filter(|kind| **kind == "write").count() > 1, "the large one came in pieces: {ended:?}");
     assert_eq!(ended.last(), Some(&"flush"), "{ended:?}");
+}
+
+#[test]
+fn what_is_in_memory_is_answered_together_and_what_waited_a_few_at_a_time() {
+    let gate = Gate::new();
+    let export = Bent { gate: Some(Arc::clone(&gate)), ..Bent::new(1 << 20) };
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    let read = |cookie, offset| request(Command::READ, CommandFlags::NONE, cookie, offset, 512);
+    let requests: Vec<_> = (0..10).flat_map(|cookie| [read(cookie, 0), read(100 + cookie, 8192)]).collect();
+    peer.write_all(&requests.concat()).unwrap();
+    in_transmission(&export, false, Vec::new(), ours, |transmission| {
+        let mut replies_of_round = || {
+            transmission.receive().unwrap();
+            transmission.take_requests().unwrap();
+            transmission.finish_reads();
+            let replies = transmission.outbox.replies();
+            transmission.send(Patience::Wait).unwrap();
+            replies
+        };
+        assert_eq!(replies_of_round(), 10);
+        gate.open();
+        let rounds = [(); 3].map(|()| replies_of_round());
+        assert_eq!(rounds, [WAITED_READS_MAX, WAITED_READS_MAX, 10 - 2 * WAITED_READS_MAX]);
+    });
 }
 
 #[test]
