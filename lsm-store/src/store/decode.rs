@@ -23,6 +23,10 @@ const WORKERS_MAX: usize = 4;
 /// Fetches of fewer blocks are decoded sooner than handed over.
 const SHARED_BLOCKS_MIN: usize = 16;
 
+/// Fetches that wait for each worker: enough for it to be busy while the thread that reads sends what it has, and few enough
+/// for that thread not to wait longer for them than the device would take.
+const ORDERS_PER_WORKER: usize = 3;
+
 /// Decodes fetches. One for each thread that does.
 #[derive(Default)]
 pub(super) struct Decoder {
@@ -148,7 +152,7 @@ pub(super) struct Workers {
 
 #[derive(Default)]
 struct Running {
-    /// Takes an order only if a worker waits for one.
+    /// Takes an order only if workers have few before it.
     orders: Option<SyncSender<Order>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -157,7 +161,7 @@ impl Workers {
     /// Starts a worker for each processor but one. A thread that cannot be started is done without.
     pub(super) fn start(&self, pool: &Arc<PayloadPool>) {
         let count = available_parallelism().map_or(1, |count| count.get() - 1).min(WORKERS_MAX);
-        let (orders, waiting) = sync_channel(0);
+        let (orders, waiting) = sync_channel(count * ORDERS_PER_WORKER);
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |_| {
             let (waiting, pool) = (Arc::clone(&waiting), Arc::clone(pool));

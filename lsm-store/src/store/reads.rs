@@ -108,7 +108,7 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Hands a fetch to a worker that has nothing else to do, or gives it back.
+    /// Hands a fetch to the workers, or gives it back if they have enough to do.
     fn offer(&mut self, request: u64, fetch: Fetch, buffer: AlignedBuffer) -> Result<(), (Fetch, AlignedBuffer)> {
         let Some(orders) = self.orders.as_ref().filter(|_| decode::is_long(&fetch)) else {
             return Err((fetch, buffer));
