@@ -194,7 +194,7 @@ pub struct Wake {
 }
 
 impl Wake {
-    fn is_something(self) -> bool {
+    pub(crate) fn is_something(self) -> bool {
         self.socket_readable || self.completions
     }
 }

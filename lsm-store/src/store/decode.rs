@@ -23,8 +23,8 @@ const WORKERS_MAX: usize = 4;
 /// Fetches of fewer blocks are decoded sooner than handed over.
 const SHARED_BLOCKS_MIN: usize = 16;
 
-/// Fetches that wait for each worker: enough for it to be busy while the thread that reads sends what it has, and few enough
-/// for that thread not to wait longer for them than the device would take.
+/// Fetches that wait for each worker: enough for it to be busy while a thread that reads sends what it has, and few enough
+/// for one whose fetch is the last not to wait long.
 const ORDERS_PER_WORKER: usize = 3;
 
 /// Decodes fetches. One for each thread that does.
@@ -123,18 +123,41 @@ pub(super) fn keep_group(cache: &BlockCache, keep: Keep, fetch: &Fetch, decoder:
     }
 }
 
-/// A fetch to decode. Whoever asked hears of its loss too: the answer's other end goes with the job.
+/// A fetch to decode. Dropped before somebody took it, as when the workers end, it goes back as it is; if it is lost after, the
+/// one who asked hears of it, as the answer's other end goes with it.
 pub(super) struct Job {
-    pub(super) fetch: Fetch,
-    pub(super) buffer: AlignedBuffer,
-    pub(super) answer_to: SyncSender<Decoded>,
+    fetch: Option<(Fetch, AlignedBuffer)>,
+    answer_to: SyncSender<Decoded>,
+}
+
+impl Job {
+    /// With where its answer arrives.
+    pub(super) fn new(fetch: Fetch, buffer: AlignedBuffer) -> (Self, Receiver<Decoded>) {
+        let (answer_to, answer) = sync_channel(1);
+        (Self { fetch: Some((fetch, buffer)), answer_to }, answer)
+    }
+
+    /// What to decode; once.
+    pub(super) fn take(&mut self) -> (Fetch, AlignedBuffer) {
+        self.fetch.take().expect("a job is taken once")
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some((fetch, buffer)) = self.fetch.take() {
+            // Whoever asked may be gone.
+            let _ = self.answer_to.try_send(Decoded { fetch, buffer, blocks: None });
+        }
+    }
 }
 
 /// What came of a [`Job`]; its buffer comes back.
 pub(super) struct Decoded {
     pub(super) fetch: Fetch,
     pub(super) buffer: AlignedBuffer,
-    pub(super) blocks: Result<Vec<Arrived>>,
+    /// `None` if nobody has decoded it.
+    pub(super) blocks: Option<Result<Vec<Arrived>>>,
 }
 
 /// What a worker is told.
@@ -200,9 +223,10 @@ pub(super) fn work(waiting: &Mutex<Receiver<Order>>, pool: &Arc<PayloadPool>) {
     let mut decoder = Decoder::default();
     loop {
         let order = waiting.lock().recv();
-        let Ok(Order::Decode(Job { fetch, buffer, answer_to })) = order else { return };
-        let blocks = decoder.decode(&fetch, &buffer, pool);
+        let Ok(Order::Decode(mut job)) = order else { return };
+        let (fetch, buffer) = job.take();
+        let blocks = Some(decoder.decode(&fetch, &buffer, pool));
         // Whoever asked may be gone.
-        let _ = answer_to.send(Decoded { fetch, buffer, blocks });
+        let _ = job.answer_to.send(Decoded { fetch, buffer, blocks });
     }
 }

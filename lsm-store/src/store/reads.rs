@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -104,7 +104,7 @@ pub struct VolumeReads {
 pub(super) struct Aside {
     pub(super) orders: Option<SyncSender<Order>>,
     /// By request, oldest first.
-    under_way: VecDeque<(u64, Receiver<Decoded>)>,
+    pub(super) under_way: VecDeque<(u64, Receiver<Decoded>)>,
 }
 
 impl Aside {
@@ -113,14 +113,14 @@ impl Aside {
         let Some(orders) = self.orders.as_ref().filter(|_| decode::is_long(&fetch)) else {
             return Err((fetch, buffer));
         };
-        let (answer_to, answer) = sync_channel(1);
-        match orders.try_send(Order::Decode(Job { fetch, buffer, answer_to })) {
+        let (job, answer) = Job::new(fetch, buffer);
+        match orders.try_send(Order::Decode(job)) {
             Ok(()) => {
                 self.under_way.push_back((request, answer));
                 Ok(())
             }
             Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => match order {
-                Order::Decode(job) => Err((job.fetch, job.buffer)),
+                Order::Decode(mut job) => Err(job.take()),
                 Order::Stop => unreachable!("a job was offered"),
             },
         }
@@ -219,7 +219,7 @@ impl VolumeReads {
     pub fn next_finished(&mut self) -> Option<(u64, Result<ReadData>)> {
         while self.finished.is_empty() {
             if let Some((request, decoded)) = self.aside.take(false) {
-                self.finish_aside(request, decoded);
+                self.finish_fetch(request, decoded);
             } else if let Some(completion) = self.queue.next_completion() {
                 self.finish_read(completion);
             } else {
@@ -238,15 +238,15 @@ impl VolumeReads {
             return self.answer(request, Err(read_failed(&fetch, error)));
         }
         if let Err((fetch, buffer)) = self.aside.offer(request, fetch, completion.buffer) {
-            let blocks = self.decoder.decode(&fetch, &buffer, &self.inner.read_payloads);
-            self.finish_aside(request, Some(Decoded { fetch, buffer, blocks }));
+            self.finish_fetch(request, Some(Decoded { fetch, buffer, blocks: None }));
         }
     }
 
-    fn finish_aside(&mut self, request: u64, decoded: Option<Decoded>) {
+    fn finish_fetch(&mut self, request: u64, decoded: Option<Decoded>) {
         let Some(Decoded { fetch, buffer, blocks }) = decoded else {
             return self.answer(request, Err(Error::Panicked));
         };
+        let blocks = blocks.unwrap_or_else(|| self.decoder.decode(&fetch, &buffer, &self.inner.read_payloads));
         self.buffers.put(buffer);
         self.answer(request, blocks.map(|arrived| (fetch, arrived)));
     }
@@ -279,20 +279,19 @@ impl VolumeReads {
         self.requests.len() + self.finished.len()
     }
 
-    /// Blocks until a read may have finished, `socket` is readable (or hung up), or `timeout` has passed.
+    /// Blocks until a read may have finished, `socket` is readable (or hung up), or `timeout` has passed. While workers decode
+    /// something that takes a little longer than a `timeout` that is shorter than they are.
     ///
     /// # Errors
     /// `Io` if the machine cannot wait.
     pub fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<Wake> {
-        if self.finished.is_empty()
-            && let Some((request, decoded)) = self.aside.take(true)
-        {
-            // A worker is done sooner than the device would be.
-            self.finish_aside(request, decoded);
-        }
         let is_busy = !self.aside.under_way.is_empty() || !self.finished.is_empty();
-        let timeout = if is_busy { Some(Duration::ZERO) } else { timeout };
-        let wake = self.queue.wait(socket, timeout).map_err(|error| Error::io("waiting for", "reads", error))?;
+        let device_timeout = if is_busy { Some(Duration::ZERO) } else { timeout };
+        let wake = self.queue.wait(socket, device_timeout).map_err(|error| Error::io("waiting for", "reads", error))?;
+        let may_block = timeout != Some(Duration::ZERO) && !wake.is_something() && self.finished.is_empty();
+        if let Some((request, decoded)) = self.aside.take(may_block) {
+            self.finish_fetch(request, decoded);
+        }
         Ok(Wake { completions: wake.completions || is_busy, ..wake })
     }
 }

@@ -1,6 +1,7 @@
 //! Long reads are decoded by workers, and answered also if a worker is lost.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -55,10 +56,52 @@ fn what_workers_decode_is_what_was_written() {
 fn a_read_whose_worker_is_lost_fails_and_the_next_one_does_not() {
     let (orders, waiting) = sync_channel(8);
     let (_store, mut reads) = reads_offered_to(orders);
-    let loser = std::thread::spawn(move || drop(waiting.recv().unwrap()));
+    let loser = std::thread::spawn(move || {
+        if let Order::Decode(mut job) = waiting.recv().unwrap() {
+            drop(job.take());
+        }
+    });
     assert_eq!(read_long(&mut reads).unwrap_err().kind(), ErrorKind::Poisoned);
     loser.join().unwrap();
     let mut found = vec![0; LEN];
     read_long(&mut reads).unwrap().copy_to(&mut found);
     assert!(found == pattern(1, LEN));
+}
+
+/// As when a store is closed in the middle of a read: it would have failed although nothing was wrong.
+#[test]
+fn a_read_that_workers_have_not_begun_when_they_end_is_decoded_by_the_reader() {
+    let (orders, waiting) = sync_channel(8);
+    let (_store, mut reads) = reads_offered_to(orders);
+    reads.start(7, 0, LEN);
+    while reads.aside.under_way.is_empty() {
+        assert!(reads.next_finished().is_none());
+        reads.wait(None, Some(Duration::ZERO)).unwrap();
+    }
+    drop(waiting);
+    let answer = loop {
+        match reads.next_finished() {
+            Some((_, answer)) => break answer,
+            None => drop(reads.wait(None, None).unwrap()),
+        }
+    };
+    let mut found = vec![0; LEN];
+    answer.unwrap().copy_to(&mut found);
+    assert!(found == pattern(1, LEN));
+}
+
+/// While a worker is at a long read, what else comes is not waited with.
+#[test]
+fn a_wait_without_time_does_not_wait_for_workers() {
+    let (orders, waiting) = sync_channel(8);
+    let (_store, mut reads) = reads_offered_to(orders);
+    reads.start(7, 0, LEN);
+    while reads.aside.under_way.is_empty() {
+        assert!(reads.next_finished().is_none());
+        reads.wait(None, Some(Duration::ZERO)).unwrap();
+    }
+    // Nobody decodes: this would never end.
+    reads.wait(None, Some(Duration::ZERO)).unwrap();
+    assert!(reads.next_finished().is_none());
+    drop(waiting);
 }
