@@ -144,7 +144,7 @@ fn a_dropped_queue_has_given_every_file_and_buffer_back() {
     let file = test_file(&directory, Access::Direct);
     for started in [false, true] {
         let mut queue = UringQueue::new(64).unwrap();
-        for token in 0..64 {
+        for token in 0..61 {
             queue.submit(token, &file, AlignedBuffer::zeroed(8192), token * 8192);
         }
         if started {
@@ -187,11 +187,17 @@ fn a_queue_dropped_by_another_thread_with_reads_in_flight_gives_its_memory_up() 
     }
     let directory = TestDirectory::new();
     let file = test_file(&directory, Access::Direct);
-    let mut queue = UringQueue::new(2).unwrap();
-    queue.submit(0, &file, AlignedBuffer::zeroed(4096), 0);
-    if queue.ring.is_single_issuer() {
-        thread::scope(|scope| scope.spawn(|| drop(queue)).join().unwrap());
-        assert_eq!(Arc::strong_count(&file), 2, "the read keeps its file with its buffer");
+    // One that the kernel has not been told of, and some that it works on.
+    for count in [1, READS_PUSHED_MAX] {
+        let before = Arc::strong_count(&file);
+        let mut queue = UringQueue::new(16).unwrap();
+        for token in 0..count as u64 {
+            queue.submit(token, &file, AlignedBuffer::zeroed(4096), 0);
+        }
+        if queue.ring.is_single_issuer() {
+            thread::scope(|scope| scope.spawn(|| drop(queue)).join().unwrap());
+            assert_eq!(Arc::strong_count(&file), before + count, "a read keeps its file with its buffer");
+        }
     }
 }
 
@@ -217,12 +223,14 @@ fn a_caller_that_never_waits_gets_its_reads() {
     }
     let directory = TestDirectory::new();
     let file = test_file(&directory, Access::Direct);
-    let mut queue = UringQueue::new(8).unwrap();
-    for token in 0..8 {
+    let mut queue = UringQueue::new(16).unwrap();
+    // Of some the kernel has been told before.
+    let count = READS_PUSHED_MAX + 3;
+    for token in 0..count as u64 {
         queue.submit(token, &file, AlignedBuffer::zeroed(4096), token * 4096);
     }
     let mut seen = 0;
-    while seen < 8 {
+    while seen < count {
         match queue.next_completion() {
             Some(completion) => seen += usize::from(completion.result.is_ok()),
             None => thread::yield_now(),
