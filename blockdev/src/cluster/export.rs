@@ -1,5 +1,6 @@
 //! A replicated volume, or a snapshot of one, as a frontend serves it.
 
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,7 +166,7 @@ impl Export for RemoteSnapshot {
     }
 
     fn requests(&self) -> Result<Box<dyn Requests>> {
-        let (session, name, finished) = (Arc::clone(&self.session), self.name.clone(), Vec::new());
+        let (session, name, finished) = (Arc::clone(&self.session), self.name.clone(), VecDeque::new());
         Ok(Box::new(SnapshotReads { session, name, size_bytes: self.size_bytes, finished }))
     }
 }
@@ -175,7 +176,7 @@ struct SnapshotReads {
     session: Arc<Session>,
     name: String,
     size_bytes: u64,
-    finished: Vec<(u64, Result<ReadData>)>,
+    finished: VecDeque<(u64, Result<ReadData>)>,
 }
 
 impl SnapshotReads {
@@ -195,11 +196,11 @@ impl SnapshotReads {
 impl Requests for SnapshotReads {
     fn start_read(&mut self, token: u64, offset: u64, len: usize) {
         let data = self.read(offset, len);
-        self.finished.push((token, data));
+        self.finished.push_back((token, data));
     }
 
     fn next_read(&mut self) -> Option<(u64, Result<ReadData>)> {
-        self.finished.pop()
+        self.finished.pop_front()
     }
 
     fn in_flight(&self) -> usize {

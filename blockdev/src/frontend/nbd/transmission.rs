@@ -1,7 +1,7 @@
 //! The transmission phase of one connection, on one thread.
 //!
 //! The thread goes round: receive what has come, take requests off it, apply or start all writes at once, sync once for all
-//! that asked for it, collect finished reads, send all replies. It sleeps in one place a round: in the receive if nothing is
+//! that asked for it, collect some finished reads, send all replies. It sleeps in one place a round: in the receive if nothing is
 //! in flight, else where the reads or the peer wake it.
 //!
 //! Invariants: replies in flight and unsent are bounded by [`Limits`], so a peer that does not read is not read from
@@ -44,7 +44,7 @@ mod tests;
 /// Larger writes are applied in pieces as they come; smaller ones are waited for.
 const WHOLE_WRITE_BYTES_MAX: usize = 128 << 10;
 
-/// Finished reads are collected up to so many bytes before they are sent.
+/// Finished reads are collected up to so many bytes before they are sent, and up to [`WAITED_READS_MAX`] that waited.
 const SEND_BYTES_MIN: usize = 128 << 10;
 
 /// So many reads that had to wait are answered before the peer is sent to again. It asks for more only when it has answers,

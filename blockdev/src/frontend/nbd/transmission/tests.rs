@@ -218,6 +218,8 @@ fn what_is_in_memory_is_answered_together_and_what_waited_a_few_at_a_time() {
     let read = |cookie, offset| request(Command::READ, CommandFlags::NONE, cookie, offset, 512);
     let requests: Vec<_> = (0..10).flat_map(|cookie| [read(cookie, 0), read(100 + cookie, 8192)]).collect();
     peer.write_all(&requests.concat()).unwrap();
+    // A thread with nothing left to do ends, rather than wait for more.
+    peer.shutdown(Shutdown::Write).unwrap();
     in_transmission(&export, false, Vec::new(), ours, |transmission| {
         let mut replies_of_round = || {
             transmission.receive().unwrap();
