@@ -279,8 +279,8 @@ impl VolumeReads {
         self.requests.len() + self.finished.len()
     }
 
-    /// Blocks until a read may have finished, `socket` is readable (or hung up), or `timeout` has passed. While workers decode
-    /// something that takes a little longer than a `timeout` that is shorter than they are.
+    /// Blocks until a read may have finished, `socket` is readable (or hung up), or `timeout` has passed. While a worker decodes
+    /// something it may last until the worker is done, about a millisecond, whatever comes meanwhile; not if `timeout` is zero.
     ///
     /// # Errors
     /// `Io` if the machine cannot wait.
@@ -292,6 +292,6 @@ impl VolumeReads {
         if let Some((request, decoded)) = self.aside.take(may_block) {
             self.finish_fetch(request, decoded);
         }
-        Ok(Wake { completions: wake.completions || is_busy, ..wake })
+        Ok(Wake { completions: wake.completions || !self.finished.is_empty(), ..wake })
     }
 }

@@ -1,11 +1,15 @@
 //! Long reads are decoded by workers, and answered also if a worker is lost.
 
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::*;
+use crate::device::Wake;
 use crate::error::ErrorKind;
 use crate::read::ReadData;
 use crate::store::decode::{self, Order};
@@ -90,18 +94,40 @@ fn a_read_that_workers_have_not_begun_when_they_end_is_decoded_by_the_reader() {
     assert!(found == pattern(1, LEN));
 }
 
-/// While a worker is at a long read, what else comes is not waited with.
-#[test]
-fn a_wait_without_time_does_not_wait_for_workers() {
+/// A read that waits for a worker that does not come, and a watch that ends the wait after all: true if it was not needed.
+fn read_without_workers() -> (Arc<Store>, VolumeReads, impl FnOnce() -> bool) {
     let (orders, waiting) = sync_channel(8);
-    let (_store, mut reads) = reads_offered_to(orders);
+    let (store, mut reads) = reads_offered_to(orders);
     reads.start(7, 0, LEN);
     while reads.aside.under_way.is_empty() {
         assert!(reads.next_finished().is_none());
         reads.wait(None, Some(Duration::ZERO)).unwrap();
     }
-    // Nobody decodes: this would never end.
-    reads.wait(None, Some(Duration::ZERO)).unwrap();
-    assert!(reads.next_finished().is_none());
-    drop(waiting);
+    let (done, is_done) = sync_channel::<()>(1);
+    let watch = std::thread::spawn(move || {
+        let in_time = is_done.recv_timeout(Duration::from_secs(20)).is_ok();
+        drop(waiting);
+        in_time
+    });
+    let end = move || {
+        done.send(()).unwrap();
+        watch.join().unwrap()
+    };
+    (store, reads, end)
+}
+
+#[test]
+fn a_wait_without_time_does_not_wait_for_workers() {
+    let (_store, mut reads, end) = read_without_workers();
+    assert_eq!(reads.wait(None, Some(Duration::ZERO)).unwrap(), Wake::default());
+    assert!(end(), "the wait waited for the worker");
+}
+
+#[test]
+fn a_wait_whose_socket_has_something_does_not_wait_for_workers() {
+    let (_store, mut reads, end) = read_without_workers();
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    peer.write_all(b"x").unwrap();
+    assert!(reads.wait(Some(socket.as_fd()), None).unwrap().socket_readable);
+    assert!(end(), "the wait waited for the worker");
 }

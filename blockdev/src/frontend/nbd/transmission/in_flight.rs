@@ -22,7 +22,7 @@ pub(super) struct FinishedRead {
     /// It must be answered in one chunk.
     pub(super) one_chunk: bool,
     pub(super) result: Result<ReadData>,
-    /// The thread has slept or looked for input since it was started. Else it was most likely answered from memory.
+    /// The thread has waited for the export since it was started. Else it was most likely answered from memory.
     pub(super) waited: bool,
 }
 
