@@ -146,12 +146,10 @@ impl ClusterRequests {
         true
     }
 
-    /// Takes what the replica's store has finished, until there is an answer to give: the next ones are decoded when that was
-    /// sent.
+    /// Takes what the replica's store has finished.
     fn take_here(&mut self) {
         let (mut again, mut damaged) = (Vec::new(), Vec::new());
-        while self.finished.is_empty()
-            && let Some((replica, reads)) = &mut self.here
+        while let Some((replica, reads)) = &mut self.here
             && let Some((token, data)) = reads.next_finished()
         {
             let Some(Read { offset, way: Way::Here(overlay), .. }) = self.reads.get(&token) else { continue };
@@ -298,6 +296,7 @@ impl Requests for ClusterRequests {
         }
         self.reads.insert(token, Read { offset, len, way: Way::Nowhere, is_mended: false });
         self.begin(token);
+        self.take_here();
     }
 
     fn next_read(&mut self) -> Option<(u64, Result<ReadData, Error>)> {
