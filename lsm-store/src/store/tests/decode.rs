@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +29,10 @@ fn reads_offered_to(orders: SyncSender<Order>) -> (Arc<Store>, VolumeReads) {
 
 fn read_long(reads: &mut VolumeReads) -> Result<ReadData> {
     reads.start(7, 0, LEN);
+    long_answer(reads)
+}
+
+fn long_answer(reads: &mut VolumeReads) -> Result<ReadData> {
     loop {
         match reads.next_finished() {
             Some((token, answer)) => {
@@ -72,30 +76,8 @@ fn a_read_whose_worker_is_lost_fails_and_the_next_one_does_not() {
     assert!(found == pattern(1, LEN));
 }
 
-/// As when a store is closed in the middle of a read: it would have failed although nothing was wrong.
-#[test]
-fn a_read_that_workers_have_not_begun_when_they_end_is_decoded_by_the_reader() {
-    let (orders, waiting) = sync_channel(8);
-    let (_store, mut reads) = reads_offered_to(orders);
-    reads.start(7, 0, LEN);
-    while reads.aside.under_way.is_empty() {
-        assert!(reads.next_finished().is_none());
-        reads.wait(None, Some(Duration::ZERO)).unwrap();
-    }
-    drop(waiting);
-    let answer = loop {
-        match reads.next_finished() {
-            Some((_, answer)) => break answer,
-            None => drop(reads.wait(None, None).unwrap()),
-        }
-    };
-    let mut found = vec![0; LEN];
-    answer.unwrap().copy_to(&mut found);
-    assert!(found == pattern(1, LEN));
-}
-
-/// A read that waits for a worker that does not come, and a watch that ends the wait after all: true if it was not needed.
-fn read_without_workers() -> (Arc<Store>, VolumeReads, impl FnOnce() -> bool) {
+/// A read whose fetch waits in the channel, where nobody takes it from.
+fn offered_read() -> (Arc<Store>, VolumeReads, Receiver<Order>) {
     let (orders, waiting) = sync_channel(8);
     let (store, mut reads) = reads_offered_to(orders);
     reads.start(7, 0, LEN);
@@ -103,6 +85,22 @@ fn read_without_workers() -> (Arc<Store>, VolumeReads, impl FnOnce() -> bool) {
         assert!(reads.next_finished().is_none());
         reads.wait(None, Some(Duration::ZERO)).unwrap();
     }
+    (store, reads, waiting)
+}
+
+/// As when a store is closed in the middle of a read: it would have failed although nothing was wrong.
+#[test]
+fn a_read_that_workers_have_not_begun_when_they_end_is_decoded_by_the_reader() {
+    let (_store, mut reads, waiting) = offered_read();
+    drop(waiting);
+    let mut found = vec![0; LEN];
+    long_answer(&mut reads).unwrap().copy_to(&mut found);
+    assert!(found == pattern(1, LEN));
+}
+
+/// A read that waits for a worker that does not come, and a watch that ends the wait after all: true if it was not needed.
+fn read_without_workers() -> (Arc<Store>, VolumeReads, impl FnOnce() -> bool) {
+    let (store, reads, waiting) = offered_read();
     let (done, is_done) = sync_channel::<()>(1);
     let watch = std::thread::spawn(move || {
         let in_time = is_done.recv_timeout(Duration::from_secs(20)).is_ok();
