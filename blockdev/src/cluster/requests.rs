@@ -2,7 +2,8 @@
 //! else from the node that does; changes: see [`Orders`].
 //!
 //! Every read is begun again until somebody may answer for it; its client sees a pause. What the replica's store gives counts
-//! only if the replica still serves the volume afterwards and the store has not overtaken what the read knows to lie over it.
+//! only if the store had not overtaken what the read knows to lie over it when the read was planned, which settles what it
+//! gives, and if the replica still serves the volume afterwards.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -39,13 +40,8 @@ const RETRY: Duration = Duration::from_millis(5);
 enum Way {
     /// By the replica here, and this is to be laid over.
     Here(Overlay),
-    /// By the primary: its pieces, as far as they have come.
-    There {
-        /// Which attempt this is, of all that were made: answers to an earlier one are none to this.
-        attempt: u64,
-        /// By offset.
-        pieces: Vec<Option<Bytes>>,
-    },
+    /// By the primary: its pieces by offset, as far as they have come.
+    There(Vec<Option<Bytes>>),
     /// It waits to be begun again.
     Nowhere,
 }
@@ -54,6 +50,8 @@ struct Read {
     offset: u64,
     len: usize,
     way: Way,
+    /// Which attempt this is, of all that were made: answers to an earlier one are none to this.
+    attempt: u64,
     /// Damage was met and repaired.
     is_mended: bool,
 }
@@ -68,7 +66,7 @@ pub(super) struct ClusterRequests {
     both: Option<Both>,
     here: Option<(Arc<LocalReplica>, VolumeReads)>,
     reads: HashMap<u64, Read>,
-    /// The attempts of reads that other nodes were asked for.
+    /// The reads by their attempts under way.
     attempts: HashMap<u64, u64>,
     last_attempt: u64,
     finished: VecDeque<(u64, Result<ReadData, Error>)>,
@@ -94,15 +92,13 @@ impl ClusterRequests {
 
     /// Begins a read, or begins it again.
     fn begin(&mut self, token: u64) {
-        let Some(read) = self.reads.get(&token) else { return };
-        let (offset, len) = (read.offset, read.len);
+        self.give_up(token);
+        let Some(&Read { offset, len, .. }) = self.reads.get(&token) else { return };
+        self.last_attempt += 1;
+        let attempt = self.last_attempt;
         let way = match self.session.target() {
-            Some(Target::Here(replica)) => self.begin_here(&replica, token, offset, len),
+            Some(Target::Here(replica)) => self.begin_here(&replica, attempt, offset, len),
             Some(Target::There(link)) => {
-                let pieces = vec![None; len.div_ceil(BYTES_MAX)];
-                self.last_attempt += 1;
-                let attempt = self.last_attempt;
-                self.attempts.insert(attempt, token);
                 for (index, at) in (0..len).step_by(BYTES_MAX).enumerate() {
                     let (mail, len) = (Arc::clone(&self.mail), (len - at).min(BYTES_MAX) as u32);
                     let asked = Asked::Read { snapshot: None, offset: offset + at as u64, len };
@@ -110,19 +106,27 @@ impl ClusterRequests {
                     let answered = Box::new(move |answer| mail.put(Letter::ReadAnswered(attempt, index, answer)));
                     self.session.core.transport().request(link, question, PATIENCE, answered);
                 }
-                Way::There { attempt, pieces }
+                Way::There(vec![None; len.div_ceil(BYTES_MAX)])
             }
             None => Way::Nowhere,
         };
         if let Some(read) = self.reads.get_mut(&token) {
-            self.attempts.retain(|attempt, of| {
-                *of != token || matches!(way, Way::There { attempt: now, .. } if now == *attempt)
-            });
-            read.way = way;
+            if !matches!(way, Way::Nowhere) {
+                self.attempts.insert(attempt, token);
+            }
+            (read.way, read.attempt) = (way, attempt);
         }
     }
 
-    fn begin_here(&mut self, replica: &Arc<LocalReplica>, token: u64, offset: u64, len: usize) -> Way {
+    /// Wants no answer to a read's last attempt; it waits to be begun again.
+    fn give_up(&mut self, token: u64) {
+        if let Some(read) = self.reads.get_mut(&token) {
+            self.attempts.remove(&read.attempt);
+            read.way = Way::Nowhere;
+        }
+    }
+
+    fn begin_here(&mut self, replica: &Arc<LocalReplica>, attempt: u64, offset: u64, len: usize) -> Way {
         let is_same = self.here.as_ref().is_some_and(|(before, _)| Arc::ptr_eq(before, replica));
         if !is_same && !self.turn_to(replica) {
             return Way::Nowhere;
@@ -130,45 +134,43 @@ impl ClusterRequests {
         let overlay = replica.begin_read(offset, len as u64).filter(|overlay| overlay.barrier.is_none());
         let Some(overlay) = overlay else { return Way::Nowhere };
         if let Some((_, reads)) = &mut self.here {
-            reads.start(token, offset, len);
+            reads.start(attempt, offset, len);
         }
-        Way::Here(overlay)
+        // What the read gives is settled now, whatever the store gets until it is taken.
+        if replica.is_outdated(&overlay) { Way::Nowhere } else { Way::Here(overlay) }
     }
 
     /// Reads from another replica from now on. What was under way with the one before is begun again.
     fn turn_to(&mut self, replica: &Arc<LocalReplica>) -> bool {
         let Ok(reads) = replica.shared().volume.reads() else { return false };
         self.here = Some((Arc::clone(replica), reads));
-        self.reads
-            .values_mut()
-            .filter(|read| matches!(read.way, Way::Here(_)))
-            .for_each(|read| read.way = Way::Nowhere);
+        let by_others = self.reads.iter().filter(|(_, read)| matches!(read.way, Way::Here(_)));
+        let tokens: Vec<u64> = by_others.map(|(token, _)| *token).collect();
+        tokens.into_iter().for_each(|token| self.give_up(token));
         true
     }
 
-    /// Takes what the replica's store has finished.
+    /// Takes what the replica's store has finished, until there is something to answer.
     fn take_here(&mut self) {
-        let (mut again, mut damaged) = (Vec::new(), Vec::new());
-        while let Some((replica, reads)) = &mut self.here
-            && let Some((token, data)) = reads.next_finished()
+        while self.finished.is_empty()
+            && let Some((replica, reads)) = &mut self.here
+            && let Some((attempt, data)) = reads.next_finished()
         {
+            let Some(token) = self.attempts.get(&attempt).copied() else { continue };
             let Some(Read { offset, way: Way::Here(overlay), .. }) = self.reads.get(&token) else { continue };
-            let offset = *offset;
-            match data {
-                _ if !replica.holds(overlay) => again.push(token),
-                Err(error) if error.kind() == ErrorKind::Corrupt => damaged.push((token, error)),
-                Err(error) => self.finish(token, Err(error)),
+            if !replica.serves() {
+                self.begin(token);
+                continue;
+            }
+            match data.map(|data| overlay.lay_over(data, *offset)) {
                 Ok(data) => {
                     let served = self.session.note_served(replica.shared().serving.epochs());
-                    let data = overlay.lay_over(data, offset);
                     self.finish(token, served.map(|()| data));
                 }
+                Err(error) if error.kind() == ErrorKind::Corrupt && self.mend(token) => self.begin(token),
+                Err(error) => self.finish(token, Err(error)),
             }
         }
-        for (token, error) in damaged {
-            if self.mend(token) { again.push(token) } else { self.finish(token, Err(error)) }
-        }
-        again.into_iter().for_each(|token| self.begin(token));
     }
 
     /// Has other nodes repair what a read has met; once for each read. It takes as long as they do.
@@ -191,12 +193,9 @@ impl ClusterRequests {
     }
 
     /// Takes a piece of a read that another node was asked for.
-    fn take_piece(&mut self, answered: u64, index: usize, answer: Result<Message, RequestError>) {
-        let Some(token) = self.attempts.get(&answered).copied() else { return };
-        let Some(Read { way: Way::There { attempt, pieces }, len, .. }) = self.reads.get_mut(&token) else { return };
-        if *attempt != answered {
-            return;
-        }
+    fn take_piece(&mut self, attempt: u64, index: usize, answer: Result<Message, RequestError>) {
+        let Some(token) = self.attempts.get(&attempt).copied() else { return };
+        let Some(Read { way: Way::There(pieces), len, .. }) = self.reads.get_mut(&token) else { return };
         let wanted = (*len - index * BYTES_MAX).min(BYTES_MAX);
         match self.session.read_answer(answer) {
             Some(Ok(bytes)) if bytes.len() == wanted && index < pieces.len() => {
@@ -208,17 +207,13 @@ impl ClusterRequests {
                 }
             }
             Some(Err(error)) => self.finish(token, Err(error)),
-            _ => {
-                if let Some(read) = self.reads.get_mut(&token) {
-                    read.way = Way::Nowhere;
-                }
-            }
+            _ => self.give_up(token),
         }
     }
 
     fn finish(&mut self, token: u64, result: Result<ReadData, Error>) {
+        self.give_up(token);
         self.reads.remove(&token);
-        self.attempts.retain(|_, of| *of != token);
         self.finished.push_back((token, result));
     }
 
@@ -294,9 +289,8 @@ impl Requests for ClusterRequests {
             self.finished.push_back((token, Ok(ReadData::default())));
             return;
         }
-        self.reads.insert(token, Read { offset, len, way: Way::Nowhere, is_mended: false });
+        self.reads.insert(token, Read { offset, len, way: Way::Nowhere, attempt: 0, is_mended: false });
         self.begin(token);
-        self.take_here();
     }
 
     fn next_read(&mut self) -> Option<(u64, Result<ReadData, Error>)> {

@@ -345,7 +345,13 @@ impl LocalReplica {
     /// taken over, or the store got more than the overlay knows of.
     #[must_use]
     pub fn holds(&self, overlay: &Overlay) -> bool {
-        !self.shared.pending.is_outdated(overlay) && self.serves()
+        !self.is_outdated(overlay) && self.serves()
+    }
+
+    /// Whether the store has got more than the overlay knows of, so that what is read from now on must not have it laid over.
+    #[must_use]
+    pub fn is_outdated(&self, overlay: &Overlay) -> bool {
+        self.shared.pending.is_outdated(overlay)
     }
 
     /// True if the store has every visible change of more than bytes, such as a snapshot; if not, waits a little for it. A
