@@ -22,6 +22,7 @@ mod news;
 mod opened;
 mod orders;
 mod outside;
+mod receive;
 mod report;
 mod requests;
 mod schedules;
@@ -56,6 +57,7 @@ pub use error::{ClusterError, Result};
 pub use exports::AllExports;
 pub use imports::ClusterImport;
 pub use news::ClusterEvent;
+pub use receive::{ClusterReceived, ClusterReceiver};
 pub use report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
     VolumeReport,

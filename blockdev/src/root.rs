@@ -172,10 +172,16 @@ impl RootBuilder {
         }
     }
 
+    /// Blocks that are missing.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.blocks() - self.position
+    }
+
     /// True if no block is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.position == self.blocks()
+        self.missing() == 0
     }
 
     /// The next blocks are those of a volume that nobody writes to and that has the root's size: some thousands of them, if

@@ -67,7 +67,7 @@ fn requests() -> Vec<Request> {
         Request::Export { name: name() },
         Request::Root { name: name() },
         Request::Send { name: "vol@b".into(), from: Some("vol@a".into()) },
-        Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()) }),
+        Request::Receive(ReceiveSnapshot { name: name(), force: true, codec: Some("none".into()), replicas: Some(3) }),
         Request::Offer { name: "vol@b".into(), from: None },
         Request::Accept(ReceiveSnapshot { name: name(), ..ReceiveSnapshot::default() }),
         Request::RemoveReception { name: name() },

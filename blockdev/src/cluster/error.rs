@@ -4,6 +4,7 @@ use lsm_store::ErrorKind;
 
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
+use crate::transfer::TransferError;
 
 /// A failed operation of a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,9 @@ pub enum ClusterError {
         /// The snapshot.
         name: SnapshotName,
     },
+    /// A stream that does not bring everything.
+    #[error("the stream goes on from {0}, and replicated volumes are made of full streams: send it without --from")]
+    NotFull(SnapshotName),
     /// Two that do not share their past, for all that the cluster knows.
     #[error(
         "{from} and {to} cannot be compared: of replicated volumes a snapshot can be with its own volume, and with another \
@@ -146,6 +150,9 @@ pub enum ClusterError {
     /// The node failed.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The stream is not one, not whole, or not of this.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
 }
 
 /// Result of a cluster's operations.
@@ -165,7 +172,7 @@ impl ClusterError {
             | Self::ReservedName(_)
             | Self::Unrelated { .. }
             | Self::Text(_) => ErrorKind::Invalid,
-            Self::NotHere { .. } => ErrorKind::Unsupported,
+            Self::NotHere { .. } | Self::NotFull(_) => ErrorKind::Unsupported,
             Self::InUse { .. }
             | Self::NotReady(_)
             | Self::HoldsReplicas(_)
@@ -173,6 +180,7 @@ impl ClusterError {
             | Self::NoAuthority => ErrorKind::Busy,
             Self::Node(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Transfer(error) => error.kind(),
             Self::Snapshot { exists: true, .. } => ErrorKind::Exists,
             Self::Snapshot { exists: false, .. } => ErrorKind::NotFound,
             Self::Unspecified(_) => ErrorKind::Invalid,

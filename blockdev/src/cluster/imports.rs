@@ -78,7 +78,7 @@ impl ClusterImport {
     ///
     /// # Errors
     /// As [`Self::write`]; `Invalid` if no volume has this size. The volume is gone then.
-    pub fn finish(mut self, size_bytes: u64) -> Result<VolumeReport> {
+    pub fn finish(self, size_bytes: u64) -> Result<VolumeReport> {
         check_size(size_bytes)?;
         let volume = self.session.volume;
         if size_bytes == self.size_bytes {
@@ -87,6 +87,20 @@ impl ClusterImport {
             order(&self.session, Operation::Resize { size_bytes })?;
             self.core().propose(Command::ResizeVolume { volume, size_bytes })?;
         }
+        self.open_to_everybody()
+    }
+
+    /// Makes the content durable on every member, freezes it as the volume's first snapshot, and opens the volume to everybody.
+    ///
+    /// # Errors
+    /// As [`Self::write`]. The volume is gone then.
+    pub(super) fn finish_frozen(self, snapshot: &VolumeName) -> Result<VolumeReport> {
+        order(&self.session, Operation::Snapshot { name: snapshot.clone() })?;
+        self.open_to_everybody()
+    }
+
+    fn open_to_everybody(mut self) -> Result<VolumeReport> {
+        let volume = self.session.volume;
         self.core().propose(Command::FinishImport { volume })?;
         self.is_open = false;
         if let Err(error) = self.core().node.forget_import(volume) {

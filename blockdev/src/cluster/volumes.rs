@@ -359,7 +359,7 @@ impl Cluster {
     }
 
     /// Waits until the primary has a snapshot, or has it no longer.
-    fn wait_snapshot(&self, name: &SnapshotName, is_wanted: bool) -> Result<Option<ClusterSnapshot>> {
+    pub(super) fn wait_snapshot(&self, name: &SnapshotName, is_wanted: bool) -> Result<Option<ClusterSnapshot>> {
         let clock = Arc::clone(self.core.node.store().clock());
         let begun = clock.monotonic();
         loop {

@@ -147,7 +147,7 @@ impl StreamDecoder {
     }
 
     /// What is wrong with the record that came last, as whoever took it found.
-    pub(super) fn last_damaged(&self, why: &'static str) -> StreamError {
+    pub(crate) fn last_damaged(&self, why: &'static str) -> StreamError {
         self.chain.last_damaged(why)
     }
 

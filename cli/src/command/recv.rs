@@ -39,11 +39,14 @@ pub(crate) struct Recv {
     /// How blocks of a new volume are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
+    /// Make a new volume that so many nodes of the cluster hold, 1 to 7, of a full stream. Without it the volume is of this node alone.
+    #[arg(long, value_name = "N", value_parser = super::replicas, conflicts_with_all = ["serve", "force"])]
+    replicas: Option<u8>,
     /// Say on stdout what is lacking: for a sender that hears it.
     #[arg(long)]
     serve: bool,
     /// Receive nothing, but remove what is kept of an exchange with --serve that broke off.
-    #[arg(long, conflicts_with_all = ["serve", "force", "codec"])]
+    #[arg(long, conflicts_with_all = ["serve", "force", "codec", "replicas"])]
     forget: bool,
 }
 
@@ -60,15 +63,21 @@ impl Recv {
         let shown = progress::bytes(global, &format!("receiving {name}"), Some(0));
         // The sender shows how far it has come, and both may have one terminal.
         let bar = if self.serve { ProgressBar::hidden() } else { shown };
-        let wishes = ReceiveSnapshot { name, force, codec };
+        let wishes = ReceiveSnapshot { name, force, codec, replicas: self.replicas };
         let (request, mut peer): (_, Box<dyn Peer>) = match self.serve {
             true => (Request::Accept(wishes), Box::new(Conversation::new(io::stdin(), io::stdout(), bar.clone()))),
             false => (Request::Receive(wishes), Box::new(Giver { stdin: io::stdin(), offset: 0, bar: bar.clone() })),
         };
-        let answer = backend::transfer(global, Access::Create, &request, &mut *peer);
+        let answer = backend::transfer(global, super::access_to_make(self.replicas), &request, &mut *peer);
         bar.finish_and_clear();
         match answer? {
             Response::Received(received) => {
+                if self.replicas.is_some()
+                    && let Response::Volume(volume) =
+                        backend::ask(global, Access::Read, &Request::Info { name: self.name.to_string() })?
+                {
+                    super::check_replicated(self.replicas, &volume)?;
+                }
                 let sizes = (size::human(received.size_bytes), size::human(received.data_bytes));
                 let text =
                     || format!("received {}, {} ({} came), root {}", received.name, sizes.0, sizes.1, received.root);

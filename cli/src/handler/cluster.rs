@@ -7,6 +7,7 @@ use siltstone::cluster::{AllExports, Cluster, ClusterError, ClusterEvent, Cluste
 use siltstone::control::{Failure, Kind, MoveReplica, NodeAction, Response};
 use siltstone::span::Span;
 
+use super::transfer::transfer_failure;
 use super::{NodeHandler, describe, failure, name};
 use crate::exit::kind_of;
 use crate::membership::Membership;
@@ -105,6 +106,7 @@ fn answer(report: &ClusterReport) -> Response {
 pub(super) fn cluster_failure(error: ClusterError) -> Failure {
     let error = match error {
         ClusterError::Node(error) => return failure(error),
+        ClusterError::Transfer(error) => return transfer_failure(error),
         error => error,
     };
     let mut failure = Failure::from_chain(kind_of(error.kind()), &error);

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use siltstone::catalog::ReceptionEntry;
+use siltstone::cluster::{ClusterReceived, ClusterReceiver};
 use siltstone::control::{
     DATA_BYTES_MAX, Error, Failure, Kind, Peer, Progress, ReceiveSnapshot, Received, ReceivedDescription,
     ReceptionDescription, Response, RootDescription, SentDescription,
@@ -80,12 +81,23 @@ impl NodeHandler {
 
     pub(super) fn receive(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let (name, options) = self.wishes(request)?;
-        let receiver = Receiver::new(Arc::clone(self.node()), name, options);
-        receive_all(receiver, peer).map(answer)
+        let landing = match request.replicas {
+            Some(replicas) => {
+                self.check_not_of_node(&name)?;
+                Landing::Replicated(ClusterReceiver::new(self.cluster()?, name, options.codec, replicas))
+            }
+            None => Landing::OfNode(Receiver::new(Arc::clone(self.node()), name, options)),
+        };
+        receive_all(landing, peer)
     }
 
     pub(super) fn accept(&self, request: &ReceiveSnapshot, peer: &mut dyn Peer) -> Result<Response, Failure> {
         let (name, options) = self.wishes(request)?;
+        if request.replicas.is_some() {
+            let message =
+                "an exchange goes into a volume of one node: without --serve a stream becomes a replicated one";
+            return Err(Failure::new(Kind::Unsupported, message));
+        }
         let mut stream = Stream::new(peer);
         let received = transfer::accept(Arc::clone(self.node()), name, options, &mut stream);
         stream.teller.settle(received).map(answer)
@@ -129,7 +141,61 @@ fn answer(received: transfer::Received) -> Response {
     })
 }
 
-fn receive_all(mut receiver: Receiver, peer: &mut dyn Peer) -> Result<transfer::Received, Failure> {
+fn cluster_answer(received: &ClusterReceived) -> Response {
+    Response::Received(ReceivedDescription {
+        name: received.snapshot.name.to_string(),
+        id: 0,
+        from: None,
+        size_bytes: received.snapshot.size_bytes,
+        data_bytes: bytes(received.data_blocks),
+        had_bytes: 0,
+        root: received.root.to_string(),
+    })
+}
+
+/// Where a stream goes.
+enum Landing {
+    OfNode(Receiver),
+    Replicated(ClusterReceiver),
+}
+
+impl Landing {
+    fn push(&mut self, data: &[u8], teller: &mut Teller<'_>) -> Result<(), Failure> {
+        match self {
+            Self::OfNode(receiver) => {
+                let pushed = receiver.push(data, &mut |done, total| teller.watch("proving the base", done, total));
+                teller.settle(pushed)
+            }
+            Self::Replicated(receiver) => receiver.push(data).map_err(cluster_failure),
+        }
+    }
+
+    fn size_bytes(&self) -> Option<u64> {
+        match self {
+            Self::OfNode(receiver) => receiver.size_bytes(),
+            Self::Replicated(receiver) => receiver.size_bytes(),
+        }
+    }
+
+    fn position_bytes(&self) -> u64 {
+        match self {
+            Self::OfNode(receiver) => receiver.position_bytes(),
+            Self::Replicated(receiver) => receiver.position_bytes(),
+        }
+    }
+
+    fn finish(self, teller: &mut Teller<'_>) -> Result<Response, Failure> {
+        match self {
+            Self::OfNode(receiver) => {
+                let received = receiver.finish(&mut |done, total| teller.watch("proving the root", done, total));
+                teller.settle(received).map(answer)
+            }
+            Self::Replicated(receiver) => Ok(cluster_answer(&receiver.finish().map_err(cluster_failure)?)),
+        }
+    }
+}
+
+fn receive_all(mut landing: Landing, peer: &mut dyn Peer) -> Result<Response, Failure> {
     let (mut position, mut told) = (0, 0);
     loop {
         match peer.receive()? {
@@ -139,20 +205,14 @@ fn receive_all(mut receiver: Receiver, peer: &mut dyn Peer) -> Result<transfer::
             Received::Chunk(chunk) => {
                 position += chunk.data.len() as u64;
                 let mut teller = Teller { told, ..Teller::new(peer) };
-                let pushed =
-                    receiver.push(&chunk.data, &mut |done, total| teller.watch("proving the base", done, total));
-                teller.settle(pushed)?;
-                if let Some(size) = receiver.size_bytes() {
-                    let told_now = teller.tell("receiving", receiver.position_bytes(), size);
+                landing.push(&chunk.data, &mut teller)?;
+                if let Some(size) = landing.size_bytes() {
+                    let told_now = teller.tell("receiving", landing.position_bytes(), size);
                     told = teller.told;
                     told_now?;
                 }
             }
-            Received::End { .. } => {
-                let mut teller = Teller::new(peer);
-                let received = receiver.finish(&mut |done, total| teller.watch("proving the root", done, total));
-                return teller.settle(received);
-            }
+            Received::End { .. } => return landing.finish(&mut Teller::new(peer)),
         }
     }
 }
@@ -258,7 +318,7 @@ impl Outlet for Stream<'_> {
 }
 
 /// A transfer's error as it travels, with what the user can do.
-fn transfer_failure(error: TransferError) -> Failure {
+pub(super) fn transfer_failure(error: TransferError) -> Failure {
     match error {
         TransferError::Node(error) => failure(error),
         error => {

@@ -135,6 +135,29 @@ fn snapshots_of_replicated_volumes_are_sent_by_whoever_holds_them() {
         assert_eq!(root(one, &of("vm")), root(other, &of("copy")));
         assert_eq!(root(one, &of("vm")), root(two, &of("vm")));
     }
+
+    // Back into the cluster: what a stream brings, all nodes serve, and the members hold it to the last block.
+    let received = other.run_with_input(&["recv", "back", "--replicas", "2", "--json"], &full).expect(0).json();
+    assert_eq!((&received["name"], &received["root"]), (&json!("back@mon"), &root(one, "vm@mon")));
+    assert_eq!(one.json(&["info", "back"])["replication"]["replicas_wanted"], 2);
+    for silt in silts {
+        assert_eq!(names(&silt.json(&["snap", "ls", "back"])["snapshots"]), ["back@mon"]);
+        assert!(
+            silt.run(&["export", "back", "-"]).expect(0).stdout
+                == silt.run(&["export", "vm@mon", "-"]).expect(0).stdout
+        );
+    }
+    let proved = silts.iter().filter(|silt| silt.run(&["verify", "back@mon"]).code == 0).collect::<Vec<_>>();
+    assert!(proved.len() == 2 && proved.iter().all(|silt| root(silt, "back@mon") == received["root"]));
+    let based = two.run_with_input(&["recv", "based", "--replicas", "2"], &changes).expect(1);
+    assert!(based.stderr.contains("send it without --from"), "{}", based.stderr);
+    two.run_with_input(&["recv", "torn", "--replicas", "2"], &full[..full.len() / 2]).expect(3);
+    for name in ["based", "torn"] {
+        assert_eq!(one.run(&["info", name]).code, 10);
+    }
+    let there = two.run_with_input(&["recv", "back"], &changes).expect(1);
+    assert!(there.stderr.contains("recv --replicas"), "{}", there.stderr);
+
     let via = crate::transfer::via(other, "again");
     let sent = two.json(&["send", "--via", &via, "vm@tue"]);
     assert_eq!((&sent["root"], &root(other, "again")), (&root(one, "vm@tue"), &root(one, "vm@tue")));

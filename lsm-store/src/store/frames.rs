@@ -52,6 +52,15 @@ impl StoredBlock {
         }
     }
 
+    /// The contents of adjacent blocks from `first` on that another store has given, after each was decoded and compared with
+    /// its fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::ForeignBlock`] (`Corrupt`) if one is not what it says.
+    pub fn contents(first: BlockIndex, blocks: &[Self]) -> Result<Vec<[u8; BLOCK_BYTES]>> {
+        verified(first, blocks)
+    }
+
     fn stored(&self) -> Stored<'_> {
         Stored { encoding: self.encoding, bytes: &self.bytes }
     }

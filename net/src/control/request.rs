@@ -481,4 +481,7 @@ pub struct ReceiveSnapshot {
     /// As in [`CreateVolume::codec`], for a new volume.
     #[serde(default)]
     pub codec: Option<String>,
+    /// As in [`ImportVolume::replicas`]; the stream has to bring everything then.
+    #[serde(default)]
+    pub replicas: Option<u8>,
 }

@@ -476,13 +476,13 @@ fn messages_have_this_json() {
             r#"{"verb":"send","name":"a@t","from":"a@s"}"#,
         ),
         (
-            Request::Receive(ReceiveSnapshot { name: "b".into(), force: true, codec: None }),
-            r#"{"verb":"receive","name":"b","force":true,"codec":null}"#,
+            Request::Receive(ReceiveSnapshot { name: "b".into(), force: true, codec: None, replicas: None }),
+            r#"{"verb":"receive","name":"b","force":true,"codec":null,"replicas":null}"#,
         ),
         (Request::Offer { name: "a@t".into(), from: None }, r#"{"verb":"offer","name":"a@t","from":null}"#),
         (
-            Request::Accept(ReceiveSnapshot { name: "b".into(), force: false, codec: None }),
-            r#"{"verb":"accept","name":"b","force":false,"codec":null}"#,
+            Request::Accept(ReceiveSnapshot { name: "b".into(), force: false, codec: None, replicas: None }),
+            r#"{"verb":"accept","name":"b","force":false,"codec":null,"replicas":null}"#,
         ),
         (Request::RemoveReception { name: "b".into() }, r#"{"verb":"remove_reception","name":"b"}"#),
     ];

@@ -105,7 +105,7 @@ fn received(answer: Response) -> Caused<Received> {
 
 fn wishes(name: &VolumeName, options: &ReceiveOptions) -> ReceiveSnapshot {
     let codec = options.codec.map(|codec| codec.to_string());
-    ReceiveSnapshot { name: name.to_string(), force: options.force, codec }
+    ReceiveSnapshot { name: name.to_string(), force: options.force, codec, replicas: None }
 }
 
 /// Tells what the daemon has told last, so that a watch is heard also while the daemon says nothing.
