@@ -9,6 +9,7 @@
 mod access;
 mod check;
 mod command;
+mod limits;
 mod node;
 mod nodes;
 mod outcome;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 
 pub use check::Broken;
 pub use command::{Command, Cut, NewVolume};
+pub use limits::VolumeLimits;
 pub use node::{About, Node, NodeState};
 pub use outcome::{Limit, Outcome, Rejection};
 pub use placement::{choose_placement, choose_replacement};
@@ -96,6 +98,8 @@ pub struct Configuration {
     settings: BTreeMap<Name, Text>,
     /// Who may open a volume over the network. A volume that is open to everybody is not in it.
     allowed: BTreeMap<VolumeId, Vec<Identity>>,
+    /// Reservations and quotas. A volume without is not in it.
+    limits: BTreeMap<VolumeId, VolumeLimits>,
     /// Volumes that are not in the trash, by name; derived.
     names: BTreeMap<Name, VolumeId>,
     /// Of all volumes; derived.
@@ -147,6 +151,7 @@ impl Configuration {
             Command::RemoveSnapshots { volume, names } => self.remove_snapshots(*volume, names),
             Command::SetSetting { name, value } => self.set_setting(name, value.as_ref()),
             Command::SetAllowed { volume, names } => self.set_allowed(*volume, names),
+            Command::SetLimits { volume, limits } => self.set_limits(*volume, *limits),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::id::{NodeId, VolumeId};
+use super::limits::VolumeLimits;
 use super::node::{Node, NodeState};
 use super::volume::{ReplicaSet, Volume};
 use super::{Configuration, IDENTITIES_MAX, MOVING_MAX, REPLICAS_MAX};
@@ -32,6 +33,9 @@ pub enum Broken {
     /// A list of who may open a volume is of no volume, empty, too long or not sorted.
     #[error("a list of who may open a volume is of no volume, or none that is ever written")]
     Allowed,
+    /// A reservation or quota is of no volume, or says nothing.
+    #[error("a reservation or quota is of no volume, or none that is ever written")]
+    Limits,
 }
 
 impl Configuration {
@@ -45,6 +49,7 @@ impl Configuration {
         self.check_names()?;
         self.check_snapshots()?;
         self.check_allowed()?;
+        self.check_limits()?;
         self.volumes().try_for_each(|volume| self.check_replicas(volume))
     }
 
@@ -103,6 +108,12 @@ impl Configuration {
                 && names.is_sorted_by(|one, next| one < next)
         });
         if are_sound { Ok(()) } else { Err(Broken::Allowed) }
+    }
+
+    fn check_limits(&self) -> Result<(), Broken> {
+        let is_sound =
+            |(volume, limits): (&VolumeId, &VolumeLimits)| self.volumes.contains_key(volume) && !limits.is_none();
+        if self.limits.iter().all(is_sound) { Ok(()) } else { Err(Broken::Limits) }
     }
 
     fn check_replicas(&self, volume: &Volume) -> Result<(), Broken> {

@@ -7,6 +7,7 @@
 
 use super::super::id::{ClusterId, Epoch, Lsn, NodeId, StoreId, TokenId, VolumeId};
 use super::super::name::{Identity, Name, Text};
+use super::limits::VolumeLimits;
 use super::node::About;
 use super::token::KeptKey;
 use super::volume::{Copies, Origin, VolumeState};
@@ -236,6 +237,13 @@ pub enum Command {
         volume: VolumeId,
         /// The names in their certificates; none: everybody.
         names: Vec<Identity>,
+    },
+    /// Says what a volume may take of every node that holds it, and what is kept for it there.
+    SetLimits {
+        /// The volume.
+        volume: VolumeId,
+        /// All of them: what is not in it ends.
+        limits: VolumeLimits,
     },
 }
 

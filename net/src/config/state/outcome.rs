@@ -247,6 +247,9 @@ pub enum Rejection {
     /// Too many names in the list of who may open a volume.
     #[error("a list of who may open a volume has at most {IDENTITIES_MAX} names")]
     Identities,
+    /// A reservation larger than what it is of.
+    #[error("a reservation is at most the volume's size, and a quota at least the reservation")]
+    Limits,
 }
 
 impl Limit {

@@ -1,11 +1,13 @@
-//! The stored form of a configuration: flat lists, with nothing that can be derived. With lists of who may open volumes it is
-//! another one, which earlier programs do not read: they would open what they must not.
+//! The stored form of a configuration: flat lists, with nothing that can be derived. With lists of who may open volumes, and
+//! with reservations or quotas, it is another one, which earlier programs do not read: they would open what they must not, and let
+//! in what has no room.
 
 use std::collections::BTreeMap;
 
 use super::super::id::{ClusterId, NodeId, SnapshotId, VolumeId};
 use super::super::name::{Identity, Name, Text};
 use super::super::record::{self, InvalidRecord, Kind, Place};
+use super::limits::VolumeLimits;
 use super::node::Node;
 use super::token::Token;
 use super::volume::{Snapshot, Volume};
@@ -15,6 +17,9 @@ const KIND: Kind = Kind(*b"cCfg");
 
 /// With lists of who may open volumes.
 const KIND_WITH_LISTS: Kind = Kind(*b"cCfA");
+
+/// With these, or none, and reservations or quotas.
+const KIND_WITH_LIMITS: Kind = Kind(*b"cCfL");
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct ConfigurationV1 {
@@ -33,6 +38,18 @@ struct ConfigurationV1 {
 struct WithLists {
     rest: ConfigurationV1,
     allowed: Vec<AllowedV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct WithLimits {
+    rest: WithLists,
+    limits: Vec<LimitsV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct LimitsV1 {
+    volume: VolumeId,
+    limits: VolumeLimits,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -77,22 +94,22 @@ impl Configuration {
             snapshots: snapshots.collect(),
             settings: settings.collect(),
         };
-        if self.allowed.is_empty() {
+        if self.allowed.is_empty() && self.limits.is_empty() {
             return record::encode(KIND, Place::default(), &stored);
         }
         let allowed = self.allowed.iter().map(|(&volume, names)| AllowedV1 { volume, names: names.clone() });
         let stored = WithLists { rest: stored, allowed: allowed.collect() };
-        record::encode(KIND_WITH_LISTS, Place::default(), &stored)
+        if self.limits.is_empty() {
+            return record::encode(KIND_WITH_LISTS, Place::default(), &stored);
+        }
+        let limits = self.limits.iter().map(|(&volume, &limits)| LimitsV1 { volume, limits });
+        let stored = WithLimits { rest: stored, limits: limits.collect() };
+        record::encode(KIND_WITH_LIMITS, Place::default(), &stored)
     }
 
     /// The configuration in a record; one that breaks an invariant is damage.
     pub(in super::super) fn decode(record: &[u8]) -> Result<Self, InvalidRecord> {
-        let (stored, allowed): (ConfigurationV1, Vec<AllowedV1>) = if record.starts_with(&KIND_WITH_LISTS.0) {
-            let WithLists { rest, allowed } = record::decode(KIND_WITH_LISTS, Place::default(), record)?;
-            (rest, allowed)
-        } else {
-            (record::decode(KIND, Place::default(), record)?, Vec::new())
-        };
+        let WithLimits { rest: WithLists { rest: stored, allowed }, limits } = decode_any(record)?;
         let snapshot_count = stored.snapshots.len();
         let mut snapshots: BTreeMap<VolumeId, BTreeMap<Name, Snapshot>> = BTreeMap::new();
         for SnapshotV1 { volume, name, snapshot } in stored.snapshots {
@@ -110,7 +127,21 @@ impl Configuration {
             settings: stored.settings.into_iter().map(|setting| (setting.name, setting.value)).collect(),
             snapshot_count,
             allowed: allowed.into_iter().map(|allowed| (allowed.volume, allowed.names)).collect(),
+            limits: limits.into_iter().map(|limits| (limits.volume, limits.limits)).collect(),
         };
         configuration.check().map(|()| configuration).map_err(|_| InvalidRecord::Damaged)
     }
+}
+
+/// What is in a record of any kind.
+fn decode_any(record: &[u8]) -> Result<WithLimits, InvalidRecord> {
+    if record.starts_with(&KIND_WITH_LIMITS.0) {
+        return record::decode(KIND_WITH_LIMITS, Place::default(), record);
+    }
+    let rest = if record.starts_with(&KIND_WITH_LISTS.0) {
+        record::decode(KIND_WITH_LISTS, Place::default(), record)?
+    } else {
+        WithLists { rest: record::decode(KIND, Place::default(), record)?, allowed: Vec::new() }
+    };
+    Ok(WithLimits { rest, limits: Vec::new() })
 }

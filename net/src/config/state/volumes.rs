@@ -134,6 +134,7 @@ impl Configuration {
         self.volumes.remove(&id);
         self.snapshots.remove(&id);
         self.allowed.remove(&id);
+        self.limits.remove(&id);
         self.snapshot_count -= snapshots;
         Ok(Outcome::Done)
     }

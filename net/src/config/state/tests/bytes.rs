@@ -57,6 +57,7 @@ fn commands() -> Vec<Command> {
         Command::SetSetting { name: name("k"), value: Some(text("v")) },
         Command::PurgeVolume { volume, removed_ms: 8 },
         Command::SetAllowed { volume, names: vec![identity("backup")] },
+        Command::SetLimits { volume, limits: VolumeLimits { reserve_bytes: Some(0x100), quota_bytes: Some(0x200) } },
     ]
 }
 
@@ -113,6 +114,15 @@ fn the_bytes_are_these() {
     let record = with_lists.encode();
     assert_eq!(Configuration::decode(&record).unwrap(), with_lists);
     lines.push(line("configuration-with-lists", &record));
+    let limits = VolumeLimits { reserve_bytes: None, quota_bytes: Some(0x200) };
+    let mut with_limits = full();
+    done(&mut with_limits, Command::SetLimits { volume: VolumeId(1), limits });
+    let record = with_limits.encode();
+    assert_eq!(Configuration::decode(&record).unwrap(), with_limits);
+    lines.push(line("configuration-with-limits", &record));
+    let mut with_both = with_lists;
+    done(&mut with_both, Command::SetLimits { volume: VolumeId(1), limits });
+    assert_eq!(Configuration::decode(&with_both.encode()).unwrap(), with_both);
     let found = lines.join("\n") + "\n";
     assert!(found == GOLDEN, "found\n{found}");
 }

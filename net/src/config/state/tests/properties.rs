@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: u64 = 30;
+const KINDS: u64 = 31;
 
 /// Numbers that a command is made of. Most name something that exists or could.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,10 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
         // Not so often that nothing is left.
         27 => Command::ForgetNode { node: if c % 4 == 0 { node } else { NodeId::default() } },
         28 => Command::SetAllowed { volume, names: (0..c % 3).map(|_| identity(&format!("i{}", a % 3))).collect() },
+        29 => {
+            let limit = |number: u64| (!number.is_multiple_of(3)).then_some(number);
+            Command::SetLimits { volume, limits: VolumeLimits { reserve_bytes: limit(a), quota_bytes: limit(c) } }
+        }
         _ => Command::SetSetting { name: called, value: (a % 2 == 0).then(|| text("v")) },
     }
 }

@@ -197,3 +197,30 @@ fn who_may_open_a_volume_follows_it_and_its_clones() {
     done(&mut configuration, Command::DeleteVolume { volume: VolumeId(2), with_snapshots: false });
     assert!(configuration.allowed(VolumeId(2)).is_empty());
 }
+
+#[test]
+fn limits_follow_a_volume_into_the_trash_and_are_none_of_its_clones() {
+    let mut configuration = with_volume();
+    let limits = |reserve_bytes, quota_bytes| VolumeLimits { reserve_bytes, quota_bytes };
+    let set = |limits| Command::SetLimits { volume: VOLUME, limits };
+    let size_bytes = configuration.volume(VOLUME).unwrap().size_bytes;
+    assert!(configuration.limits(VOLUME).is_none());
+    let both = limits(Some(size_bytes), Some(size_bytes));
+    done(&mut configuration, set(both));
+    assert_eq!(configuration.limits(VOLUME), both);
+    let words = "a reservation is at most the volume's size, and a quota at least the reservation";
+    refused(&mut configuration, set(limits(Some(size_bytes + 1), None)), words);
+    refused(&mut configuration, set(limits(Some(2), Some(1))), words);
+    let origin = Some(Origin { volume: VOLUME, snapshot: None });
+    done(&mut configuration, Command::CreateVolume(NewVolume { origin, ..new_volume("clone", &[1, 2]) }));
+    assert!(configuration.limits(VolumeId(2)).is_none());
+    done(&mut configuration, Command::TrashVolume { volume: VOLUME, expires_ms: 50, now_ms: 10 });
+    assert_eq!(configuration.limits(VOLUME), both, "the trash keeps them");
+    refused(&mut configuration, set(limits(None, None)), "volume 1 is in the trash: restore it first");
+    done(&mut configuration, Command::RestoreVolume { volume: VOLUME, name: name("back") });
+    done(&mut configuration, set(limits(None, Some(1))));
+    assert_eq!(configuration.limits(VOLUME), limits(None, Some(1)));
+    done(&mut configuration, Command::DeleteVolume { volume: VOLUME, with_snapshots: false });
+    assert!(configuration.limits(VOLUME).is_none());
+    configuration.check().unwrap();
+}
