@@ -14,6 +14,7 @@ mod export;
 mod exports;
 mod imports;
 mod keys;
+mod limits;
 mod mail;
 mod manager;
 mod mending;

@@ -13,6 +13,7 @@ use net::transport::Transport;
 use super::Cluster;
 use super::access::allow_of;
 use super::core::Core;
+use super::limits::limits_of;
 use super::report::{
     ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
     VolumeReport,
@@ -106,6 +107,7 @@ impl Core {
             origin: volume.origin.map(|origin| origin_report(configuration, origin)),
             schedule: schedule_of(volume),
             allow: allow_of(configuration, volume.id),
+            limits: limits_of(configuration, volume.id),
             replicas_wanted: volume.copies.replicas,
             in_sync_min: volume.copies.in_sync_min,
             epoch: set.epoch.0,

@@ -1,6 +1,8 @@
 //! What can go wrong with a cluster.
 
 use lsm_store::ErrorKind;
+use net::config::raft::ProposeError;
+use net::config::state::Rejection;
 
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
@@ -78,7 +80,7 @@ pub enum ClusterError {
     HoldsReplicas(String),
     /// The cluster did not agree.
     #[error(transparent)]
-    Configuration(#[from] net::config::raft::ProposeError),
+    Configuration(#[from] ProposeError),
     /// The configuration's file cannot be used.
     #[error("the cluster's configuration cannot be opened")]
     Storage(#[from] net::config::storage::StorageError),
@@ -184,6 +186,7 @@ impl ClusterError {
             Self::Snapshot { exists: true, .. } => ErrorKind::Exists,
             Self::Snapshot { exists: false, .. } => ErrorKind::NotFound,
             Self::Unspecified(_) => ErrorKind::Invalid,
+            Self::Configuration(ProposeError::Rejected(Rejection::Limits)) => ErrorKind::Invalid,
             Self::Configuration(_) => ErrorKind::Busy,
             _ => ErrorKind::Io,
         }

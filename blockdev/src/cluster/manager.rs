@@ -14,6 +14,7 @@ use net::replication::{Event, Incarnation, Policy, Role};
 use net::transport::{Peer, Transport};
 
 use super::core::Core;
+use super::limits::limits_of;
 use crate::replica::{LocalReplica, Outside, Setting, StartError};
 
 /// Between two looks, unless something changes.
@@ -137,7 +138,12 @@ impl Core {
         }
         let Some(replica) = self.reported(volume.id, self.started(volume, outside)) else { return false };
         replica.tell(Event::Placement(volume.replicas.placement.clone()));
-        self.replicas.write().insert(volume.id, replica);
+        {
+            // Under the lock, so that no change of the limits comes in between.
+            let mut replicas = self.replicas.write();
+            replica.set_quota(limits_of(&self.configuration(), volume.id).quota_bytes);
+            replicas.insert(volume.id, replica);
+        }
         self.share_memory();
         self.note_change();
         true
@@ -280,6 +286,7 @@ impl Core {
             let Some(volume) = configuration.volume(*id) else { continue };
             replica.tell(Event::InSyncMin(volume.copies.in_sync_min.into()));
             replica.tell(Event::Placement(volume.replicas.placement.clone()));
+            replica.set_quota(limits_of(configuration, *id).quota_bytes);
             let configuration = volume.replicas.configuration();
             replica.tell(Event::Configuration { configuration, is_fresh: false });
         }

@@ -1,6 +1,7 @@
 //! What a cluster is like, for people.
 
 use lsm_store::codec::Codec;
+use lsm_store::store::Limits;
 
 use crate::access::AllowList;
 use crate::name::VolumeName;
@@ -144,6 +145,8 @@ pub struct VolumeReport {
     pub schedule: Option<Schedule>,
     /// Who may open it over the network.
     pub allow: AllowList,
+    /// What it may take of each node that holds it, and what is kept for it there.
+    pub limits: Limits,
     /// How many copies it is to have.
     pub replicas_wanted: u8,
     /// With fewer copies than this it waits.

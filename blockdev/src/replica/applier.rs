@@ -42,6 +42,8 @@ struct Wanted {
     /// A snapshot without a name of what the store has by then; with it goes up to where that is.
     pin: Option<Lsn>,
     pinned: Option<Result<Pinned, ()>>,
+    /// What the store maps, once it has everything up to here.
+    count: Option<Lsn>,
     /// The log knows that the store has everything up to here durably.
     noted: Lsn,
     /// Nothing more is applied before the log knows that the store has everything up to here.
@@ -112,6 +114,15 @@ impl Applying {
         self.changed.notify_all();
     }
 
+    /// Has what the store maps counted, once it has everything up to `at_least`, unless that is asked for already.
+    pub(super) fn ask_count(&self, at_least: Lsn) {
+        let mut wanted = self.wanted.lock();
+        if wanted.count.is_none() {
+            wanted.count = Some(at_least);
+            self.changed.notify_all();
+        }
+    }
+
     /// True while what was asked for is not there.
     pub(super) fn awaits_pin(&self) -> bool {
         self.wanted.lock().pinned.is_none()
@@ -156,7 +167,7 @@ impl Applying {
         let mut wanted = self.wanted.lock();
         (wanted.is_paused, wanted.is_amid, wanted.flushable, wanted.without_room) = (false, false, flushable, None);
         // It may be older than what there was.
-        (wanted.noted, wanted.awaited) = (flushable, Lsn(0));
+        (wanted.noted, wanted.awaited, wanted.count) = (flushable, Lsn(0), None);
         self.changed.notify_all();
     }
 
@@ -222,6 +233,7 @@ pub(super) struct Applier {
 enum Next {
     Apply(Lsn),
     Pin,
+    Count,
     Checkpoint,
     Nothing,
     Stop,
@@ -285,6 +297,10 @@ impl Applier {
                 self.pin();
                 Ok(Turn::Worked)
             }
+            Next::Count => {
+                self.count();
+                Ok(Turn::Worked)
+            }
             Next::Checkpoint => self.checkpoint().map(|()| Turn::Worked),
         };
         self.applying.rest();
@@ -334,6 +350,9 @@ impl Applier {
         if !wanted.is_amid && wanted.pinned.is_none() && wanted.pin.is_some_and(|at_least| at_least <= applied) {
             return Next::Pin;
         }
+        if !wanted.is_amid && wanted.count.is_some_and(|at_least| at_least <= applied) {
+            return Next::Count;
+        }
         let is_awaited = wanted.noted < wanted.awaited;
         if !is_awaited && wanted.flushable > applied && self.pending.visible() > applied {
             return Next::Apply(wanted.flushable);
@@ -353,6 +372,15 @@ impl Applier {
         });
         self.applying.wanted.lock().pinned = Some(pinned);
         self.applying.changed.notify_all();
+    }
+
+    /// Counts what the store maps. Nothing is applied meanwhile, so that it is what records up to a certain one have made of it.
+    fn count(&self) {
+        let counted = self.volume.mapped_bytes().inspect_err(|error| {
+            tracing::error!(volume = %self.id, error = error as &dyn std::error::Error, "a volume's quota is not kept: run silt check");
+        });
+        self.pending.note_count(counted.ok());
+        self.applying.wanted.lock().count = None;
     }
 
     fn apply_batch(&mut self, flushable: Lsn) -> Result<Turn, NodeError> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use net::id::NodeId;
 use net::replication::{
-    Action, Body, Credit, Epoch, Event, Lsn, Message, Record, Replica, Shortage, Tick, Ticket, TransferId, wire,
+    Action, Body, Credit, Epoch, Event, Lsn, Message, Outcome, Record, Replica, Shortage, Tick, Ticket, TransferId,
+    wire,
 };
 use net::transport::Received;
 
@@ -21,6 +22,7 @@ use super::made::Made;
 use super::operation::{self, InvalidOperations};
 use super::outside::{Outside, Sending};
 use super::pending::Operations;
+use super::quota::LookedUp;
 
 /// How much a replica holds beside its store.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +99,10 @@ pub(super) struct Executor {
     told: Told,
     /// What clients of this node asked for, until it comes to be written.
     made: Made,
+    /// What writes map at most that a quota has let in and that have no place yet.
+    pub(super) unplaced: u64,
+    /// What was looked up of the newest write near a quota.
+    pub(super) looked_up: Option<LookedUp>,
 }
 
 /// What the protocol was told last of the room in the store.
@@ -118,8 +124,23 @@ impl Executor {
         bounds: Bounds,
     ) -> Self {
         let (batch, holds, asked_sync, is_torn) = (Batch::default(), HashMap::new(), Lsn(0), false);
-        let (told, made) = (Told::default(), Made::default());
-        Self { replica, log, shared, outside, bounds, batch, holds, asked_sync, floor, is_torn, told, made }
+        let (told, made, unplaced, looked_up) = (Told::default(), Made::default(), 0, None);
+        Self {
+            replica,
+            log,
+            shared,
+            outside,
+            bounds,
+            batch,
+            holds,
+            asked_sync,
+            floor,
+            is_torn,
+            told,
+            made,
+            unplaced,
+            looked_up,
+        }
     }
 
     /// Works until it is told to stop. If it panics, whoever waits for it is told, and it is started again.
@@ -151,6 +172,8 @@ impl Executor {
         self.tell_credit(&mut actions);
         self.carry_out(actions);
         self.made.clear();
+        (self.unplaced, self.looked_up) = (0, None);
+        self.keep_count();
         true
     }
 
@@ -158,12 +181,15 @@ impl Executor {
         match input {
             Input::Message(from, received) => self.message(from, &received, actions),
             Input::Event(Event::JournalFailed) => self.give_up(actions),
-            Input::Event(event) => {
-                if let Event::Write { payload, .. } = &event {
-                    self.made.note(payload);
+            Input::Event(Event::Write { request, payload, room }) => {
+                if let Some(refusal) = self.over_quota(&payload, room, actions) {
+                    actions.push(Action::Answer(request, Outcome::Refused(refusal)));
+                    return;
                 }
-                self.step(event, actions);
+                self.made.note(&payload);
+                self.step(Event::Write { request, payload, room }, actions);
             }
+            Input::Event(event) => self.step(event, actions),
             Input::Checkpoint(floor) => self.checkpoint(floor, actions),
             Input::TellHistory(answer) => drop(answer.send(self.replica.history().clone())),
             // As for those who ask for the history.
@@ -369,7 +395,8 @@ impl Executor {
         });
         if self.or_fail(appended, further).is_some() {
             let room_bytes = operations.iter().map(|operations| operation::room_of_all(operations)).sum();
-            self.shared.pending.append(first, operations);
+            let growths: Vec<_> = records.iter().zip(&operations).map(|(it, does)| self.growth_of(it, does)).collect();
+            self.shared.pending.append_grown(first, operations.into_iter().zip(growths));
             self.shared.ledger.take(self.shared.id, room_bytes);
             self.told.used = self.told.used.saturating_add(room_bytes);
             self.step(Event::Journaled(ticket), further);

@@ -131,6 +131,8 @@ pub struct Shared {
     /// What the node's replicas have promised of its store's room.
     pub(super) ledger: Arc<Ledger>,
     pub(super) ending: Ending,
+    /// What the volume may map, if there is a limit.
+    quota_bytes: Mutex<Option<u64>>,
     node: Arc<Node>,
     role: Mutex<Option<(Role, Option<Configuration>)>>,
     has_failed: AtomicBool,
@@ -148,6 +150,11 @@ impl Shared {
         if !is_same {
             *noted = Some((role, configuration.cloned()));
         }
+    }
+
+    /// What the volume may map, if there is a limit.
+    pub(super) fn quota_bytes(&self) -> Option<u64> {
+        *self.quota_bytes.lock()
     }
 
     /// Now, by the store's clock.
@@ -223,6 +230,7 @@ impl LocalReplica {
             syncing: Arc::default(),
             ledger: Arc::clone(&setting.ledger),
             ending: Ending::default(),
+            quota_bytes: Mutex::default(),
             node: Arc::clone(&setting.node),
             role: Mutex::default(),
             has_failed: AtomicBool::new(false),
@@ -273,6 +281,11 @@ impl LocalReplica {
     pub fn remove(device: &dyn Device, node: &Node, id: VolumeId) -> Result<(), StartError> {
         clear(device, node, id)?;
         Ok(node.forget_replica(id)?)
+    }
+
+    /// Says how much the volume may map; writes that were ordered before stay.
+    pub fn set_quota(&self, quota_bytes: Option<u64>) {
+        *self.shared.quota_bytes.lock() = quota_bytes;
     }
 
     /// What its threads share.

@@ -11,6 +11,7 @@ use lsm_store::read::{Piece, ReadData};
 use net::replication::Lsn;
 use parking_lot::{Condvar, Mutex};
 
+use super::mapped::{Growth, Mapped};
 use super::memory::Memory;
 use super::operation::{self, Operation};
 
@@ -30,6 +31,7 @@ struct Entry {
     operations: Operations,
     bytes: u64,
     room_bytes: u64,
+    growth: Growth,
 }
 
 #[derive(Default)]
@@ -47,6 +49,8 @@ struct State {
     wide: BTreeSet<Lsn>,
     bytes: u64,
     room_bytes: u64,
+    /// What the volume maps with all of them.
+    mapped: Mapped,
 }
 
 /// What is in the log and not in the store yet.
@@ -97,9 +101,18 @@ impl Pending {
 
     /// Adds records from `first` on, which follow those that are there.
     pub fn append(&self, first: Lsn, records: impl IntoIterator<Item = Operations>) {
+        let bounded = |operations: Operations| {
+            let growth = Growth::bound(&operations);
+            (operations, growth)
+        };
+        self.append_grown(first, records.into_iter().map(bounded));
+    }
+
+    /// As [`Self::append`], of records of which somebody knows what they do to the bytes mapped.
+    pub fn append_grown(&self, first: Lsn, records: impl IntoIterator<Item = (Operations, Growth)>) {
         self.change(|state| {
             assert_eq!(first, state.end().next(), "records come in order");
-            records.into_iter().for_each(|operations| state.push(operations));
+            records.into_iter().for_each(|(operations, growth)| state.push(operations, growth));
         });
     }
 
@@ -145,6 +158,20 @@ impl Pending {
         self.state.lock().end()
     }
 
+    /// What the volume maps with all of it.
+    pub(super) fn mapped(&self) -> Mapped {
+        self.state.lock().mapped
+    }
+
+    /// The store's content maps so much; `None` if it cannot be counted. Nothing was applied since it was looked at.
+    pub(super) fn note_count(&self, bytes: Option<u64>) {
+        let mut state = self.state.lock();
+        match bytes {
+            Some(bytes) => state.mapped.count(bytes),
+            None => state.mapped.give_up_counting(),
+        }
+    }
+
     /// Memory held, about.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -179,20 +206,14 @@ impl Pending {
     #[must_use]
     pub fn overlay(&self, offset: u64, len: u64) -> Overlay {
         let state = self.state.lock();
-        let visible = state.visible;
-        if state.entries.is_empty() || len == 0 {
-            return Overlay { visible, ..Overlay::default() };
-        }
-        let mut touching: BTreeSet<Lsn> = state.wide.range(..=visible).copied().collect();
-        for chunk in offset >> CHUNK_SHIFT..=(offset + len - 1) >> CHUNK_SHIFT {
-            touching.extend(state.chunks.get(&chunk).into_iter().flatten().take_while(|lsn| **lsn <= visible));
-        }
-        let operations = |lsn: &Lsn| Arc::clone(&state.entry(*lsn).operations);
-        let is_barrier = |lsn: &&Lsn| state.entry(**lsn).operations.iter().any(Operation::is_barrier);
-        let barrier = touching.iter().rev().find(is_barrier).copied();
-        let is_touched = |operations: &Operations| operations.iter().any(|operation| touches(operation, offset, len));
-        let changes = touching.iter().map(operations).filter(is_touched).collect();
-        Overlay { visible, barrier, changes }
+        state.overlay(state.visible, offset, len)
+    }
+
+    /// The same of all that was ordered, whether reads see it or not.
+    #[must_use]
+    pub(super) fn ordered(&self, offset: u64, len: u64) -> Overlay {
+        let state = self.state.lock();
+        state.overlay(state.end(), offset, len)
     }
 
     /// True if the store may have held more, when it was read, than the overlay knows of: the read has to begin anew.
@@ -260,7 +281,24 @@ impl State {
         &self.entries[(lsn.0 - self.applied.0 - 1) as usize]
     }
 
-    fn push(&mut self, operations: Operations) {
+    /// What a read of a range that sees everything up to `visible` has to lay over what the store gives.
+    fn overlay(&self, visible: Lsn, offset: u64, len: u64) -> Overlay {
+        if self.entries.is_empty() || len == 0 {
+            return Overlay { visible, ..Overlay::default() };
+        }
+        let mut touching: BTreeSet<Lsn> = self.wide.range(..=visible).copied().collect();
+        for chunk in offset >> CHUNK_SHIFT..=(offset + len - 1) >> CHUNK_SHIFT {
+            touching.extend(self.chunks.get(&chunk).into_iter().flatten().take_while(|lsn| **lsn <= visible));
+        }
+        let operations = |lsn: &Lsn| Arc::clone(&self.entry(*lsn).operations);
+        let is_barrier = |lsn: &&Lsn| self.entry(**lsn).operations.iter().any(Operation::is_barrier);
+        let barrier = touching.iter().rev().find(is_barrier).copied();
+        let is_touched = |operations: &Operations| operations.iter().any(|operation| touches(operation, offset, len));
+        let changes = touching.iter().map(operations).filter(is_touched).collect();
+        Overlay { visible, barrier, changes }
+    }
+
+    fn push(&mut self, operations: Operations, growth: Growth) {
         let lsn = self.end().next();
         match chunks(&operations) {
             Some(chunks) => chunks.for_each(|chunk| {
@@ -275,19 +313,22 @@ impl State {
         let (bytes, room_bytes) = (data as u64 + RECORD_OVERHEAD_BYTES, operation::room_of_all(&operations));
         self.bytes += bytes;
         self.room_bytes += room_bytes;
-        self.entries.push_back(Entry { operations, bytes, room_bytes });
+        self.mapped.push(growth);
+        self.entries.push_back(Entry { operations, bytes, room_bytes, growth });
     }
 
     fn pop_first(&mut self) {
         let lsn = self.applied.next();
         let entry = self.entries.pop_front().expect("what is applied was there");
         self.applied = lsn;
+        self.mapped.apply(entry.growth);
         self.forget(lsn, &entry, VecDeque::pop_front);
     }
 
     fn pop_last(&mut self) {
         let lsn = self.end();
         let entry = self.entries.pop_back().expect("the end is that of the last record");
+        self.mapped.remove(entry.growth);
         self.forget(lsn, &entry, VecDeque::pop_back);
     }
 
@@ -342,7 +383,12 @@ impl Overlay {
 
     /// The ranges that the changes touch, as first and end.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.changes.iter().flat_map(|operations| operations.iter()).map(Operation::range)
+        self.operations().map(Operation::range)
+    }
+
+    /// The operations of the changes, in order.
+    pub(super) fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.changes.iter().flat_map(|operations| operations.iter())
     }
 
     /// What the store gave for `[offset, ...)`, with the changes over it.
@@ -353,10 +399,7 @@ impl Overlay {
         }
         let mut bytes = vec![0; data.len()];
         data.copy_to(&mut bytes);
-        self.changes
-            .iter()
-            .flat_map(|operations| operations.iter())
-            .for_each(|change| apply(change, &mut bytes, offset));
+        self.operations().for_each(|change| apply(change, &mut bytes, offset));
         let mut laid = ReadData::default();
         laid.push(Piece::Bytes(bytes.into()));
         laid

@@ -4,6 +4,7 @@ mod changes;
 mod clones;
 mod full;
 mod keys;
+mod limits;
 mod news;
 mod schedules;
 mod sizes;

@@ -13,7 +13,7 @@ use siltstone::span::Span;
 
 use super::cluster::cluster_failure;
 use super::schedule::schedule;
-use super::settings::allow_list;
+use super::settings::{allow_list, limits, limits_of};
 use super::{NodeHandler, describe, failure, name};
 
 /// A replicated volume, and the cluster that has it.
@@ -65,13 +65,11 @@ impl NodeHandler {
     pub(super) fn create_replicated(&self, request: &CreateVolume, replicas: u8) -> Result<Response, Failure> {
         let cluster = self.cluster()?;
         let name: VolumeName = name(&request.name)?;
-        if request.reserve_bytes.is_some() || request.quota_bytes.is_some() {
-            return Err(Failure::new(Kind::Unsupported, "replicated volumes have no reservations and quotas yet"));
-        }
+        refuse_reservation(request.reserve_bytes)?;
         self.check_not_of_node(&name)?;
         let codec = self.codec(request.codec.as_deref())?;
         let wanted = NewVolume { name, size_bytes: request.size_bytes, codec, replicas };
-        match cluster.create(&wanted) {
+        match cluster.create_limited(&wanted, limits_of(request)) {
             Err(ClusterError::NameTaken(name)) if request.reuse => reuse(&cluster, &name, request.size_bytes),
             other => Ok(describe::cluster::answer(&other.map_err(cluster_failure)?)),
         }
@@ -87,17 +85,19 @@ impl NodeHandler {
 
     pub(super) fn set_replicated(&self, of: &Replicated, settings: &SetVolume) -> Result<Response, Failure> {
         let SetVolume { name: _, snap_every, keep, reserve_bytes, quota_bytes, allow, replicas } = settings;
-        if reserve_bytes.is_some() || quota_bytes.is_some() {
-            let message =
-                format!("volume {} is replicated: such volumes have no reservations and quotas yet", of.report.name);
-            return Err(Failure::new(Kind::Unsupported, message));
-        }
+        refuse_reservation(*reserve_bytes)?;
         let (cluster, name) = (&of.cluster, &of.report.name);
         let mut volume = of.report.clone();
-        let asks_schedule = snap_every.is_some() || keep.is_some() || (replicas.is_none() && allow.is_none());
+        let asks_limits = reserve_bytes.is_some() || quota_bytes.is_some();
+        let asks_else = asks_limits || replicas.is_some() || allow.is_some();
+        let asks_schedule = snap_every.is_some() || keep.is_some() || !asks_else;
         // What makes no sense is refused before anything is changed.
         let allow = allow.as_deref().map(allow_list).transpose()?;
         let schedule = asks_schedule.then(|| schedule(settings, volume.schedule.as_ref())).transpose()?;
+        if asks_limits {
+            let limits = limits(*reserve_bytes, *quota_bytes, volume.limits);
+            volume = cluster.set_limits(name, limits).map_err(cluster_failure)?;
+        }
         if let Some(allow) = allow {
             volume = cluster.set_allow(name, &allow).map_err(cluster_failure)?;
         }
@@ -200,6 +200,13 @@ impl Replicated {
     pub(super) fn discard(&self, with_snapshots: bool, keep: Span) -> Result<Response, Failure> {
         let discarded = self.cluster.discard(&self.report.name, with_snapshots, keep).map_err(cluster_failure)?;
         Ok(Response::Trash { volumes: vec![describe::cluster::trashed(&discarded)] })
+    }
+}
+
+fn refuse_reservation(reserve_bytes: Option<u64>) -> Result<(), Failure> {
+    match reserve_bytes {
+        Some(_) => Err(Failure::new(Kind::Unsupported, "replicated volumes have no reservations yet")),
+        None => Ok(()),
     }
 }
 

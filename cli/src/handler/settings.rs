@@ -56,7 +56,7 @@ pub(super) fn limits_of(create: &CreateVolume) -> Limits {
 }
 
 /// The limits that wishes make of the present ones: what is absent stays, 0 is none.
-fn limits(reserve_bytes: Option<u64>, quota_bytes: Option<u64>, now: Limits) -> Limits {
+pub(super) fn limits(reserve_bytes: Option<u64>, quota_bytes: Option<u64>, now: Limits) -> Limits {
     let wished = |wish: Option<u64>, now| wish.map_or(now, |bytes| Some(bytes).filter(|bytes| *bytes > 0));
     Limits {
         reserve_bytes: wished(reserve_bytes, now.reserve_bytes),

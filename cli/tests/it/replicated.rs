@@ -201,3 +201,48 @@ fn an_image_becomes_a_replicated_volume_that_is_whole_or_not_there() {
     wait_until("it is gone", || two.run(&["info", "broken"]).code == 10);
     three.stop();
 }
+
+/// Writes a block by a client of this node; false if there is no room.
+fn lets_in(silt: &Silt, volume: &str, block: usize) -> bool {
+    let client = connect(silt, volume);
+    let written = client.write((block * BLOCK_BYTES) as u64, &[7; BLOCK_BYTES], true);
+    client.disconnect();
+    written.inspect_err(|error| assert_eq!(error.errno().0, 28, "ENOSPC")).is_ok()
+}
+
+#[test]
+fn a_quota_of_a_replicated_volume_holds_at_every_node_and_outlives_its_primary() {
+    let scratch = Scratch::new("replicated-quota");
+    let mut three = Three::new(&scratch);
+    let [one, two, other] = &three.silts[..] else { panic!("three") };
+    let made = one.json(&["create", "vm", "--size", "1M", "--replicas", "3", "--quota", "32K"]);
+    assert_eq!(made["quota_bytes"], 32 << 10);
+    assert!((0..8).all(|block| lets_in([one, two, other][block % 3], "vm", block)));
+    for silt in [one, two, other] {
+        assert!(!lets_in(silt, "vm", 8) && lets_in(silt, "vm", 7));
+        assert_eq!(silt.json(&["info", "vm"])["quota_bytes"], 32 << 10);
+    }
+    let set = other.json(&["set", "vm", "quota=36K", "snap-every=1h", "keep=1h:1d"]);
+    assert_eq!((&set["quota_bytes"], &set["schedule"]["every"]), (&json!(36 << 10), &json!("1h")));
+    wait_until("the primary has heard of it", || lets_in(two, "vm", 8));
+    assert_eq!(two.json(&["clone", "vm", "copy"])["quota_bytes"], Value::Null);
+    wait_until("nobody has it open", || three.silts.iter().all(|it| it.json(&["info", "vm"])["connections"] == 0));
+    two.run(&["rm", "vm", "--snapshots"]).expect(0);
+    one.run(&["trash", "restore", "vm"]).expect(0);
+    assert!(!lets_in(one, "vm", 9));
+
+    let info = other.json(&["info", "vm"]);
+    let replicas = info["replication"]["replicas"].as_array().unwrap();
+    let primary = replicas.iter().find(|replica| replica["role"] == "primary").unwrap();
+    let number = primary["node_name"].as_str().unwrap()[1..].parse::<usize>().unwrap();
+    three.daemons.remove(number - 1).kill();
+    let killed = three.silts.remove(number - 1);
+    let left = &three.silts;
+    assert!(!lets_in(&left[0], "vm", 9) && lets_in(&left[1], "vm", 0), "the next primary keeps it");
+    three.daemons.push(Daemon::start(&killed, &[]));
+    wait_until("it is back", || killed.json(&["info", "vm"])["replication"]["health"] == "healthy");
+    assert!(!lets_in(&killed, "vm", 9));
+    killed.run(&["set", "vm", "quota=none"]).expect(0);
+    wait_until("without a quota there is none", || lets_in(&killed, "vm", 9));
+    three.stop();
+}

@@ -90,6 +90,12 @@ impl PackedBlocks {
         self.starts.len() - 1
     }
 
+    /// True if it is all zeros.
+    #[must_use]
+    pub fn is_zero(&self, index: usize) -> bool {
+        self.stored(index).is_empty()
+    }
+
     /// The bytes that [`Self::read`] takes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -78,12 +78,28 @@ impl Inner {
             let _front = self.front.lock();
             (volume.allowance().begin_count(), self.view())
         };
-        let all = BlockIndex(0)..BlockIndex(BlockIndex::COUNT_MAX);
-        let blocks = mapped_blocks(&view, &volume.lineage()?, &all, || self.refuse_if_poisoned())?;
+        let bytes = self.mapped_bytes_in(&view, volume)?;
         // Under the lock, so that no change is accounted for in between.
         let _front = self.front.lock();
-        volume.allowance().end_count(counting, blocks * BLOCK_BYTES as u64);
+        volume.allowance().end_count(counting, bytes);
         Ok(())
+    }
+
+    /// See [`super::Volume::mapped_bytes`].
+    pub(super) fn mapped_bytes(&self, volume: &VolumeState) -> Result<u64> {
+        self.mapped_bytes_in(&self.view(), volume)
+    }
+
+    /// See [`super::Volume::are_mapped`].
+    pub(super) fn are_mapped(&self, volume: &VolumeState, blocks: Range<u64>) -> Result<Vec<bool>> {
+        let (view, lineage) = (self.view(), volume.lineage()?);
+        blocks.map(|block| is_mapped(&view, &lineage, BlockIndex(block))).collect()
+    }
+
+    fn mapped_bytes_in(&self, view: &View, volume: &VolumeState) -> Result<u64> {
+        let all = BlockIndex(0)..BlockIndex(BlockIndex::COUNT_MAX);
+        let blocks = mapped_blocks(view, &volume.lineage()?, &all, || self.refuse_if_poisoned())?;
+        Ok(blocks * BLOCK_BYTES as u64)
     }
 
     /// Counts one of the volumes of which too little is known; `false` if there is none.

@@ -378,6 +378,25 @@ impl Volume {
         self.inner.changes(&other.state, &self.state, offset, len, extents_max)
     }
 
+    /// Bytes that it maps now: blocks with data, 4 KiB each. Reads its map, some seconds for each TiB mapped.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt` if the map cannot be read; `NotFound` once it has been removed.
+    pub fn mapped_bytes(&self) -> Result<u64> {
+        self.inner.mapped_bytes(&self.state)
+    }
+
+    /// For each block of a range whether it is mapped, as [`Volume::mapped_bytes`] counts; looked up one by one.
+    ///
+    /// # Errors
+    /// As [`Volume::mapped_bytes`]; `Invalid` beyond the end.
+    pub fn are_mapped(&self, blocks: Range<u64>) -> Result<Vec<bool>> {
+        if blocks.end > self.block_count() {
+            return Err(Error::Invalid { what: "a range of blocks", must: "within the volume" });
+        }
+        self.inner.are_mapped(&self.state, blocks)
+    }
+
     /// How many blocks it has; the volume's end may cut the last one.
     #[must_use]
     pub fn block_count(&self) -> u64 {

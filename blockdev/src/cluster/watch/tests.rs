@@ -1,4 +1,5 @@
 use lsm_store::codec::Codec;
+use lsm_store::store::Limits;
 
 use super::super::report::ReplicaReport;
 use super::*;
@@ -34,6 +35,7 @@ fn volume() -> VolumeReport {
         origin: None,
         schedule: None,
         allow: AllowList::default(),
+        limits: Limits::default(),
         replicas_wanted: 2,
         in_sync_min: 1,
         epoch: 1,

@@ -74,8 +74,8 @@ pub(in crate::handler) fn volume(report: &VolumeReport) -> VolumeDescription {
         snapshots: 0,
         origin: report.origin.as_ref().map(origin),
         schedule: report.schedule.as_ref().map(super::schedule),
-        reserve_bytes: None,
-        quota_bytes: None,
+        reserve_bytes: report.limits.reserve_bytes,
+        quota_bytes: report.limits.quota_bytes,
         allow: report.allow.names().map(str::to_owned).collect(),
         replication: Some(Box::new(replication(report))),
     }

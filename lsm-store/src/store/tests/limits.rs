@@ -57,6 +57,22 @@ fn a_volume_maps_no_more_than_its_quota_and_trimming_makes_room() {
 }
 
 #[test]
+fn what_a_volume_maps_can_be_asked_for() {
+    let device = SimDevice::new(33, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, MIB);
+    try_write(&volume, BLOCK as u64, &pattern(1, 3 * BLOCK)).unwrap();
+    try_write(&volume, 6 * BLOCK as u64, &[0; BLOCK]).unwrap();
+    volume.zero(2 * BLOCK as u64, BLOCK as u64, Zeroing::Hole).unwrap();
+    for _ in 0..2 {
+        assert_eq!(volume.mapped_bytes().unwrap(), 2 * BLOCK as u64);
+        assert_eq!(volume.are_mapped(0..8).unwrap(), [false, true, false, true, false, false, false, false]);
+        settle(&store);
+    }
+    assert!(volume.are_mapped(0..257).is_err());
+}
+
+#[test]
 fn overwriting_again_and_again_does_not_use_a_quota_up() {
     let device = SimDevice::new(32, Faults::none());
     let store = new_store(&device);

@@ -1,3 +1,5 @@
+use siltstone::store::store::Limits;
+
 use super::*;
 
 fn node_report(id: u64, is_reachable: bool) -> NodeReport {
@@ -34,6 +36,7 @@ fn volume_report(name: &str, health: VolumeHealth) -> VolumeReport {
         origin: None,
         schedule: None,
         allow: "backup,db".parse().unwrap(),
+        limits: Limits { reserve_bytes: None, quota_bytes: Some(1 << 30) },
         replicas_wanted: 3,
         in_sync_min: 2,
         epoch: 9,
