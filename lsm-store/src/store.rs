@@ -399,6 +399,15 @@ impl Store {
         self.inner.restore_limits(id, limits)
     }
 
+    /// As [`Store::restore_limits`], of a reservation alone, and of no more of it than there is room for now; what was kept stays.
+    /// Says how much that is. Asked again it may be more.
+    ///
+    /// # Errors
+    /// `NotFound`; `Io` if the device does not say what is free.
+    pub fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<u64> {
+        self.inner.reserve_backed(id, wanted_bytes)
+    }
+
     /// The records of the layer above, by key.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
@@ -631,13 +640,13 @@ impl Store {
 
     /// Bytes of room, counted as [`room_of_write`] does, that writes may still take until one is refused for want of space:
     /// in any order, whatever they bring and however little of it the store has flushed by then. What is reserved for any
-    /// volume is left out. `beside_64ths` is what others on the same disk take for every 64 bytes of it, which counts as long as
+    /// volume but `own` is left out. `beside_64ths` is what others on the same disk take for every 64 bytes of it, which counts as long as
     /// the store has no capacity.
     ///
     /// # Errors
     /// `Poisoned`, `ReadOnly`, `Io` if the device does not say what is free.
-    pub fn room_to_write(&self, beside_64ths: u64) -> Result<u64> {
-        self.inner.room_to_write(beside_64ths)
+    pub fn room_to_write(&self, own: Option<VolumeId>, beside_64ths: u64) -> Result<u64> {
+        self.inner.room_to_write(own, beside_64ths)
     }
 
     /// Changes how much space is allocated ahead; `None` lets the store grow on demand.

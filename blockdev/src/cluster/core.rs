@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lsm_store::device::Device;
+use lsm_store::id::VolumeId as StoreVolumeId;
 use lsm_store::rng::Rng;
 use lsm_store::store::Store;
 use net::config::raft::{Consensus, ProposeError, Raft};
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub(super) open: Mutex<Opened>,
     /// Sizes of volumes that are not those of the configuration, and since when.
     pub(super) odd_sizes: Mutex<HashMap<VolumeId, (u64, Duration)>>,
+    /// What this node keeps of reservations that it has no room for.
+    pub(super) short_reserves: Mutex<HashMap<VolumeId, u64>>,
     pub(super) view: OnceLock<watch::Receiver<View>>,
     /// Imports that were broken off and are still to be removed.
     pub(super) left_imports: Mutex<Vec<VolumeId>>,
@@ -86,8 +89,8 @@ pub(super) enum Route {
 const LOGS_RESERVE_BYTES: u64 = 4 << 20;
 
 /// Room for records of replicas: in the store, and on the disk for their logs.
-fn room(store: &Store, logs: &dyn Device) -> u64 {
-    let in_store = store.room_to_write(LOG_64THS).unwrap_or_else(|error| {
+fn room(store: &Store, own: Option<StoreVolumeId>, logs: &dyn Device) -> u64 {
+    let in_store = store.room_to_write(own, LOG_64THS).unwrap_or_else(|error| {
         tracing::debug!(%error, "a store that does not say what room it has counts as full");
         0
     });
@@ -109,7 +112,7 @@ impl Core {
         let memory = Arc::new(Memory::of_budget(store.budget().total_bytes));
         store.lend_memory(memory.limit_bytes());
         let logs = Arc::clone(&device);
-        let ledger = Arc::new(Ledger::new(move || room(&store, &*logs)));
+        let ledger = Arc::new(Ledger::new(move |own| room(&store, own, &*logs)));
         let left_imports = Mutex::new(node.imports());
         Self {
             me,
@@ -131,6 +134,7 @@ impl Core {
             sessions: Sessions::default(),
             open: Mutex::default(),
             odd_sizes: Mutex::default(),
+            short_reserves: Mutex::default(),
             view: OnceLock::new(),
             left_imports,
             changes: Mutex::default(),

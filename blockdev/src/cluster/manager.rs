@@ -42,6 +42,7 @@ impl Core {
             self.keep_wishes();
             self.keep_placements();
             self.keep_sizes();
+            self.keep_reservations();
             self.mend_known();
             self.wait_change(if is_done { LOOK } else { LOOK_AFTER_FAILURE });
         }

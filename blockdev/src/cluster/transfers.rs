@@ -202,8 +202,9 @@ impl Core {
         let question = ContentQuestion::decode(message).ok()?;
         let transfer = question.transfer();
         let receiving = self.receiving(from, transfer)?;
+        let volume = receiving.lock().volume();
         // What other replicas have promised is not for content that comes anew.
-        if matches!(question, ContentQuestion::Blocks(_)) && self.ledger.free_bytes() < blocks_room() {
+        if matches!(question, ContentQuestion::Blocks(_)) && self.ledger.free_bytes(volume) < blocks_room() {
             tracing::warn!(%transfer, "content is refused while the store has no room");
             return Some(ContentAnswer::Refused(Refusal::OutOfSpace).encode());
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lsm_store::id::VolumeId;
-use lsm_store::store::{Record, Volume, VolumeInfo, VolumeSpec};
+use lsm_store::store::{Limits, Record, Volume, VolumeInfo, VolumeSpec};
 
 use super::seed::seed_of;
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
@@ -49,7 +49,22 @@ impl Node {
             Ok(entry) => entry.id,
             Err(_) => self.create_in_state(&catalog_name(volume), spec, State::Replica)?,
         };
-        Ok(self.store.volume(id)?)
+        let volume = self.store.volume(id)?;
+        // Nothing is ordered that has no room, and all that was ordered is to be applied.
+        volume.foresee_room();
+        Ok(volume)
+    }
+
+    /// Keeps room for a replica: as much of it as there is, which is returned.
+    pub(crate) fn reserve_for_replica(&self, volume: net::id::VolumeId, wanted_bytes: u64) -> Result<u64> {
+        let id = entry(&self.catalog.read(), volume)?.id;
+        Ok(self.store.reserve_backed(id, wanted_bytes)?)
+    }
+
+    /// Keeps room for a replica, all of it or nothing more than before. Reads what the volume maps.
+    pub(crate) fn reserve_all_for_replica(&self, volume: net::id::VolumeId, reserve_bytes: Option<u64>) -> Result<()> {
+        let id = entry(&self.catalog.read(), volume)?.id;
+        Ok(self.store.set_limits(id, Limits { reserve_bytes, quota_bytes: None })?)
     }
 
     /// Notes for good that the volume has, or had, a replica here; false if that was known.

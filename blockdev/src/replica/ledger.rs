@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use lsm_store::id::VolumeId as StoreVolumeId;
 use net::replication::VolumeId;
 use parking_lot::Mutex;
 
@@ -22,6 +23,8 @@ pub const PROMISE_BYTES_MAX: u64 = 32 << 20;
 pub const LOG_64THS: u64 = 33;
 
 struct Account {
+    /// The store's volume.
+    id: StoreVolumeId,
     pending: Arc<Pending>,
     /// Promised, and not used by what came since.
     promised: u64,
@@ -33,7 +36,7 @@ struct Account {
 
 /// The promises of a node's replicas.
 pub struct Ledger {
-    room: Box<dyn Fn() -> u64 + Send + Sync>,
+    room: Box<dyn Fn(Option<StoreVolumeId>) -> u64 + Send + Sync>,
     accounts: Mutex<HashMap<VolumeId, Account>>,
 }
 
@@ -47,14 +50,14 @@ pub struct Promise {
 }
 
 impl Ledger {
-    /// Of a store in which writes find as much room as `room` says.
-    pub fn new(room: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+    /// Of a store in which writes of a volume find as much room as `room` says, which leaves out what is reserved for others.
+    pub fn new(room: impl Fn(Option<StoreVolumeId>) -> u64 + Send + Sync + 'static) -> Self {
         Self { room: Box::new(room), accounts: Mutex::default() }
     }
 
     /// A replica starts, with what it has to apply.
-    pub(super) fn open(&self, volume: VolumeId, pending: Arc<Pending>) {
-        self.accounts.lock().insert(volume, Account { pending, promised: 0, wanted: PROMISE_BYTES_MIN, last: 0 });
+    pub(super) fn open(&self, volume: VolumeId, id: StoreVolumeId, pending: Arc<Pending>) {
+        self.accounts.lock().insert(volume, Account { id, pending, promised: 0, wanted: PROMISE_BYTES_MIN, last: 0 });
     }
 
     /// It has ended. What it has to apply is not counted until it starts again.
@@ -75,7 +78,8 @@ impl Ledger {
     /// What a replica may promise now. It takes at least what it was promised before.
     pub(super) fn promise(&self, volume: VolumeId) -> Promise {
         let mut accounts = self.accounts.lock();
-        let free = self.free_beside(&accounts, Some(volume));
+        let id = accounts.get(&volume).map(|account| account.id);
+        let free = self.free_beside(&accounts, Some(volume), id);
         let count = accounts.len() as u64;
         let Some(account) = accounts.get_mut(&volume) else { return Promise { bytes: 0, is_short: true } };
         if account.promised <= account.last / 2 && account.last > 0 {
@@ -88,20 +92,27 @@ impl Ledger {
         Promise { bytes: account.promised, is_short: account.promised < account.wanted }
     }
 
-    /// Room that nobody was promised and nothing that came needs.
+    /// Room for a volume that nobody was promised and nothing that came needs.
     #[must_use]
-    pub fn free_bytes(&self) -> u64 {
-        self.free_beside(&self.accounts.lock(), None)
+    pub fn free_bytes(&self, volume: VolumeId) -> u64 {
+        let accounts = self.accounts.lock();
+        let id = accounts.get(&volume).map(|account| account.id);
+        self.free_beside(&accounts, None, id)
     }
 
-    fn free_beside(&self, accounts: &HashMap<VolumeId, Account>, own: Option<VolumeId>) -> u64 {
+    fn free_beside(
+        &self,
+        accounts: &HashMap<VolumeId, Account>,
+        own: Option<VolumeId>,
+        id: Option<StoreVolumeId>,
+    ) -> u64 {
         let promised = |(volume, account): (&VolumeId, &Account)| {
             let others = if own == Some(*volume) { 0 } else { account.promised };
             others.saturating_add(account.pending.room_bytes())
         };
         let claimed = accounts.iter().map(promised).fold(0, u64::saturating_add);
         // Asked last: what is applied meanwhile counts twice rather than not at all.
-        (self.room)().saturating_sub(claimed)
+        (self.room)(id).saturating_sub(claimed)
     }
 }
 

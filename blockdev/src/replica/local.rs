@@ -238,7 +238,7 @@ impl LocalReplica {
         });
         fill_pending(&log, &shared.pending, recovered.floor)?;
         shared.applying.note_floor(recovered.floor);
-        shared.ledger.open(setting.id, Arc::clone(&shared.pending));
+        shared.ledger.open(setting.id, shared.volume.id(), Arc::clone(&shared.pending));
         let start = Start {
             me: setting.me,
             incarnation: setting.incarnation,

@@ -22,7 +22,7 @@ pub(crate) struct Create {
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
     /// How many nodes of the cluster hold it, 1 to 7. Without it the volume is of this node alone.
-    #[arg(long, value_name = "N", value_parser = super::replicas, conflicts_with = "reserve")]
+    #[arg(long, value_name = "N", value_parser = super::replicas)]
     replicas: Option<u8>,
     /// Room kept for it that other volumes cannot take, for example 10G.
     #[arg(long, value_name = "SIZE")]

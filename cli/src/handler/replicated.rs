@@ -65,7 +65,6 @@ impl NodeHandler {
     pub(super) fn create_replicated(&self, request: &CreateVolume, replicas: u8) -> Result<Response, Failure> {
         let cluster = self.cluster()?;
         let name: VolumeName = name(&request.name)?;
-        refuse_reservation(request.reserve_bytes)?;
         self.check_not_of_node(&name)?;
         let codec = self.codec(request.codec.as_deref())?;
         let wanted = NewVolume { name, size_bytes: request.size_bytes, codec, replicas };
@@ -85,7 +84,6 @@ impl NodeHandler {
 
     pub(super) fn set_replicated(&self, of: &Replicated, settings: &SetVolume) -> Result<Response, Failure> {
         let SetVolume { name: _, snap_every, keep, reserve_bytes, quota_bytes, allow, replicas } = settings;
-        refuse_reservation(*reserve_bytes)?;
         let (cluster, name) = (&of.cluster, &of.report.name);
         let mut volume = of.report.clone();
         let asks_limits = reserve_bytes.is_some() || quota_bytes.is_some();
@@ -200,13 +198,6 @@ impl Replicated {
     pub(super) fn discard(&self, with_snapshots: bool, keep: Span) -> Result<Response, Failure> {
         let discarded = self.cluster.discard(&self.report.name, with_snapshots, keep).map_err(cluster_failure)?;
         Ok(Response::Trash { volumes: vec![describe::cluster::trashed(&discarded)] })
-    }
-}
-
-fn refuse_reservation(reserve_bytes: Option<u64>) -> Result<(), Failure> {
-    match reserve_bytes {
-        Some(_) => Err(Failure::new(Kind::Unsupported, "replicated volumes have no reservations yet")),
-        None => Ok(()),
     }
 }
 

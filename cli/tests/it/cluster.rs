@@ -91,7 +91,6 @@ fn wishes_that_make_no_sense_exit_with_2() {
     for verb in [
         &["create", "vm", "--size", "1G", "--replicas", "0"][..],
         &["create", "vm", "--size", "1G", "--replicas", "8"],
-        &["create", "vm", "--size", "1G", "--replicas", "3", "--reserve", "1M"],
         &["set", "vm", "replicas=0"],
         &["set", "vm", "replicas=many"],
         &["move", "vm"],

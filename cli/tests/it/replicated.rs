@@ -222,6 +222,8 @@ fn a_quota_of_a_replicated_volume_holds_at_every_node_and_outlives_its_primary()
         assert!(!lets_in(silt, "vm", 8) && lets_in(silt, "vm", 7));
         assert_eq!(silt.json(&["info", "vm"])["quota_bytes"], 32 << 10);
     }
+    let nonsense = two.run(&["set", "vm", "quota=1K", "reserve=2K"]).expect(2);
+    assert!(nonsense.stderr.contains("at least the reservation"), "{}", nonsense.stderr);
     let set = other.json(&["set", "vm", "quota=36K", "snap-every=1h", "keep=1h:1d"]);
     assert_eq!((&set["quota_bytes"], &set["schedule"]["every"]), (&json!(36 << 10), &json!("1h")));
     wait_until("the primary has heard of it", || lets_in(two, "vm", 8));
@@ -244,5 +246,28 @@ fn a_quota_of_a_replicated_volume_holds_at_every_node_and_outlives_its_primary()
     assert!(!lets_in(&killed, "vm", 9));
     killed.run(&["set", "vm", "quota=none"]).expect(0);
     wait_until("without a quota there is none", || lets_in(&killed, "vm", 9));
+    three.stop();
+}
+
+#[test]
+fn every_node_with_a_replica_keeps_what_is_reserved_for_it() {
+    let scratch = Scratch::new("replicated-reserve");
+    let three = Three::new(&scratch);
+    let [one, two, other] = &three.silts[..] else { panic!("three") };
+    let made = one.json(&["create", "vm", "--size", "8M", "--replicas", "3", "--reserve", "2M"]);
+    assert_eq!(made["reserve_bytes"], 2 << 20);
+    let reserved = |silt: &Silt| silt.json(&["status"])["space"]["reserved_bytes"].as_u64().unwrap();
+    wait_until("all keep it", || three.silts.iter().all(|silt| reserved(silt) == 2 << 20));
+    fill(two, "vm", 0, 1);
+    let text = other.run(&["info", "vm"]).expect(0).text();
+    assert!(text.contains("reserved") && text.contains("2 MiB"), "{text}");
+    let too_much = two.run(&["set", "vm", "reserve=16M"]).expect(2);
+    assert!(too_much.stderr.contains("volume's size"), "{}", too_much.stderr);
+    one.run(&["rm", "vm"]).expect(0);
+    wait_until("in the trash nothing is reserved", || three.silts.iter().all(|silt| reserved(silt) == 0));
+    other.run(&["trash", "restore", "vm"]).expect(0);
+    wait_until("what is restored has it again", || three.silts.iter().all(|silt| reserved(silt) > 0));
+    two.run(&["set", "vm", "reserve=none"]).expect(0);
+    wait_until("without a reservation there is none", || three.silts.iter().all(|silt| reserved(silt) == 0));
     three.stop();
 }

@@ -126,7 +126,7 @@ impl Process {
     ) -> Result<(), blockdev::replica::StartError> {
         let outbox = Arc::new(Outbox::new(machine.disk.clone(), Arc::clone(&machine.dies_after)));
         let store = Arc::clone(self.node.store());
-        let ledger = Arc::new(Ledger::new(move || store.room_to_write(LOG_64THS).unwrap_or(0)));
+        let ledger = Arc::new(Ledger::new(move |own| store.room_to_write(own, LOG_64THS).unwrap_or(0)));
         let setting = Setting {
             id: VOLUME,
             me: machine.id,

@@ -90,7 +90,7 @@ fn setting(disk: &SimDevice, outside: &Arc<Alone>, ticks: Arc<dyn Ticks>, incarn
         is_alone: true,
         source: None,
         policy: Policy { timing, in_sync_min: 1, ..Policy::DEFAULT },
-        ledger: Arc::new(Ledger::new(|| u64::MAX)),
+        ledger: Arc::new(Ledger::new(|_| u64::MAX)),
         memory: Arc::default(),
         ticks,
         outside: Arc::clone(outside) as Arc<dyn Outside>,

@@ -90,6 +90,10 @@ impl Known {
         self.counted.map_or(0, |counted| counted.saturating_add(self.least).max(0) as u64)
     }
 
+    fn unfilled(&self, reserve_bytes: u64, size_bytes: u64) -> u64 {
+        reserve_bytes.min(size_bytes).saturating_sub(self.least())
+    }
+
     fn quota(&self) -> i64 {
         self.limits.quota_bytes.map_or(i64::MAX, |quota| i64::try_from(quota).unwrap_or(i64::MAX))
     }
@@ -200,7 +204,12 @@ impl Allowance {
     /// What the volume may still claim of its reservation, of which no more than `size_bytes` counts.
     pub(super) fn unfilled_bytes(&self, size_bytes: u64) -> u64 {
         let known = self.known.lock();
-        known.limits.reserve_bytes.map_or(0, |reserve| reserve.min(size_bytes).saturating_sub(known.least()))
+        known.limits.reserve_bytes.map_or(0, |reserve| known.unfilled(reserve, size_bytes))
+    }
+
+    /// The same of another reservation.
+    pub(super) fn unfilled_of(&self, reserve_bytes: u64, size_bytes: u64) -> u64 {
+        self.known.lock().unfilled(reserve_bytes, size_bytes)
     }
 }
 

@@ -200,10 +200,8 @@ impl Inner {
         let mut waits = 0;
         loop {
             let held = self.pace.held() + bytes;
-            let claims = || Claims {
-                journal: self.generations.missing_bytes(held),
-                reserved: self.unfilled_bytes(Some(volume.id())),
-            };
+            let claims =
+                || Claims { journal: self.generations.missing_bytes(held), reserved: self.reserved_beside(volume) };
             match self.space.admit(&*self.device, bytes, held, claims) {
                 Err(Error::OutOfSpace) if self.give_up_surplus()? => continue,
                 // What others have reserved may be less than is known.

@@ -134,6 +134,12 @@ impl Inner {
         (others, mine)
     }
 
+    /// What is reserved, as far as it is missing to the writes of a volume, and as far as it is not.
+    pub(super) fn reserved_beside(&self, volume: &VolumeState) -> (u64, u64) {
+        let (others, own) = self.unfilled_bytes(Some(volume.id()));
+        if volume.is_foreseen() { (0, others.saturating_add(own)) } else { (others, own) }
+    }
+
     /// See [`super::Store::restore_limits`].
     pub(super) fn restore_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
         let volume = self.volume_state(id)?;
@@ -149,6 +155,27 @@ impl Inner {
         drop(limited);
         self.space.forget_grant();
         Ok(())
+    }
+
+    /// See [`super::Store::reserve_backed`].
+    pub(super) fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<u64> {
+        let volume = self.volume_state(id)?;
+        let before = volume.allowance().limits();
+        let now = before.reserve_bytes.unwrap_or(0);
+        let kept = if wanted_bytes <= now {
+            wanted_bytes
+        } else {
+            let (others, _) = self.unfilled_bytes(Some(id));
+            let unfilled = volume.allowance().unfilled_of(wanted_bytes, volume.size_bytes());
+            let missing = unfilled.saturating_sub(self.room_to_reserve(others)?);
+            wanted_bytes.saturating_sub(missing).max(now)
+        };
+        // One of nothing has the volume counted, so that more can be kept once it is known what it maps.
+        let reserve_bytes = (wanted_bytes > 0).then_some(kept);
+        if reserve_bytes != before.reserve_bytes {
+            self.restore_limits(id, Limits { reserve_bytes, ..before })?;
+        }
+        Ok(kept)
     }
 
     /// See [`super::Store::set_limits`].

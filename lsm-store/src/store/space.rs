@@ -19,7 +19,7 @@ use super::inner::Inner;
 use super::meta::Meta;
 use crate::device::{Access, Device, File};
 use crate::error::{Error, Result};
-use crate::id::BLOCK_BYTES;
+use crate::id::{BLOCK_BYTES, VolumeId};
 use crate::manifest::{Edit, State};
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::superblock::SUPERBLOCK_BYTES;
@@ -320,11 +320,11 @@ impl Inner {
     }
 
     /// Bytes that writes may still hold, one after the other, before one is refused: whatever they bring, and however little of
-    /// it has been flushed by then. `beside_64ths` is what others take of the same disk for every 64 of them.
-    pub(super) fn room_to_write(&self, beside_64ths: u64) -> Result<u64> {
+    /// it has been flushed by then. What is reserved for `own` counts. `beside_64ths` is what others take of the same disk for every 64 of them.
+    pub(super) fn room_to_write(&self, own: Option<VolumeId>, beside_64ths: u64) -> Result<u64> {
         self.refuse_if_unwritable()?;
         loop {
-            let room = self.find_room(beside_64ths)?;
+            let room = self.find_room(own, beside_64ths)?;
             if room >= SCARCE_BYTES {
                 return Ok(room);
             }
@@ -337,10 +337,10 @@ impl Inner {
         }
     }
 
-    fn find_room(&self, beside_64ths: u64) -> Result<u64> {
+    fn find_room(&self, own: Option<VolumeId>, beside_64ths: u64) -> Result<u64> {
         let held = self.pace.held();
-        let (others, own) = self.unfilled_bytes(None);
-        let reserved = worst_case(others.saturating_add(own));
+        let (others, _) = self.unfilled_bytes(own);
+        let reserved = worst_case(others);
         // What is allocated ahead is taken by nobody else.
         let beside_64ths = if self.space.capacity_bytes().is_some() { 0 } else { beside_64ths };
         let room = self.space.room(&*self.device)?.saturating_sub(reserved);

@@ -47,6 +47,8 @@ pub(super) struct VolumeState {
     /// Sequence of the newest answered change.
     answered: AtomicU64,
     allowance: Allowance,
+    /// Whoever writes to it has seen to it that there is room.
+    is_foreseen: AtomicBool,
 }
 
 impl VolumeState {
@@ -63,6 +65,7 @@ impl VolumeState {
             lsn: AtomicU64::new(record.lsn.0),
             answered: AtomicU64::new(0),
             allowance: Allowance::default(),
+            is_foreseen: AtomicBool::new(false),
         }
     }
 
@@ -118,6 +121,11 @@ impl VolumeState {
     /// Its limits, and how much it maps if it has any.
     pub(super) fn allowance(&self) -> &Allowance {
         &self.allowance
+    }
+
+    /// True if its writes are let in whatever is reserved for others.
+    pub(super) fn is_foreseen(&self) -> bool {
+        self.is_foreseen.load(Ordering::Relaxed)
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -193,6 +201,12 @@ impl Volume {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.inner.read_only || self.state.snapshot_of().is_some()
+    }
+
+    /// From now on, until the store is closed, its writes are let in whatever is reserved for others: whoever writes has seen to
+    /// it before, by [`super::Store::room_to_write`], and cannot take it back.
+    pub fn foresee_room(&self) {
+        self.state.is_foreseen.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn refuse_if_unwritable(&self) -> Result<()> {

@@ -21,11 +21,11 @@ impl World {
     fn new(room: u64, replicas: usize) -> Self {
         let room = Arc::new(AtomicU64::new(room));
         let asked = Arc::clone(&room);
-        let ledger = Ledger::new(move || asked.load(Ordering::Relaxed));
+        let ledger = Ledger::new(move |_| asked.load(Ordering::Relaxed));
         let memory = Arc::new(Memory::default());
         let replicas: Vec<_> = (0..replicas).map(|_| Arc::new(Pending::new(Lsn(0), Arc::clone(&memory)))).collect();
         for (id, pending) in (0..).zip(&replicas) {
-            ledger.open(VolumeId(id), Arc::clone(pending));
+            ledger.open(VolumeId(id), StoreVolumeId(id + 1), Arc::clone(pending));
         }
         Self { room, ledger, replicas }
     }
@@ -80,9 +80,9 @@ fn what_is_promised_to_one_is_missing_to_the_others() {
     let (one, other) = (world.promise(0), world.promise(1));
     assert_eq!(one, Promise { bytes: 4 << 20, is_short: true });
     assert_eq!(other, Promise { bytes: 2 << 20, is_short: true });
-    assert_eq!(world.ledger.free_bytes(), 2 << 20);
+    assert_eq!(world.ledger.free_bytes(VolumeId(0)), 2 << 20);
     world.ledger.close(VolumeId(0), &world.replicas[0]);
-    assert_eq!(world.ledger.free_bytes(), 6 << 20);
+    assert_eq!(world.ledger.free_bytes(VolumeId(0)), 6 << 20);
 }
 
 #[test]
@@ -100,9 +100,20 @@ fn a_word_holds_when_the_room_is_gone() {
 fn a_replica_that_was_started_again_keeps_its_account_when_the_one_before_ends() {
     let world = World::new(64 << 20, 1);
     let again = Arc::new(Pending::new(Lsn(0), Arc::default()));
-    world.ledger.open(VolumeId(0), Arc::clone(&again));
+    world.ledger.open(VolumeId(0), StoreVolumeId(1), Arc::clone(&again));
     world.ledger.close(VolumeId(0), &world.replicas[0]);
     assert!(world.promise(0).bytes > 0);
+}
+
+#[test]
+fn what_is_reserved_for_a_volume_is_room_for_that_alone() {
+    let ledger = Ledger::new(|own| if own == Some(StoreVolumeId(7)) { 64 << 20 } else { 0 });
+    for (volume, id) in [(1, 7), (2, 8)] {
+        ledger.open(VolumeId(volume), StoreVolumeId(id), Arc::new(Pending::new(Lsn(0), Arc::default())));
+    }
+    assert_eq!(ledger.promise(VolumeId(2)), Promise { bytes: 0, is_short: true });
+    assert_eq!(ledger.promise(VolumeId(1)), Promise { bytes: PROMISE_BYTES_MIN, is_short: false });
+    assert_eq!((ledger.free_bytes(VolumeId(1)), ledger.free_bytes(VolumeId(2))), (56 << 20, 0));
 }
 
 proptest! {
@@ -141,6 +152,6 @@ proptest! {
             }
             world.apply(0);
         }
-        prop_assert!(world.ledger.free_bytes() < 256 << 10, "{}", world.ledger.free_bytes());
+        prop_assert!(world.ledger.free_bytes(VolumeId(0)) < 256 << 10, "{}", world.ledger.free_bytes(VolumeId(0)));
     }
 }

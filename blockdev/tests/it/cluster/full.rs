@@ -16,7 +16,7 @@ fn bytes() -> Vec<u8> {
 }
 
 /// Writes pieces from `first` on until there is no room.
-fn fill(export: &Arc<dyn Export>, pieces: &mut Vec<Option<Vec<u8>>>) {
+pub(super) fn fill(export: &Arc<dyn Export>, pieces: &mut Vec<Option<Vec<u8>>>) {
     loop {
         let (offset, data) = ((pieces.len() * PIECE) as u64, bytes());
         match export.write(&[Write { offset, data: &data }]) {

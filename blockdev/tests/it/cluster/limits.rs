@@ -146,3 +146,39 @@ fn a_quota_that_a_rollback_exceeds_lets_nothing_more_in() {
     drop(export);
     member.stop();
 }
+
+#[test]
+fn what_is_reserved_for_a_volume_is_left_to_it_by_others_on_every_node() {
+    const MIB: u64 = 1 << 20;
+    let scratch = Scratch::new("reserve");
+    let members = cluster_of(&scratch, 3);
+    members[2].store.set_capacity(Some(512 * MIB)).unwrap();
+    let reserve = |bytes| Limits { reserve_bytes: Some(bytes), quota_bytes: None };
+    members[0].cluster.create_limited(&new("kept", 1 << 30), reserve(96 * MIB)).unwrap();
+    members[0].cluster.create(&new("db", 1 << 30)).unwrap();
+    for volume in ["kept", "db"] {
+        members[0].wait_healthy(volume);
+    }
+    let reserved = |member: &Member| member.store.status().reserved_bytes;
+    wait_until("every node keeps it", || members.iter().all(|member| reserved(member) == 96 * MIB));
+    let (kept, db) = (members[1].open_volume("kept"), members[0].open_volume("db"));
+    let mut pieces = Vec::new();
+    full::fill(&db, &mut pieces);
+    assert!(pieces.len() > 8, "{} pieces fit", pieces.len());
+    let mut held = Vec::new();
+    full::fill(&kept, &mut held);
+    assert!(held.len() > 64, "{} pieces of 96 fit", held.len());
+    kept.flush().unwrap();
+    // The node that is asked says what it cannot keep; another does not know, and the replica keeps what there is.
+    let name = name("kept");
+    assert_eq!(members[2].cluster.set_limits(&name, reserve(800 * MIB)).unwrap_err().kind(), ErrorKind::OutOfSpace);
+    assert_eq!(members[2].cluster.volume(&name).unwrap().limits, reserve(96 * MIB));
+    members[0].cluster.set_limits(&name, reserve(800 * MIB)).unwrap();
+    wait_until("the others keep it", || members[..2].iter().all(|member| reserved(member) > 600 * MIB));
+    db.zero(0, MIB, Zeroing::Hole).unwrap();
+    db.flush().unwrap();
+    members[0].wait_healthy("kept");
+    members[0].wait_healthy("db");
+    drop((kept, db));
+    members.into_iter().for_each(|member| drop(member.stop()));
+}

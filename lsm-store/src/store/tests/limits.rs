@@ -57,6 +57,27 @@ fn a_volume_maps_no_more_than_its_quota_and_trimming_makes_room() {
 }
 
 #[test]
+fn no_more_is_reserved_than_there_is_room_for_and_more_when_there_is() {
+    let (device, store) = device_with_room(34, 8 * MIB);
+    let (one, two) = (new_volume(&store, 64 * MIB), new_volume(&store, 64 * MIB));
+    let kept = store.reserve_backed(one.id(), 32 * MIB).unwrap();
+    assert!((2 * MIB..=8 * MIB).contains(&kept), "{kept}");
+    assert_eq!(store.reserve_backed(one.id(), 32 * MIB).unwrap(), kept, "it stays");
+    let data = pattern(1, MIB as usize);
+    assert_eq!(try_write(&two, 0, &data), Err(ErrorKind::OutOfSpace));
+    assert_eq!(store.room_to_write(Some(two.id()), 0).unwrap(), store.room_to_write(None, 0).unwrap());
+    assert!(store.room_to_write(Some(one.id()), 0).unwrap() > MIB);
+    try_write(&one, 0, &data).unwrap();
+    two.foresee_room();
+    try_write(&two, 0, &data).unwrap();
+    device.set_capacity(None);
+    assert_eq!(store.reserve_backed(one.id(), 32 * MIB).unwrap(), 32 * MIB);
+    assert_eq!(store.reserve_backed(one.id(), MIB).unwrap(), MIB);
+    assert_eq!(store.reserve_backed(one.id(), 0).unwrap(), 0);
+    assert_eq!(store.status().reserved_bytes, 0);
+}
+
+#[test]
 fn what_a_volume_maps_can_be_asked_for() {
     let device = SimDevice::new(33, Faults::none());
     let store = new_store(&device);

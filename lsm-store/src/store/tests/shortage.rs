@@ -197,7 +197,7 @@ fn writes_within_the_room_there_is_said_to_be_are_never_refused() {
         let volume = new_volume(&store, 1 << 30);
         while store.step().unwrap() {}
         device.set_capacity(Some(used_bytes(&device) + ((64 + 16 + 8 + 40) << 20)));
-        let (mut room, mut written) = (store.room_to_write(0).unwrap(), 0);
+        let (mut room, mut written) = (store.room_to_write(None, 0).unwrap(), 0);
         assert!(room > 8 << 20, "{room} bytes of room");
         while let Some(left) = room.checked_sub(room_of_write(written, len as u64)) {
             volume.write(&[Write { offset: written, data: &pattern(written, len) }]).unwrap();
@@ -215,14 +215,14 @@ fn writes_within_the_room_there_is_said_to_be_are_never_refused() {
 fn what_others_take_of_the_same_disk_leaves_less_room_unless_it_is_allocated_ahead() {
     let device = SimDevice::with_options(SimOptions { capacity_bytes: Some(1 << 30), ..SimOptions::new(35) });
     let store = new_store(&device);
-    let (alone, beside) = (store.room_to_write(0).unwrap(), store.room_to_write(64).unwrap());
+    let (alone, beside) = (store.room_to_write(None, 0).unwrap(), store.room_to_write(None, 64).unwrap());
     assert!(alone / 3 < beside && beside < alone / 4 * 3, "{alone} bytes alone, {beside} beside others");
     store.set_capacity(Some(256 << 20)).unwrap();
-    let held = store.room_to_write(0).unwrap();
-    assert_eq!(held, store.room_to_write(64).unwrap());
+    let held = store.room_to_write(None, 0).unwrap();
+    assert_eq!(held, store.room_to_write(None, 64).unwrap());
     assert!(held > 0 && held < alone);
     fill_up(&device);
-    assert_eq!(held, store.room_to_write(0).unwrap(), "it is allocated ahead");
+    assert_eq!(held, store.room_to_write(None, 0).unwrap(), "it is allocated ahead");
 }
 
 /// Each verb that has to go on, on a disk that is full of what the store itself wrote.
