@@ -22,6 +22,7 @@ mod mapped;
 pub mod memory;
 pub mod operation;
 mod outside;
+mod pausing;
 pub mod pending;
 mod planting;
 mod quota;

@@ -67,8 +67,10 @@ pub fn read(message: &Message) {
     }
     if let Ok(question) = forward::decode_question(message) {
         assert_eq!(forward::decode_question(&forward::encode_question(&question)).as_ref(), Ok(&question));
-        if let forward::Asked::Write(_, records) = question.asked {
-            records.iter().for_each(read_operations);
+        match question.asked {
+            forward::Asked::Write(_, records) => records.iter().for_each(read_operations),
+            forward::Asked::PausedWrite { record, .. } => read_operations(&record),
+            _ => {}
         }
     }
     if let Ok(answer) = forward::decode_answer(message) {
@@ -233,6 +235,9 @@ fn forwarding() -> Vec<Message> {
         Asked::Status { snapshot, offset: 0, len: 1 << 20, extents_max: 9 },
         Asked::Snapshots,
         Asked::HandOver,
+        Asked::Pause { pause: 7, snapshot: "monday".into() },
+        Asked::PausedWrite { pause: 7, record: operations() },
+        Asked::Resume(7),
     ];
     let question = |asked| forward::encode_question(&Question { volume: VOLUME, asked });
     let entry = SnapshotEntry { name: "monday".into(), size_bytes: 1 << 20, created_ms: 99 };

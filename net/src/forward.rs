@@ -72,6 +72,22 @@ pub enum Asked {
         /// How many.
         len: u64,
     },
+    /// Changes are to be held back for a moment, if no snapshot has this name.
+    Pause {
+        /// Which pause.
+        pause: u64,
+        /// The name that a snapshot is to get in it.
+        snapshot: String,
+    },
+    /// A record is to be ordered in a pause, or not at all.
+    PausedWrite {
+        /// Which pause.
+        pause: u64,
+        /// The record.
+        record: Bytes,
+    },
+    /// A pause is over.
+    Resume(u64),
 }
 
 /// A question.
@@ -139,6 +155,8 @@ pub enum Refused {
     OutOfSpace,
     /// It failed, and will again.
     Failed(String),
+    /// There is such a snapshot already. Told only to who asks for a pause.
+    Exists,
 }
 
 /// An answer.
@@ -161,6 +179,9 @@ enum AskedV1 {
     Size,
     // Boxed, so that the others take the room that they took before.
     Changes(Box<ChangesV1>),
+    Pause { pause: u64, snapshot: String },
+    PausedWrite(u64),
+    Resume(u64),
 }
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -234,6 +255,9 @@ pub fn encode_question(question: &Question) -> Message {
             (AskedV1::Changes(Box::new(changes)), &[][..])
         }
         Asked::Size => (AskedV1::Size, &[][..]),
+        Asked::Pause { pause, snapshot } => (AskedV1::Pause { pause: *pause, snapshot: snapshot.clone() }, &[][..]),
+        Asked::PausedWrite { pause, record } => (AskedV1::PausedWrite(*pause), std::slice::from_ref(record)),
+        Asked::Resume(pause) => (AskedV1::Resume(*pause), &[][..]),
     };
     let head = encode_body(&QuestionV1 { volume: question.volume, asked });
     Message::new(FORWARD, join(&head, payloads))
@@ -268,6 +292,9 @@ pub fn decode_question(message: &Message) -> Result<Question, Error> {
             Asked::Changes { from, to, offset, len }
         }
         AskedV1::Size => Asked::Size,
+        AskedV1::Pause { pause, snapshot } => Asked::Pause { pause, snapshot },
+        AskedV1::PausedWrite(pause) => Asked::PausedWrite { pause, record: std::mem::take(&mut payloads) },
+        AskedV1::Resume(pause) => Asked::Resume(pause),
     };
     if payloads.is_empty() { Ok(Question { volume, asked }) } else { Err(Error::Body) }
 }

@@ -10,7 +10,7 @@ use lsm_store::{Error, ErrorKind};
 use net::envelope::Message;
 use net::forward::{Answer, Asked, Attempt, Brought, Question, Refused, SnapshotEntry, decode_question, encode_answer};
 use net::id::{NodeId, VolumeId};
-use net::replication::{Outcome, Refusal};
+use net::replication::{Outcome, PauseId, Refusal};
 use parking_lot::Mutex;
 
 use super::changes::changes_here;
@@ -92,13 +92,22 @@ impl Core {
         match asked {
             // Also while it does not serve yet: it keeps the wish until it can fulfil it.
             Asked::HandOver => done(replica.hand_over(from, PATIENCE)),
+            // Also while its lease is over: it may go on.
+            Asked::Resume(pause) => {
+                replica.resume(PauseId(pause));
+                Ok(Brought::Nothing)
+            }
             _ if !replica.serves() => {
                 let primary = self.volume(volume).map(|volume| volume.replicas.primary);
                 Err(Refused::NotPrimary(primary.filter(|node| *node != self.me)))
             }
             Asked::Write(attempt, records) => {
                 let drafts = read_records(records)?;
-                replica.wait_room();
+                // Not until the pause is over: whoever ends it must find a thread that is free.
+                if !replica.wait_resumed() {
+                    return Err(Refused::NotReady);
+                }
+                replica.wait_memory();
                 let begun = self.sessions.enter(attempt, || replica.begin_write(&drafts, None));
                 let outcome = begun
                     .ok_or(Refused::Overtaken)?
@@ -126,6 +135,13 @@ impl Core {
                 let found = changes_here(self, replica, &from, to.as_deref(), (offset, len));
                 let changes = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
                 Ok(Brought::Changes(Box::new(changes)))
+            }
+            Asked::Pause { pause, snapshot } => {
+                self.pause_here(replica, PauseId(pause), &snapshot).map(|()| Brought::Nothing)
+            }
+            Asked::PausedWrite { pause, record } => {
+                let begun = replica.begin_paused(&read_records(vec![record])?, PauseId(pause));
+                done(begun.map_or(Outcome::Refused(Refusal::NotReady), |it| it.wait_for(PATIENCE)))
             }
             Asked::Size => replica.size_bytes().map(Brought::Size).ok_or(Refused::NotReady),
             Asked::Snapshots if !replica.has_all_barriers() => Err(Refused::NotReady),
@@ -220,7 +236,7 @@ pub(super) fn snapshots(core: &Core, volume: VolumeId) -> Result<Vec<SnapshotEnt
     Ok(found.into_iter().map(entry).collect())
 }
 
-fn done(outcome: Outcome) -> Result<Brought, Refused> {
+pub(super) fn done(outcome: Outcome) -> Result<Brought, Refused> {
     match outcome {
         Outcome::Done => Ok(Brought::Nothing),
         Outcome::Unknown => Err(Refused::Unknown),
@@ -230,7 +246,7 @@ fn done(outcome: Outcome) -> Result<Brought, Refused> {
     }
 }
 
-fn refused(error: &Error) -> Refused {
+pub(super) fn refused(error: &Error) -> Refused {
     match error.kind() {
         ErrorKind::NotFound => Refused::NotFound,
         ErrorKind::OutOfSpace => Refused::OutOfSpace,

@@ -314,7 +314,7 @@ impl Session {
     }
 
     /// Asks several things at once and waits for all answers.
-    fn ask_all(&self, link: Link, asked: Vec<Asked>) -> Vec<Result<Message, RequestError>> {
+    pub(super) fn ask_all(&self, link: Link, asked: Vec<Asked>) -> Vec<Result<Message, RequestError>> {
         let (sender, receiver) = mpsc::channel();
         for asked in asked {
             let question = encode_question(&Question { volume: self.volume, asked });
@@ -365,6 +365,7 @@ fn refusal(refused: Refused) -> Result<Tried<Brought>, Error> {
         Refused::NotFound => Err(Error::NoSuchVolume(lsm_store::id::VolumeId::default())),
         Refused::OutOfSpace => Err(Error::OutOfSpace),
         Refused::Failed(why) => Err(failed(why)),
+        Refused::Exists => Err(failed("it has a snapshot of that name".into())),
     }
 }
 

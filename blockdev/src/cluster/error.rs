@@ -106,6 +106,32 @@ pub enum ClusterError {
         /// There is one.
         exists: bool,
     },
+    /// The volumes were not kept from changing until each had its snapshot, several times over.
+    #[error("the volumes could not be frozen at one moment, and no snapshot was made: try again")]
+    NotTogether,
+    /// The node that serves a volume does not know how its changes are held back.
+    #[error(
+        "volume {volume} cannot be frozen together with others: the node that serves it refuses ({why}); each node needs this \
+         version"
+    )]
+    CannotPause {
+        /// The volume.
+        volume: VolumeName,
+        /// What it says.
+        why: String,
+    },
+    /// Some of several snapshots that could not all be made may be there.
+    #[error(
+        "the snapshots were not made at one moment, and of those that were begun these could not be removed again, and may be there \
+         now or soon: {}", listed(.snapshots)
+    )]
+    LeftOver {
+        /// Which.
+        snapshots: Vec<SnapshotName>,
+        /// Why not.
+        #[source]
+        source: Box<ClusterError>,
+    },
     /// A name that snapshots which nobody sees have.
     #[error("{0} is a name that the cluster uses for itself: choose another")]
     ReservedName(VolumeName),
@@ -157,6 +183,10 @@ pub enum ClusterError {
     Transfer(#[from] TransferError),
 }
 
+fn listed(names: &[SnapshotName]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// Result of a cluster's operations.
 pub type Result<T, E = ClusterError> = std::result::Result<T, E>;
 
@@ -174,8 +204,10 @@ impl ClusterError {
             | Self::ReservedName(_)
             | Self::Unrelated { .. }
             | Self::Text(_) => ErrorKind::Invalid,
-            Self::NotHere { .. } | Self::NotFull(_) => ErrorKind::Unsupported,
+            Self::NotHere { .. } | Self::NotFull(_) | Self::CannotPause { .. } => ErrorKind::Unsupported,
+            Self::LeftOver { source, .. } => source.kind(),
             Self::InUse { .. }
+            | Self::NotTogether
             | Self::NotReady(_)
             | Self::HoldsReplicas(_)
             | Self::BeingMade(_)

@@ -181,13 +181,13 @@ impl Executor {
         match input {
             Input::Message(from, received) => self.message(from, &received, actions),
             Input::Event(Event::JournalFailed) => self.give_up(actions),
-            Input::Event(Event::Write { request, payload, room }) => {
+            Input::Event(Event::Write { request, payload, room, pause }) => {
                 if let Some(refusal) = self.over_quota(&payload, room, actions) {
                     actions.push(Action::Answer(request, Outcome::Refused(refusal)));
                     return;
                 }
                 self.made.note(&payload);
-                self.step(Event::Write { request, payload, room }, actions);
+                self.step(Event::Write { request, payload, room, pause }, actions);
             }
             Input::Event(event) => self.step(event, actions),
             Input::Checkpoint(floor) => self.checkpoint(floor, actions),
@@ -274,6 +274,8 @@ impl Executor {
 
     /// Carries out actions, and those that come of them.
     pub(super) fn carry_out(&mut self, mut actions: Vec<Action>) {
+        // Before those that wait for the end of a pause are told of it.
+        self.shared.pausing.set_until(self.replica.paused_until());
         while !actions.is_empty() {
             let mut further = Vec::new();
             for action in std::mem::take(&mut actions) {

@@ -11,8 +11,8 @@ use lsm_store::read::ReadData;
 use lsm_store::request::{BlockState, StatusExtent};
 use lsm_store::store::{Volume, VolumeSpec};
 use net::replication::{
-    Configuration, Event, History, Incarnation, Lsn, NodeId, Outcome, Policy, PolicyError, Refusal, Replica, RequestId,
-    Role, Standing, Start, Tick, TransferId, VolumeId,
+    Configuration, Event, History, Incarnation, Lsn, NodeId, Outcome, PauseId, Policy, PolicyError, Refusal, Replica,
+    RequestId, Role, Standing, Start, Tick, TransferId, VolumeId,
 };
 use net::transport::Received;
 use parking_lot::{Mutex, MutexGuard};
@@ -28,6 +28,7 @@ use super::log::{BootId, LogError, Recovered, ReplicaLog, Sizes};
 use super::memory::Memory;
 use super::operation::{self, Draft};
 use super::outside::Outside;
+use super::pausing::Pausing;
 use super::pending::{Overlay, Pending};
 use super::planting::plant;
 use super::serving::Serving;
@@ -124,6 +125,8 @@ pub struct Shared {
     pub calls: Calls,
     /// Whether reads may be answered.
     pub serving: Serving,
+    /// Whether changes are held back.
+    pub(super) pausing: Pausing,
     /// What is to be applied.
     pub applying: Arc<Applying>,
     /// What is to be synced.
@@ -226,6 +229,7 @@ impl LocalReplica {
             pending: Arc::new(Pending::new(recovered.floor, Arc::clone(&setting.memory))),
             calls: Calls::default(),
             serving: Serving::default(),
+            pausing: Pausing::default(),
             applying: Arc::default(),
             syncing: Arc::default(),
             ledger: Arc::clone(&setting.ledger),
@@ -420,10 +424,19 @@ impl LocalReplica {
     /// Begins to have these records ordered, without waiting; `None` if the replica has ended, and then nobody is told.
     #[must_use]
     pub fn begin_write(&self, drafts: &[Draft], tell: Option<Ended>) -> Option<Arc<Call>> {
+        self.begin_change(drafts, None, tell)
+    }
+
+    pub(super) fn begin_change(
+        &self,
+        drafts: &[Draft],
+        pause: Option<PauseId>,
+        tell: Option<Ended>,
+    ) -> Option<Arc<Call>> {
         let (requests, call) = self.shared.calls.begin(drafts.len(), tell);
         let event = |(request, draft): (&RequestId, &Draft)| {
             let (payload, room) = (draft.record().clone(), draft.room_bytes());
-            Input::Event(Event::Write { request: *request, payload, room })
+            Input::Event(Event::Write { request: *request, payload, room, pause })
         };
         if self.shared.inbox.extend(requests.iter().zip(drafts).map(event)) {
             return Some(call);
@@ -432,16 +445,21 @@ impl LocalReplica {
         None
     }
 
-    /// False while what was ordered is far ahead of what the store has: clients wait then. Not while the store waits for room on
-    /// disk: what needs some is refused then, and nothing else takes memory to speak of.
+    /// False if a change cannot be taken now, for want of memory or since changes are held back: clients wait then.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        self.has_memory() && !self.is_paused()
+    }
+
+    /// False while what was ordered is far ahead of what the store has. Not while the store waits for room on disk: what needs some
+    /// is refused then, and nothing else takes memory to speak of.
+    fn has_memory(&self) -> bool {
         !self.shared.pending.is_half_full() || self.shared.applying.lacks_room()
     }
 
-    /// Waits for room.
-    pub fn wait_room(&self) {
-        while !self.has_room() && self.serves() {
+    /// Waits for memory.
+    pub fn wait_memory(&self) {
+        while !self.has_memory() && self.serves() {
             let applied = self.shared.pending.applied();
             self.shared.pending.wait_applied(applied.next(), BUSY_WAIT);
         }
@@ -449,7 +467,7 @@ impl LocalReplica {
 
     /// Has these records ordered and waits until every member holds them.
     pub fn write(&self, drafts: &[Draft]) -> Outcome {
-        self.wait_room();
+        self.wait_memory();
         self.until_admitted(|| self.begin_write(drafts, None))
     }
 
@@ -479,7 +497,7 @@ impl LocalReplica {
         self.begin(|request| Event::Flush { request }, tell)
     }
 
-    fn begin(&self, event: impl Fn(RequestId) -> Event, tell: Option<Ended>) -> Option<Arc<Call>> {
+    pub(super) fn begin(&self, event: impl Fn(RequestId) -> Event, tell: Option<Ended>) -> Option<Arc<Call>> {
         let (requests, call) = self.shared.calls.begin(1, tell);
         if self.shared.inbox.extend(requests.iter().map(|request| Input::Event(event(*request)))) {
             return Some(call);

@@ -8,6 +8,7 @@ mod limits;
 mod news;
 mod schedules;
 mod sizes;
+mod together;
 mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -134,8 +134,13 @@ impl Replicated {
         Ok(found.iter().map(describe::cluster::snapshot).collect())
     }
 
-    pub(super) fn snapshot(&self, name: &SnapshotName) -> Result<SnapshotDescription, Failure> {
-        Ok(describe::cluster::snapshot(&self.cluster.snapshot(name).map_err(cluster_failure)?))
+    /// Freezes volumes of the cluster, several all at the same moment.
+    pub(super) fn freeze(&self, names: &[SnapshotName]) -> Result<Vec<SnapshotDescription>, Failure> {
+        let made = match names {
+            [only] => self.cluster.snapshot(only).map(|made| vec![made]),
+            several => self.cluster.snapshot_together(several),
+        };
+        Ok(made.map_err(cluster_failure)?.iter().map(describe::cluster::snapshot).collect())
     }
 
     pub(super) fn find_snapshot(&self, name: &SnapshotName) -> Result<SnapshotDescription, Failure> {
@@ -212,7 +217,6 @@ fn reuse(cluster: &Cluster, name: &VolumeName, size_bytes: u64) -> Result<Respon
 /// Volumes that the request needs and that only the node itself can have. What is no name is for others to refuse.
 fn local_only(request: &Request) -> Vec<VolumeName> {
     let texts: Vec<&str> = match request {
-        Request::Snapshot { names } if names.len() > 1 => names.iter().map(String::as_str).collect(),
         Request::ScrubVolume { name, .. } => vec![name],
         // Of a snapshot they are possible.
         Request::Fingerprints { name, .. } | Request::FingerprintsOf { name, .. } | Request::Root { name }
@@ -230,7 +234,6 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
 /// What does for a replicated volume what comes next to the request.
 fn instead(request: &Request) -> &'static str {
     match request {
-        Request::Snapshot { .. } => "snapshots of such volumes are made one at a time",
         Request::ScrubVolume { .. } => "`silt scrub` verifies all that a node holds",
         Request::Fingerprints { .. } | Request::FingerprintsOf { .. } | Request::Root { .. } => {
             "make a snapshot of it, of which it is"

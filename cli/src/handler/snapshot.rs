@@ -13,12 +13,19 @@ impl NodeHandler {
             return Err(Failure::new(Kind::Invalid, "no snapshot is named"));
         }
         let names = names.iter().map(|text| name(text)).collect::<Result<Vec<SnapshotName>, _>>()?;
-        if let [only] = &names[..]
-            && let Some(replicated) = self.replicated(&only.volume)?
-        {
-            return Ok(Response::Snapshots { snapshots: vec![replicated.snapshot(only)?] });
+        let replicated = names.iter().map(|name| self.replicated(&name.volume)).collect::<Result<Vec<_>, _>>()?;
+        let Some(any) = replicated.iter().flatten().next() else {
+            return Ok(answer(&self.node().snapshot(&names).map_err(failure)?));
+        };
+        if let Some((name, _)) = names.iter().zip(&replicated).find(|(_, replicated)| replicated.is_none()) {
+            self.node().volume(&name.volume).map_err(failure)?;
+            let message = format!(
+                "volume {} is of this node alone and {} is replicated: only volumes of one kind are frozen at the same moment",
+                name.volume, any.report.name
+            );
+            return Err(Failure::new(Kind::Unsupported, message));
         }
-        Ok(answer(&self.node().snapshot(&names).map_err(failure)?))
+        Ok(Response::Snapshots { snapshots: any.freeze(&names)? })
     }
 
     pub(super) fn list_snapshots(&self, of: Option<&str>) -> Result<Response, Failure> {

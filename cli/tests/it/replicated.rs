@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use siltstone::frontend::nbd::client::Client;
 use siltstone::store::clock::{Clock, SystemClock};
 
 use crate::daemon::Daemon;
@@ -269,5 +272,57 @@ fn every_node_with_a_replica_keeps_what_is_reserved_for_it() {
     wait_until("what is restored has it again", || three.silts.iter().all(|silt| reserved(silt) > 0));
     two.run(&["set", "vm", "reserve=none"]).expect(0);
     wait_until("without a reservation there is none", || three.silts.iter().all(|silt| reserved(silt) == 0));
+    three.stop();
+}
+
+/// Counts, each number into one volume, and when that was answered into another, until told to stop.
+fn count(one: &Client, other: &Client, is_over: &AtomicBool) -> u64 {
+    let mut count = 0u64;
+    while !is_over.load(Ordering::Relaxed) {
+        count += 1;
+        [one, other].iter().for_each(|client| client.write(0, &count.to_le_bytes(), false).unwrap());
+    }
+    count
+}
+
+fn counted(silt: &Silt, name: &str) -> u64 {
+    u64::from_le_bytes(connect(silt, name).read(0, 8).unwrap().try_into().unwrap())
+}
+
+#[test]
+fn several_replicated_volumes_are_frozen_at_one_moment() {
+    let scratch = Scratch::new("replicated-together");
+    let three = Three::new(&scratch);
+    let [one, two, other] = &three.silts[..] else { panic!("three") };
+    one.run(&["create", "db", "--size", "1M", "--replicas", "3"]).expect(0);
+    two.run(&["create", "wal", "--size", "1M", "--replicas", "2"]).expect(0);
+    let (db, wal) = (connect(one, "db"), connect(two, "wal"));
+    let is_over = AtomicBool::new(false);
+    let last = thread::scope(|scope| {
+        let counting = scope.spawn(|| count(&wal, &db, &is_over));
+        for (number, silt) in (0..12).zip([one, two, other].into_iter().cycle()) {
+            let (db, wal) = (format!("db@{number}"), format!("wal@{number}"));
+            let made = silt.json(&["snap", "create", &db, &wal]);
+            assert_eq!(names(&made["snapshots"]), [&*db, &*wal]);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        counting.join().unwrap()
+    });
+    assert!(last > 12, "it was written to all the time");
+    for number in 0..12 {
+        let (wal, db) = (counted(other, &format!("wal@{number}")), counted(other, &format!("db@{number}")));
+        assert!(wal == db || wal == db + 1, "{wal} and {db} of {last}");
+    }
+
+    let taken = one.run(&["snap", "create", "wal@new", "db@3"]).expect(1);
+    assert!(taken.stderr.contains("db has a snapshot named 3"), "{}", taken.stderr);
+    other.run(&["create", "own", "--size", "1M"]).expect(0);
+    let mixed = other.run(&["snap", "create", "db@new", "own@new"]).expect(1);
+    assert!(mixed.stderr.contains("own is of this node alone and db is replicated"), "{}", mixed.stderr);
+    other.run(&["snap", "create", "db@new", "none@new"]).expect(10);
+    other.run(&["snap", "create", "db@new", "db@newer"]).expect(2);
+    for volume in ["db", "wal"] {
+        assert_eq!(two.json(&["snap", "ls", volume])["snapshots"].as_array().map(Vec::len), Some(12));
+    }
     three.stop();
 }

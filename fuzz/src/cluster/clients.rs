@@ -114,7 +114,9 @@ impl World {
             return Ok(());
         }
         let event = match call.kind {
-            Kind::Write { block, value } => Event::Write { request, payload: payload(block, value), room: 0 },
+            Kind::Write { block, value } => {
+                Event::Write { request, payload: payload(block, value), room: 0, pause: None }
+            }
             Kind::Read { .. } => Event::Read { request },
             Kind::Flush => Event::Flush { request },
         };

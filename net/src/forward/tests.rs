@@ -35,6 +35,20 @@ fn what_came_later_has_these_bytes() {
     assert_eq!(found, [asked, brought], "they do not change");
 }
 
+#[test]
+fn pauses_have_these_bytes() {
+    let question = |asked| hex(&encode_question(&Question { volume: VolumeId(9), asked }));
+    let exists = Answer { served: (Epoch(3), Epoch(2)), result: Err(Refused::Exists) };
+    let found = [
+        question(Asked::Pause { pause: 7, snapshot: "mon".into() }),
+        question(Asked::PausedWrite { pause: 7, record: Bytes::from_static(b"abc") }),
+        question(Asked::Resume(7)),
+        hex(&encode_answer(&exists)),
+    ];
+    let golden = include_str!("pauses.txt").lines().collect::<Vec<_>>();
+    assert_eq!(found.to_vec(), golden, "they do not change");
+}
+
 /// The bytes as they were when the version was made.
 fn check_golden(found: &[String; 2]) {
     let golden = include_str!("golden.txt");
@@ -52,6 +66,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         Just(Asked::Snapshots),
         Just(Asked::HandOver),
         Just(Asked::Size),
+        any::<u64>().prop_map(Asked::Resume),
+        (any::<u64>(), "[a-z]{1,8}").prop_map(|(pause, snapshot)| Asked::Pause { pause, snapshot }),
         (snapshot.clone(), any::<u64>(), 0..=BYTES_MAX as u32).prop_map(|(snapshot, offset, len)| Asked::Read {
             snapshot,
             offset,
@@ -78,6 +94,7 @@ fn result() -> impl Strategy<Value = Result<Brought, Refused>> {
         ),
         prop::option::of(any::<u64>()).prop_map(|node| Err(Refused::NotPrimary(node.map(NodeId)))),
         Just(Err(Refused::Overtaken)),
+        Just(Err(Refused::Exists)),
         "[ -~]{0,20}".prop_map(|why| Err(Refused::Failed(why))),
     ]
 }
@@ -93,6 +110,13 @@ proptest! {
     fn answers_come_back(epoch in any::<u64>(), loss in any::<u64>(), result in result()) {
         let answer = Answer { served: (Epoch(epoch), Epoch(loss)), result };
         prop_assert_eq!(decode_answer(&encode_answer(&answer)), Ok(answer));
+    }
+
+    #[test]
+    fn records_in_pauses_come_back(pause in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        let asked = Asked::PausedWrite { pause, record: bytes.into() };
+        let question = Question { volume: VolumeId(1), asked };
+        prop_assert_eq!(decode_question(&encode_question(&question)), Ok(question));
     }
 
     #[test]

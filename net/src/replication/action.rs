@@ -13,7 +13,7 @@ pub enum Refusal {
     NotReady,
     /// A member's store has no room for it. What needs none goes on.
     OutOfSpace,
-    /// Too much is under way: try again when [`Action::Admit`] says so.
+    /// Too much is under way, or changes are held back: try again when [`Action::Admit`] says so, or after a moment.
     Busy,
 }
 

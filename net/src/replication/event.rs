@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::configuration::Configuration;
 use super::history::History;
-use super::id::{Incarnation, Lsn, NodeId, RequestId, Ticket, TransferId};
+use super::id::{Incarnation, Lsn, NodeId, PauseId, RequestId, Ticket, TransferId};
 use super::message::{Credit, Message, Record, Standing};
 use super::policy::Windows;
 
@@ -42,7 +42,18 @@ pub enum Event {
         /// Room that a member's store needs to apply it, at most, in the executor's measure; what needs none is never refused
         /// for want of it.
         room: u64,
+        /// It is to be ordered in this pause, and refused if that is over.
+        pause: Option<PauseId>,
     },
+    /// Changes are to be held back, but for those of this pause; for [`super::PAUSE_US`] at most.
+    Pause {
+        /// Which request: done when every member holds what was ordered before.
+        request: RequestId,
+        /// Which pause.
+        id: PauseId,
+    },
+    /// A pause is over, if it is the one that there is.
+    Resume(PauseId),
     /// What this node's store can take; to be told again whenever it changes much, and with every heartbeat.
     Credit(Credit),
     /// A client wants durable what was answered.

@@ -12,6 +12,10 @@ id! {
     RequestId
 }
 id! {
+    /// One pause of a volume's changes: a random number, drawn by whoever asks for it, and for one question only.
+    PauseId
+}
+id! {
     /// Position in the order of what a replica asked of its journal.
     Ticket
 }

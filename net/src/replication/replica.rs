@@ -9,6 +9,7 @@ mod credit;
 mod follower;
 mod habit;
 mod membership;
+mod pause;
 mod peer;
 mod primary;
 mod requests;
@@ -24,6 +25,7 @@ use super::local::Local;
 use super::message::{Credit, Message, Standing, Status};
 use super::policy::{Policy, PolicyError};
 use follower::Follower;
+pub use pause::PAUSE_US;
 use primary::Primary;
 
 /// What a replica is at the moment.
@@ -138,7 +140,9 @@ impl Replica {
             return;
         }
         match event {
-            Event::Write { request, payload, room } => self.write(request, payload, room, out),
+            Event::Write { request, payload, room, pause } => self.write(request, payload, (room, pause), out),
+            Event::Pause { request, id } => self.pause(request, id, out),
+            Event::Resume(id) => self.resume(id, out),
             Event::Credit(credit) => self.credit_here(credit, out),
             Event::Flush { request } => self.flush(request, out),
             Event::Read { request } => self.read(request, out),

@@ -9,6 +9,7 @@ use super::super::message::{Append, Appended, Body, Greet, Message, Record, Stan
 use super::super::policy::Windows;
 use super::credit::Ordered;
 use super::habit::Habit;
+use super::pause::Pause;
 use super::peer::{Peer, Phase};
 use super::{Acting, Replica};
 
@@ -46,6 +47,8 @@ pub(super) struct Primary {
     pub(super) credit_by: Tick,
     /// A write was refused that another word of a member could let in.
     pub(super) awaits_credit: bool,
+    /// Only what belongs to this is ordered while it lasts.
+    pub(super) pause: Option<Pause>,
     /// What the members shall sync.
     pub(super) sync_wanted: Lsn,
     pub(super) habit: Habit,
@@ -93,6 +96,7 @@ impl Replica {
             ordered: Ordered::new(self.local.end().lsn),
             credit_by: self.now,
             awaits_credit: false,
+            pause: None,
             sync_wanted: Lsn(0),
             habit: Habit::default(),
         }));

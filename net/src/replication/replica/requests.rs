@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::action::{Action, Outcome, Refusal};
 use super::super::event::Event;
-use super::super::id::{NodeId, RequestId, Tick};
+use super::super::id::{NodeId, PauseId, RequestId, Tick};
 use super::super::message::{Body, Message};
 use super::super::wire::PAYLOAD_BYTES_MAX;
 use super::primary::Waiting;
@@ -41,7 +41,7 @@ impl Replica {
         }
     }
 
-    fn refuses(&self, request: RequestId, out: &mut Vec<Action>) -> bool {
+    pub(super) fn refuses(&self, request: RequestId, out: &mut Vec<Action>) -> bool {
         let refusal = self.refusal();
         out.extend(refusal.map(|refusal| Action::Answer(request, Outcome::Refused(refusal))));
         refusal.is_some()
@@ -68,8 +68,15 @@ impl Replica {
         }
     }
 
-    pub(super) fn write(&mut self, request: RequestId, payload: Bytes, room: u64, out: &mut Vec<Action>) {
-        if self.refuses(request, out) || !self.admits(request, out) || self.lacks_room(request, room, out) {
+    pub(super) fn write(
+        &mut self,
+        request: RequestId,
+        payload: Bytes,
+        (room, pause): (u64, Option<PauseId>),
+        out: &mut Vec<Action>,
+    ) {
+        let is_refused = self.refuses(request, out) || self.holds_back(request, pause, out);
+        if is_refused || !self.admits(request, out) || self.lacks_room(request, room, out) {
             return;
         }
         let bytes = payload.len() as u64;
@@ -140,6 +147,7 @@ impl Replica {
 
     pub(super) fn refuse_after_failure(&self, event: &Event, out: &mut Vec<Action>) {
         if let Event::Write { request, .. }
+        | Event::Pause { request, .. }
         | Event::Flush { request }
         | Event::Read { request }
         | Event::ReadDone { request }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::super::*;
 
 mod credit;
+mod pause;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -77,7 +78,10 @@ impl Cluster {
     }
 
     fn write(&mut self, request: u64) {
-        self.step(0, Event::Write { request: RequestId(request), payload: Bytes::from_static(b"block"), room: 0 });
+        self.step(
+            0,
+            Event::Write { request: RequestId(request), payload: Bytes::from_static(b"block"), room: 0, pause: None },
+        );
     }
 
     fn outcome(&self, request: u64) -> Option<Outcome> {
@@ -379,7 +383,7 @@ fn after_six_writes(windows: Windows) -> (Cluster, Vec<Action>) {
     let before = cluster.replicas[0].end().lsn;
     for request in 0..6 {
         let payload = Bytes::from_static(&[1; 100]);
-        cluster.step(0, Event::Write { request: RequestId(request), payload, room: 0 });
+        cluster.step(0, Event::Write { request: RequestId(request), payload, room: 0, pause: None });
     }
     let (epoch, from, sent) = (Epoch(1), Incarnation(2000), Tick(cluster.now));
     let (held, synced) = (Lsn(before.0 + windows.in_flight), Lsn(0));

@@ -28,7 +28,7 @@ impl Cluster {
 
     fn write_of(&mut self, request: u64, room: u64) -> Option<Outcome> {
         let payload = Bytes::from_static(b"block");
-        self.step(0, Event::Write { request: RequestId(request), payload, room });
+        self.step(0, Event::Write { request: RequestId(request), payload, room, pause: None });
         self.outcome(request)
     }
 }
