@@ -400,11 +400,12 @@ impl Store {
     }
 
     /// As [`Store::restore_limits`], of a reservation alone, and of no more of it than there is room for now; what was kept stays.
-    /// Says how much that is. Asked again it may be more.
+    /// Says how much that is. Asked again it may be more. `None`, and nothing is kept, as long as it is not known what the volume
+    /// maps: it is counted soon.
     ///
     /// # Errors
     /// `NotFound`; `Io` if the device does not say what is free.
-    pub fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<u64> {
+    pub fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<Option<u64>> {
         self.inner.reserve_backed(id, wanted_bytes)
     }
 

@@ -59,7 +59,8 @@ impl Core {
             let is_usable = volume.trashed.is_none();
             let wanted = limits_of(&configuration, id).reserve_bytes.filter(|_| is_usable).unwrap_or(0);
             let kept = match self.node.reserve_for_replica(id, wanted) {
-                Ok(kept) => kept,
+                Ok(Some(kept)) => kept,
+                Ok(None) => continue,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::debug!(volume = %volume.name, error, "nothing can be reserved now");

@@ -55,8 +55,8 @@ impl Node {
         Ok(volume)
     }
 
-    /// Keeps room for a replica: as much of it as there is, which is returned.
-    pub(crate) fn reserve_for_replica(&self, volume: net::id::VolumeId, wanted_bytes: u64) -> Result<u64> {
+    /// Keeps room for a replica: as much of it as there is, which is returned; `None` if it is not known yet what it maps.
+    pub(crate) fn reserve_for_replica(&self, volume: net::id::VolumeId, wanted_bytes: u64) -> Result<Option<u64>> {
         let id = entry(&self.catalog.read(), volume)?.id;
         Ok(self.store.reserve_backed(id, wanted_bytes)?)
     }

@@ -114,10 +114,11 @@ impl Applying {
         self.changed.notify_all();
     }
 
-    /// Has what the store maps counted, once it has everything up to `at_least`, unless that is asked for already.
+    /// Has what the store maps counted, once it has everything up to `at_least`. What was asked for before stands, unless that waits
+    /// for more: the end of the log may have been cut off since.
     pub(super) fn ask_count(&self, at_least: Lsn) {
         let mut wanted = self.wanted.lock();
-        if wanted.count.is_none() {
+        if wanted.count.is_none_or(|asked| asked > at_least) {
             wanted.count = Some(at_least);
             self.changed.notify_all();
         }
@@ -375,11 +376,21 @@ impl Applier {
     }
 
     /// Counts what the store maps. Nothing is applied meanwhile, so that it is what records up to a certain one have made of it.
+    /// Whoever has the applier pause or end does not wait for it.
     fn count(&self) {
-        let counted = self.volume.mapped_bytes().inspect_err(|error| {
-            tracing::error!(volume = %self.id, error = error as &dyn std::error::Error, "a volume's quota is not kept: run silt check");
-        });
-        self.pending.note_count(counted.ok());
+        let go_on = || {
+            let wanted = self.applying.wanted.lock();
+            !wanted.is_paused && !wanted.is_stopping
+        };
+        match self.volume.mapped_bytes(go_on) {
+            Ok(None) => return,
+            Ok(counted) => self.pending.note_count(counted),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(volume = %self.id, error, "a volume's quota is not kept: run silt check");
+                self.pending.note_count(None);
+            }
+        }
         self.applying.wanted.lock().count = None;
     }
 
@@ -512,4 +523,19 @@ fn parts(records: &[Operations]) -> Vec<Part<'_>> {
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_does_not_wait_for_what_was_cut_off() {
+        let applying = Applying::default();
+        let asked = |at_least| {
+            applying.ask_count(Lsn(at_least));
+            applying.wanted.lock().count
+        };
+        assert_eq!([asked(100), asked(120), asked(97), asked(98)], [100, 100, 97, 97].map(|lsn| Some(Lsn(lsn))));
+    }
 }

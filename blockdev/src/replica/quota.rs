@@ -115,8 +115,10 @@ impl Executor {
             };
             operations[..index].iter().for_each(|earlier| blocks.lay(earlier));
             let before = blocks.mapped_bytes();
+            blocks.is_vague = false;
             blocks.lay(operation);
             growth.bytes += blocks.mapped_bytes() - before;
+            growth.is_vague |= blocks.is_vague;
         }
         Some(growth)
     }
@@ -141,6 +143,8 @@ struct Blocks {
     /// The first.
     first: u64,
     is_mapped: Vec<bool>,
+    /// A part of one of them became zeros, and the rest of it may be.
+    is_vague: bool,
 }
 
 impl Blocks {
@@ -151,7 +155,7 @@ impl Blocks {
         let within = end.min(volume.block_count()).max(first);
         let mut is_mapped = if within > first { volume.are_mapped(first..within).ok()? } else { Vec::new() };
         is_mapped.resize((end - first) as usize, false);
-        let mut blocks = Self { first, is_mapped };
+        let mut blocks = Self { first, is_mapped, is_vague: false };
         // What the store has got meanwhile is laid over itself, which changes nothing.
         ordered.operations().for_each(|operation| blocks.lay(operation));
         Some(blocks)
@@ -170,6 +174,8 @@ impl Blocks {
                 let block = BLOCK_BYTES as u64;
                 let (first, end) = (offset.div_ceil(block).max(self.first), offset.saturating_add(*len) / block);
                 (first..end.min(self.first + self.is_mapped.len() as u64)).for_each(|block| self.set(block, false));
+                let borders = [*offset, offset.saturating_add(*len)].into_iter().filter(|border| border % block != 0);
+                borders.for_each(|border| self.note_zeroed_part(border / block));
             }
             _ => {}
         }
@@ -182,12 +188,19 @@ impl Blocks {
             let len = (block - at % block).min(rest.len() as u64) as usize;
             let (part, behind) = rest.split_at(len);
             let is_data = part.iter().any(|byte| *byte != 0);
-            // What a part that is zeros leaves of a block is not known: it counts until the volume is counted again.
             if is_data || len == BLOCK_BYTES {
                 self.set(at / block, is_data);
+            } else {
+                self.note_zeroed_part(at / block);
             }
             (at, rest) = (at + len as u64, behind);
         }
+    }
+
+    /// What zeros in a part of a block leave of it is not known: it counts until the volume is counted again.
+    fn note_zeroed_part(&mut self, block: u64) {
+        let index = block.checked_sub(self.first).map(|index| index as usize);
+        self.is_vague |= index.and_then(|index| self.is_mapped.get(index)).copied().unwrap_or(false);
     }
 
     fn set(&mut self, block: u64, is_mapped: bool) {

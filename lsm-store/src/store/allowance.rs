@@ -191,6 +191,12 @@ impl Allowance {
         self.known.lock().uncountable = true;
     }
 
+    /// True if it is known, within bounds, how much is mapped, or never will be.
+    pub(super) fn is_known(&self) -> bool {
+        let known = self.known.lock();
+        known.counted.is_some() || known.uncountable
+    }
+
     /// True if the volume should be counted soon.
     pub(super) fn awaits_count(&self) -> bool {
         let known = self.known.lock();

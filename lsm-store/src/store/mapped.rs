@@ -1,5 +1,6 @@
 //! What volumes with limits map: counted from the view, and looked up for single changes near a quota.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -78,7 +79,7 @@ impl Inner {
             let _front = self.front.lock();
             (volume.allowance().begin_count(), self.view())
         };
-        let bytes = self.mapped_bytes_in(&view, volume)?;
+        let bytes = self.mapped_bytes_in(&view, volume, || self.refuse_if_poisoned())?;
         // Under the lock, so that no change is accounted for in between.
         let _front = self.front.lock();
         volume.allowance().end_count(counting, bytes);
@@ -86,8 +87,17 @@ impl Inner {
     }
 
     /// See [`super::Volume::mapped_bytes`].
-    pub(super) fn mapped_bytes(&self, volume: &VolumeState) -> Result<u64> {
-        self.mapped_bytes_in(&self.view(), volume)
+    pub(super) fn mapped_bytes(&self, volume: &VolumeState, go_on: impl Fn() -> bool) -> Result<Option<u64>> {
+        let is_over = Cell::new(false);
+        let look = || {
+            is_over.set(!go_on());
+            // Any error ends it.
+            if is_over.get() { Err(Error::Closed) } else { self.refuse_if_poisoned() }
+        };
+        match self.mapped_bytes_in(&self.view(), volume, look) {
+            Err(_) if is_over.get() => Ok(None),
+            counted => counted.map(Some),
+        }
     }
 
     /// See [`super::Volume::are_mapped`].
@@ -96,9 +106,9 @@ impl Inner {
         blocks.map(|block| is_mapped(&view, &lineage, BlockIndex(block))).collect()
     }
 
-    fn mapped_bytes_in(&self, view: &View, volume: &VolumeState) -> Result<u64> {
+    fn mapped_bytes_in(&self, view: &View, volume: &VolumeState, go_on: impl Fn() -> Result<()>) -> Result<u64> {
         let all = BlockIndex(0)..BlockIndex(BlockIndex::COUNT_MAX);
-        let blocks = mapped_blocks(view, &volume.lineage()?, &all, || self.refuse_if_poisoned())?;
+        let blocks = mapped_blocks(view, &volume.lineage()?, &all, go_on)?;
         Ok(blocks * BLOCK_BYTES as u64)
     }
 
@@ -158,11 +168,15 @@ impl Inner {
     }
 
     /// See [`super::Store::reserve_backed`].
-    pub(super) fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<u64> {
+    pub(super) fn reserve_backed(&self, id: VolumeId, wanted_bytes: u64) -> Result<Option<u64>> {
         let volume = self.volume_state(id)?;
         let before = volume.allowance().limits();
         let now = before.reserve_bytes.unwrap_or(0);
-        let kept = if wanted_bytes <= now {
+        let is_known = wanted_bytes == 0 || volume.allowance().is_known();
+        let kept = if !is_known {
+            // All of it would count as unfilled, and others would find no room.
+            0
+        } else if wanted_bytes <= now {
             wanted_bytes
         } else {
             let (others, _) = self.unfilled_bytes(Some(id));
@@ -175,7 +189,7 @@ impl Inner {
         if reserve_bytes != before.reserve_bytes {
             self.restore_limits(id, Limits { reserve_bytes, ..before })?;
         }
-        Ok(kept)
+        Ok(is_known.then_some(kept))
     }
 
     /// See [`super::Store::set_limits`].

@@ -392,12 +392,13 @@ impl Volume {
         self.inner.changes(&other.state, &self.state, offset, len, extents_max)
     }
 
-    /// Bytes that it maps now: blocks with data, 4 KiB each. Reads its map, some seconds for each TiB mapped.
+    /// Bytes that it maps now: blocks with data, 4 KiB each. Reads its map, some seconds for each TiB mapped; `go_on` is asked now
+    /// and then, and `None` comes of it if it says no.
     ///
     /// # Errors
     /// `Io` and `Corrupt` if the map cannot be read; `NotFound` once it has been removed.
-    pub fn mapped_bytes(&self) -> Result<u64> {
-        self.inner.mapped_bytes(&self.state)
+    pub fn mapped_bytes(&self, go_on: impl Fn() -> bool) -> Result<Option<u64>> {
+        self.inner.mapped_bytes(&self.state, go_on)
     }
 
     /// For each block of a range whether it is mapped, as [`Volume::mapped_bytes`] counts; looked up one by one.

@@ -6,7 +6,7 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 
 /// Four blocks from the tenth on, these of them with data.
 fn blocks(is_mapped: [bool; 4]) -> Blocks {
-    Blocks { first: 10, is_mapped: is_mapped.into() }
+    Blocks { first: 10, is_mapped: is_mapped.into(), is_vague: false }
 }
 
 fn after(is_mapped: [bool; 4], operation: &Operation) -> Vec<bool> {
@@ -37,6 +37,26 @@ fn zeros_unmap_whole_blocks() {
     assert_eq!(after([true; 4], &zero(11 * BLOCK - 1, 2 * BLOCK)), [true, false, true, true]);
     assert_eq!(after([true; 4], &zero(0, 1000 * BLOCK)), [false; 4]);
     assert_eq!(after([true; 4], &zero(0, BLOCK)), [true; 4]);
+}
+
+#[test]
+fn zeros_in_a_part_of_a_mapped_block_have_the_volume_counted() {
+    let zero = |offset, len| Operation::Zero { offset, len, zeroing: Zeroing::Allocated };
+    let is_vague = |operation: &Operation| {
+        let mut blocks = blocks([false, true, false, true]);
+        blocks.lay(operation);
+        blocks.is_vague
+    };
+    for vague in
+        [write(11 * BLOCK + 7, &[0]), zero(11 * BLOCK, 7), zero(11 * BLOCK + 7, BLOCK), zero(9 * BLOCK, 4 * BLOCK + 1)]
+    {
+        assert!(is_vague(&vague), "{vague:?}");
+    }
+    for exact in
+        [write(11 * BLOCK + 7, &[1]), write(12 * BLOCK + 7, &[0]), zero(11 * BLOCK, BLOCK), zero(12 * BLOCK, 7)]
+    {
+        assert!(!is_vague(&exact), "{exact:?}");
+    }
 }
 
 #[test]

@@ -60,9 +60,12 @@ fn a_volume_maps_no_more_than_its_quota_and_trimming_makes_room() {
 fn no_more_is_reserved_than_there_is_room_for_and_more_when_there_is() {
     let (device, store) = device_with_room(34, 8 * MIB);
     let (one, two) = (new_volume(&store, 64 * MIB), new_volume(&store, 64 * MIB));
-    let kept = store.reserve_backed(one.id(), 32 * MIB).unwrap();
+    let reserve = |bytes| store.reserve_backed(one.id(), bytes).unwrap();
+    assert_eq!((reserve(32 * MIB), store.status().reserved_bytes), (None, 0), "it is not known yet what it maps");
+    settle(&store);
+    let kept = reserve(32 * MIB).unwrap();
     assert!((2 * MIB..=8 * MIB).contains(&kept), "{kept}");
-    assert_eq!(store.reserve_backed(one.id(), 32 * MIB).unwrap(), kept, "it stays");
+    assert_eq!(reserve(32 * MIB), Some(kept), "it stays");
     let data = pattern(1, MIB as usize);
     assert_eq!(try_write(&two, 0, &data), Err(ErrorKind::OutOfSpace));
     assert_eq!(store.room_to_write(Some(two.id()), 0).unwrap(), store.room_to_write(None, 0).unwrap());
@@ -71,9 +74,9 @@ fn no_more_is_reserved_than_there_is_room_for_and_more_when_there_is() {
     two.foresee_room();
     try_write(&two, 0, &data).unwrap();
     device.set_capacity(None);
-    assert_eq!(store.reserve_backed(one.id(), 32 * MIB).unwrap(), 32 * MIB);
-    assert_eq!(store.reserve_backed(one.id(), MIB).unwrap(), MIB);
-    assert_eq!(store.reserve_backed(one.id(), 0).unwrap(), 0);
+    assert_eq!(reserve(32 * MIB), Some(32 * MIB));
+    assert_eq!(reserve(MIB), Some(MIB));
+    assert_eq!(reserve(0), Some(0));
     assert_eq!(store.status().reserved_bytes, 0);
 }
 
@@ -86,10 +89,11 @@ fn what_a_volume_maps_can_be_asked_for() {
     try_write(&volume, 6 * BLOCK as u64, &[0; BLOCK]).unwrap();
     volume.zero(2 * BLOCK as u64, BLOCK as u64, Zeroing::Hole).unwrap();
     for _ in 0..2 {
-        assert_eq!(volume.mapped_bytes().unwrap(), 2 * BLOCK as u64);
+        assert_eq!(volume.mapped_bytes(|| true).unwrap(), Some(2 * BLOCK as u64));
         assert_eq!(volume.are_mapped(0..8).unwrap(), [false, true, false, true, false, false, false, false]);
         settle(&store);
     }
+    assert_eq!(volume.mapped_bytes(|| false).unwrap(), None, "the map is read no further");
     assert!(volume.are_mapped(0..257).is_err());
 }
 
