@@ -106,7 +106,7 @@ pub enum TransferError {
     #[error("the sender is not on the list of volume {0}: `silt set {0} allow=NAME,...` at the receiver says who is")]
     NotAdmitted(VolumeName),
     /// A volume of a cluster.
-    #[error("volume {0} is replicated, and snapshots are received into volumes of one node: send to another name")]
+    #[error("volume {0} is replicated, and exchanges go into volumes of one node: send to another name")]
     Replicated(VolumeName),
     /// There are as many senders as may be.
     #[error("{0} senders are at work already: try again later")]
