@@ -39,11 +39,12 @@ pub(crate) mod trash;
 pub(crate) mod uri;
 pub(crate) mod verify;
 
-use siltstone::control::{Kind, VolumeDescription};
+use siltstone::control::{Kind, Request, Response, VolumeDescription};
 use siltstone::name::{ExportName, InvalidName, ObjectName, SnapshotName, VolumeName};
 use siltstone::span::{InvalidSpan, Span};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Global};
+use crate::backend;
 use crate::data_dir::Access;
 use crate::exit::{Complaint, Exit};
 
@@ -124,6 +125,16 @@ fn replicas(text: &str) -> Result<u8, &'static str> {
 /// nothing.
 fn access_to_make(replicas: Option<u8>) -> Access {
     if replicas.is_some() { Access::Read } else { Access::Create }
+}
+
+/// As [`check_replicated`], of a volume that was made of what came.
+fn check_made_replicated(global: &Global, asked: Option<u8>, name: &str) -> anyhow::Result<()> {
+    if asked.is_some()
+        && let Response::Volume(volume) = backend::ask(global, Access::Read, &Request::Info { name: name.to_owned() })?
+    {
+        check_replicated(asked, &volume)?;
+    }
+    Ok(())
 }
 
 /// An older daemon overlooks that copies were asked for. The user must not believe that there are some.

@@ -9,7 +9,6 @@ use siltstone::name::VolumeName;
 
 use crate::args::Global;
 use crate::backend;
-use crate::data_dir::Access;
 use crate::exit::Exit;
 use crate::image::source::ImageSource;
 use crate::output::Output;
@@ -53,12 +52,7 @@ impl Import {
         giver.bar.finish_and_clear();
         match answer? {
             Response::Transferred(done) => {
-                if self.replicas.is_some()
-                    && let Response::Volume(volume) =
-                        backend::ask(global, Access::Read, &Request::Info { name: done.name.clone() })?
-                {
-                    super::check_replicated(self.replicas, &volume)?;
-                }
+                super::check_made_replicated(global, self.replicas, &done.name)?;
                 let sizes = (size::human(done.size_bytes), size::human(done.data_bytes));
                 let text = || format!("imported {}, {} ({} not zeros)", done.name, sizes.0, sizes.1);
                 Output::new(global).done(&done, text)?;

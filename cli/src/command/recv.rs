@@ -72,12 +72,7 @@ impl Recv {
         bar.finish_and_clear();
         match answer? {
             Response::Received(received) => {
-                if self.replicas.is_some()
-                    && let Response::Volume(volume) =
-                        backend::ask(global, Access::Read, &Request::Info { name: self.name.to_string() })?
-                {
-                    super::check_replicated(self.replicas, &volume)?;
-                }
+                super::check_made_replicated(global, self.replicas, self.name.as_str())?;
                 let sizes = (size::human(received.size_bytes), size::human(received.data_bytes));
                 let text =
                     || format!("received {}, {} ({} came), root {}", received.name, sizes.0, sizes.1, received.root);
