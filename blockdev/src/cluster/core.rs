@@ -73,6 +73,8 @@ pub(crate) struct Core {
     changes: Mutex<u64>,
     changed: Condvar,
     is_stopping: AtomicBool,
+    /// The last wait for news was in vain, as nobody led.
+    is_leaderless: AtomicBool,
 }
 
 /// Where a request of a volume goes.
@@ -140,6 +142,7 @@ impl Core {
             changes: Mutex::default(),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
+            is_leaderless: AtomicBool::new(false),
         }
     }
 
@@ -164,11 +167,14 @@ impl Core {
     /// Waits until this node knows all that the cluster had agreed on when this was called: whoever calls may have heard of it
     /// from another node. Blocks, but not longer than [`REFRESH_WAIT`]: where nobody can say, what is known must do.
     pub(super) fn refresh(&self) {
-        if self.consensus().metrics().leader.is_none() {
+        // Between two leaders it is worth the wait, but not for each of many requests while a majority is away.
+        if self.consensus().metrics().leader.is_none() && self.is_leaderless.load(Ordering::Relaxed) {
             return;
         }
         let read = async { tokio::time::timeout(REFRESH_WAIT, self.consensus().read()).await };
-        if !matches!(self.runtime.block_on(read), Ok(Ok(_))) {
+        let is_told = matches!(self.runtime.block_on(read), Ok(Ok(_)));
+        self.is_leaderless.store(!is_told && self.consensus().metrics().leader.is_none(), Ordering::Relaxed);
+        if !is_told {
             tracing::debug!("nobody says whether this node knows what the cluster has agreed on");
         }
     }
