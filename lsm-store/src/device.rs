@@ -15,6 +15,7 @@ pub mod buffer;
 pub mod directory;
 mod path;
 mod pool;
+mod removal;
 pub mod sim;
 mod uring;
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use buffer::{AlignedBuffer, BufferPool};
+pub(crate) use removal::remove_in_pieces;
 
 /// Offsets, lengths and memory of [`Access::Direct`] writes are multiples of this; reads may use [`File::alignment`].
 pub const DIRECT_ALIGNMENT: usize = 4096;

@@ -138,8 +138,8 @@ impl Inner {
 
     /// One batch; `false` if nothing is worth it.
     fn collect_batch(&self, turn: &mut Turn, zeal: Zeal, report: &mut CollectReport) -> Result<bool> {
-        self.delete_unread();
         self.collector.schedule.set_urgent(zeal == Zeal::Eager);
+        self.delete_unread();
         let Batch { plan, alone, starved } = self.next_batch(turn, zeal)?;
         if plan.is_empty() {
             turn.findings = Findings::default();

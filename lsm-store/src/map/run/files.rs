@@ -16,7 +16,7 @@ use super::index::RunIndex;
 use super::{DIRECTORY, Patience, Run, RunMeta, Stop, path, summary};
 use crate::checksum::{Kind, Seal};
 use crate::clock::Clock;
-use crate::device::{Access, AlignedBuffer, Device, File};
+use crate::device::{Access, AlignedBuffer, Device, File, remove_in_pieces};
 use crate::error::{Error, Result};
 use crate::id::{RunId, SegmentId, StoreId};
 use crate::map::cache::{PageCache, PageKey};
@@ -89,7 +89,7 @@ impl RunFiles {
     /// [`Error::Io`]: the file stays, and recovery deletes it as one that the manifest does not name.
     pub fn delete(&self, id: RunId) -> Result<()> {
         self.close(id);
-        match self.device.remove(&path(id)) {
+        match remove_in_pieces(&*self.device, &path(id), || ()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path(id), error)),
             _ => Ok(()),
         }

@@ -94,6 +94,7 @@ impl Inner {
         let mut report = CollectReport::default();
         self.collector.schedule.set_urgent(false);
         self.pack_batch(&mut turn, &candidates, u64::MAX, &mut report)?;
+        self.delete_unread();
         Ok(report)
     }
 

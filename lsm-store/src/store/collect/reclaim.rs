@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::CollectReport;
+use crate::device::remove_in_pieces;
 use crate::error::Result;
 use crate::id::SegmentId;
 use crate::manifest::Edit;
 use crate::segment::path;
+use crate::store::BackgroundMode;
 use crate::store::inner::Inner;
+
+/// How long deleting pauses after each piece: so many times what that took, but no longer than this.
+const PAUSE_TIMES: u32 = 2;
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 impl Inner {
     /// Takes segments out of the manifest that a mark has proved to be unreferenced since nothing can be shared with them.
@@ -30,16 +37,28 @@ impl Inner {
         report.bytes_reclaimed += bytes;
         self.counters.segments_reclaimed.fetch_add(segments.len() as u64, Ordering::Relaxed);
         self.counters.bytes_reclaimed.fetch_add(bytes, Ordering::Relaxed);
-        self.delete_unread();
+        if self.collector.schedule.is_urgent() {
+            self.delete_unread();
+        }
         Ok(())
     }
 
-    /// Deletes reclaimed segments that nobody reads any more.
+    /// Deletes reclaimed segments that nobody reads any more: as fast as it goes if the room is needed or nobody would notice,
+    /// else with pauses.
     pub(in crate::store) fn delete_unread(&self) {
         let unread = self.collector.exits.take_unread();
         for id in &unread {
             self.segments.forget(*id);
-            if let Err(error) = self.device.remove(&path(*id)) {
+            let is_slow = self.may_delete_slowly();
+            let mut began = self.clock.monotonic();
+            let pause = || {
+                if is_slow {
+                    let took = self.clock.monotonic().saturating_sub(began);
+                    self.clock.sleep((took * PAUSE_TIMES).min(PAUSE_MAX));
+                }
+                began = self.clock.monotonic();
+            };
+            if let Err(error) = remove_in_pieces(&*self.device, &path(*id), pause) {
                 tracing::warn!(segment = %id, %error, "a reclaimed segment stays until the next start");
             }
         }
@@ -47,5 +66,14 @@ impl Inner {
             self.collector.exits.pardon(&unread);
             self.refill_ballast();
         }
+    }
+
+    /// True if clients may be waiting for the disk, and nobody for the room.
+    fn may_delete_slowly(&self) -> bool {
+        self.background.mode == BackgroundMode::Threads
+            && !self.background.is_stopping()
+            && !self.collector.schedule.is_urgent()
+            && !self.collector.cold.is_quiet(self.clock.monotonic())
+            && self.is_room_short().is_ok_and(|is_short| !is_short)
     }
 }
