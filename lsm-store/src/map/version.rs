@@ -22,7 +22,7 @@ pub use diff::Diff;
 pub(super) use diff::OfLayers;
 pub use graveyard::Graveyard;
 pub use lookup::Resolved;
-pub use scan::{Scan, VisiblePieces, VisibleScan};
+pub use scan::{Part, Scan, VisiblePieces, VisibleScan};
 pub use viewers::ViewerScan;
 
 /// The runs of one level, in order of age (level 0, newest first) or of keys.

@@ -28,6 +28,45 @@ pub struct VisibleScan {
 /// half the time.
 pub struct VisiblePieces {
     pieces: Sieve<Visible>,
+    part: Part,
+}
+
+/// A part of the addresses of a map: from the first one up to but without the second, or from the beginning or up to the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Part {
+    pub(super) from: Option<Key>,
+    pub(super) to: Option<Key>,
+}
+
+/// What a part has of a stretch.
+enum Share {
+    None,
+    Some(Stretch),
+    /// Nothing, nor of what follows.
+    End,
+}
+
+impl Part {
+    fn meets(&self, first: Key, last: Key) -> bool {
+        self.from.is_none_or(|from| from <= last) && self.to.is_none_or(|to| first < to)
+    }
+
+    #[inline]
+    fn share(&self, stretch: &Stretch) -> Share {
+        let (first, last) = (stretch.key(), stretch.last_key());
+        if self.from.is_none_or(|from| from <= first) && self.to.is_none_or(|to| last < to) {
+            return Share::Some(*stretch);
+        }
+        if self.to.is_some_and(|to| to <= first) {
+            return Share::End;
+        }
+        let bound = |key: Option<Key>| key.filter(|key| key.family == stretch.family).map(|key| key.block);
+        let to = bound(self.to).unwrap_or(stretch.end());
+        match self.from.filter(|from| last < *from) {
+            Some(_) => Share::None,
+            None => stretch.clip(bound(self.from).unwrap_or_default(), to).map_or(Share::None, Share::Some),
+        }
+    }
 }
 
 impl Version {
@@ -63,7 +102,34 @@ impl Version {
     /// As [`Version::scan_visible`], for whoever does not care how long the stretches are.
     #[must_use]
     pub fn pieces_visible(&self, visibility: &Visibility) -> VisiblePieces {
-        VisiblePieces { pieces: Sieve::visible(self.sources(None, |_| true), visibility, Wanted::Data, false) }
+        self.pieces_visible_in(Part::default(), visibility)
+    }
+
+    /// What of [`Version::pieces_visible`] is in a part.
+    #[must_use]
+    pub fn pieces_visible_in(&self, part: Part, visibility: &Visibility) -> VisiblePieces {
+        let sources = self.sources(part.from, |run| part.meets(run.meta().first, run.meta().last));
+        VisiblePieces { pieces: Sieve::visible(sources, visibility, Wanted::Data, false), part }
+    }
+
+    /// Cuts the map into at most `count` parts, which take about as long to read as each other. Together they are all of it.
+    #[must_use]
+    pub fn parts(&self, count: usize) -> Vec<Part> {
+        let runs = self.levels.last().map_or(&[][..], |level| level.runs());
+        let share = runs.iter().map(|run| run.meta().bytes).sum::<u64>().div_ceil(count.max(1) as u64);
+        let mut parts = vec![Part::default()];
+        let mut bytes = 0;
+        for run in runs {
+            // Runs of level 0 are in no order.
+            if bytes >= share && self.levels.len() > 1 {
+                let at = Some(run.meta().first);
+                parts.last_mut().expect("there is one from the start").to = at;
+                parts.push(Part { from: at, to: None });
+                bytes = 0;
+            }
+            bytes += run.meta().bytes;
+        }
+        parts
     }
 }
 
@@ -98,15 +164,22 @@ impl VisiblePieces {
     /// # Errors
     /// `Corrupt` and `Io` if the map cannot be read to its end, and those of `each`.
     pub fn visit(mut self, mut each: impl FnMut(&Stretch) -> Result<()>) -> Result<()> {
+        let part = self.part;
+        let mut pass = |stretch: &Stretch| match part.share(stretch) {
+            Share::Some(share) => each(&share).map(|()| true),
+            Share::None => Ok(true),
+            Share::End => Ok(false),
+        };
         while let Some(piece) = self.pieces.next() {
-            each(&piece?.stretch)?;
-            let mut passed = Ok(());
+            let mut passed = pass(&piece?.stretch);
             self.pieces.take_plain(|stretch| {
-                if passed.is_ok() {
-                    passed = each(stretch);
+                if matches!(passed, Ok(true)) {
+                    passed = pass(stretch);
                 }
             });
-            passed?;
+            if !passed? {
+                break;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Edit, Graveyard, Version};
+use super::{Edit, Graveyard, Part, Version};
 use crate::id::{BlockIndex, RunId};
 use crate::map::compaction::{MergeContext, Policy, execute, plan};
 use crate::map::join::Joiner;
@@ -105,18 +105,31 @@ impl Tester {
         let visible: Vec<_> = self.version.scan_visible(&readers([0, 1, 2])).collect::<Result<_, _>>().unwrap();
         allocated.blocks.retain(|_, target| matches!(target, Target::Data(_)));
         assert_eq!(visible, allocated.stretches());
-        let mut visited = Joiner::default();
-        let pieces = self.version.pieces_visible(&readers([0, 1, 2]));
-        let push = |stretch: &Stretch| {
-            visited.push(*stretch);
-            Ok(())
-        };
-        pieces.visit(push).unwrap();
-        visited.finish();
-        assert_eq!(std::iter::from_fn(|| visited.pop()).collect::<Vec<_>>(), visible);
+        self.check_parts(vec![Part::default()], &visible);
+        self.check_parts(self.version.parts(3), &visible);
+        for (layer, from, count) in ranges {
+            let [first, second] =
+                [*from, from + count].map(|block| Some(stretch(*layer, block, 1, Target::Zero).key()));
+            let bounds = [(None, first), (first, second), (second, None)];
+            self.check_parts(bounds.map(|(from, to)| Part { from, to }).to_vec(), &visible);
+        }
         for (_, run) in self.version.runs() {
             assert_eq!(run.verify(), []);
         }
+    }
+
+    /// What is visible in the parts, which follow each other, is what is visible.
+    fn check_parts(&self, parts: Vec<Part>, visible: &[Stretch]) {
+        let mut visited = Joiner::default();
+        for part in parts {
+            let push = |stretch: &Stretch| {
+                visited.push(*stretch);
+                Ok(())
+            };
+            self.version.pieces_visible_in(part, &readers([0, 1, 2])).visit(push).unwrap();
+        }
+        visited.finish();
+        assert_eq!(std::iter::from_fn(|| visited.pop()).collect::<Vec<_>>(), visible);
     }
 
     fn check_range(&self, layer: u64, from: u64, to: u64) {

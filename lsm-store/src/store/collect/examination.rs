@@ -1,6 +1,8 @@
 //! Looks for segments that are worth collecting.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use rustc_hash::FxHashSet;
 
@@ -10,6 +12,7 @@ use super::plan::{Candidate, CollectPlan, Limits, Zeal, choose};
 use crate::error::Result;
 use crate::id::SegmentId;
 use crate::segment::{SEGMENT_BYTES_MAX, SLOTS_MAX, SegmentSummary};
+use crate::store::BackgroundMode;
 use crate::store::inner::Inner;
 
 /// Segments with survivors that one batch takes on: a tenth of all, but no fewer than the first and no more than the
@@ -24,6 +27,9 @@ const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
 /// most.
 const BATCHES_PER_LOOK: u32 = 4;
 const LOOK_PARTS: u64 = 8;
+
+/// Threads that read the map for one mark: each holds a read and a decoded page of every level.
+const MARK_THREADS_MAX: usize = 4;
 
 /// Parts of the memory budget: the bits of a mark, and the table of a batch.
 const MARK_PARTS: u64 = 32;
@@ -136,6 +142,17 @@ impl Inner {
     pub(super) fn mark(&self, segments: impl IntoIterator<Item = (SegmentId, u32)>) -> Result<Mark> {
         let version = Arc::clone(&self.view().version);
         let visibility = self.visibility();
-        Mark::take(segments, &version, &visibility, || self.go_on_collecting())
+        Mark::take(segments, &version, &visibility, self.mark_threads(), || self.go_on_collecting())
+    }
+
+    /// How many threads read the map: one while clients are at work.
+    fn mark_threads(&self) -> usize {
+        let is_quiet = self.collector.cold.is_quiet(self.clock.monotonic());
+        match self.background.mode {
+            BackgroundMode::Threads if is_quiet => {
+                available_parallelism().map_or(1, NonZero::get).min(MARK_THREADS_MAX)
+            }
+            _ => 1,
+        }
     }
 }

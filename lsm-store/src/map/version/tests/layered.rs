@@ -249,12 +249,13 @@ impl History {
         for stretch in self.version.scan_visible(&visibility) {
             insert(&mut visible, &stretch.unwrap());
         }
-        let pieces = self.version.pieces_visible(&visibility);
-        let visit = |stretch: &Stretch| {
-            insert(&mut visited, stretch);
-            Ok(())
-        };
-        pieces.visit(visit).unwrap();
+        for part in self.version.parts(3) {
+            let visit = |stretch: &Stretch| {
+                insert(&mut visited, stretch);
+                Ok(())
+            };
+            self.version.pieces_visible_in(part, &visibility).visit(visit).unwrap();
+        }
         assert_eq!((visible, visited), (expected.clone(), expected));
     }
 
