@@ -178,7 +178,7 @@ impl Inner {
     }
 
     /// What the manifest does not know yet of the volumes: their LSNs, and the layers that runs may name from now on.
-    fn volume_edits(&self, meta: &Meta) -> Vec<Edit> {
+    pub(super) fn volume_edits(&self, meta: &Meta) -> Vec<Edit> {
         let mut edits = Vec::new();
         for volume in self.volumes.read().values().filter(|volume| volume.snapshot_of().is_none()) {
             let known = meta.state.volumes.get(&volume.id()).copied();

@@ -4,7 +4,7 @@
 //! under the front's lock, so it lies between two records of the journal. What came before is synced, then the manifest
 //! gets the new layers together with who reads the old ones. Until that commit the cut is in memory only: after a crash
 //! replay takes what was written to the new layer for the volume's own (see [`super::recovery::layer_of`]). A flush job
-//! that comes in between commits the layers that its run names.
+//! or a merge that comes in between commits the layers that its runs may name.
 
 use std::sync::Arc;
 

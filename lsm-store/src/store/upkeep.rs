@@ -42,7 +42,8 @@ impl Inner {
         let added = edit.added_metas();
         let written: Vec<_> = added.iter().filter(|run| !edit.removed.contains(&run.id)).copied().collect();
         let removed = edit.removed.iter().copied().map(Edit::RemoveRun);
-        let edits = removed.chain(added.into_iter().map(Edit::AddRun)).collect();
+        let mut edits: Vec<_> = removed.chain(added.into_iter().map(Edit::AddRun)).collect();
+        edits.extend(self.volume_edits(&meta));
         if let Err(error) = self.commit(&mut meta, edits) {
             if matches!(error, Error::OutOfSpace) {
                 written.iter().try_for_each(|run| self.runs.delete(run.id))?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::device::sim::CrashChoice;
+use crate::device::sim::{CrashChoice, Fault, OperationKind, Trigger};
 use crate::error::ErrorKind;
 
 const BLOCKS: usize = 12;
@@ -118,6 +118,32 @@ fn what_is_written_to_a_layer_that_was_never_committed_is_the_volumes() {
             assert!(read(&store.volume(volume.id()).unwrap(), 0, 4 * BLOCK) == expected, "{flush} {read_only}");
         }
     }
+}
+
+/// The cut stayed in memory; a merge wrote what the volume had under its new layer, of which the manifest knew nothing.
+#[test]
+fn a_merge_after_a_snapshot_that_failed_keeps_what_the_volume_holds() {
+    let device = SimDevice::new(40, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    let data = pattern(1, 8 * BLOCK);
+    for piece in 0..4 {
+        write(&volume, (2 * piece * BLOCK) as u64, &data[2 * piece * BLOCK..][..2 * BLOCK]);
+        store.freeze().unwrap();
+        assert!(store.inner.flush_oldest().unwrap());
+    }
+    device.inject(Trigger::on(OperationKind::Write).under("manifest/"), Fault::NoSpace);
+    let refused = store.snapshot_volumes(&[volume.id()], |_| Vec::new());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::OutOfSpace);
+    assert!(store.inner.compact_once().unwrap() && store.status().merges == 1);
+    let store = reopened(&device.process_death());
+    let volume = store.volume(volume.id()).unwrap();
+    for _ in 0..2 {
+        assert!(read(&volume, 0, data.len()) == data);
+        settle(&store);
+        store.collect(true).unwrap();
+    }
+    store.close().unwrap();
 }
 
 #[test]
