@@ -16,6 +16,8 @@ struct Doomed {
     id: SegmentId,
     bytes: u64,
     readers: Vec<Weak<Version>>,
+    /// Somebody deletes its file.
+    leaving: bool,
 }
 
 /// Segments on their way out, and who may still need them.
@@ -62,21 +64,29 @@ impl Exits {
     /// The segments have left the manifest, and with it the version that is current now.
     pub(super) fn doom(&self, segments: impl IntoIterator<Item = (SegmentId, u64)>) {
         let readers = self.replaced.lock().clone();
-        let doomed = segments.into_iter().map(|(id, bytes)| Doomed { id, bytes, readers: readers.clone() });
+        let doomed =
+            segments.into_iter().map(|(id, bytes)| Doomed { id, bytes, readers: readers.clone(), leaving: false });
         self.doomed.lock().extend(doomed);
     }
 
-    /// Segments that nobody can read any more; each is returned once.
+    /// Segments that nobody can read any more; each is returned once. They stay doomed until [`Exits::end`]: a flush job
+    /// that begins before their files are gone must not share with them.
     pub(super) fn take_unread(&self) -> Vec<SegmentId> {
         let mut unread = Vec::new();
-        self.doomed.lock().retain_mut(|doomed| {
+        for doomed in self.doomed.lock().iter_mut().filter(|doomed| !doomed.leaving) {
             doomed.readers.retain(|version| version.strong_count() > 0);
             if doomed.readers.is_empty() {
+                doomed.leaving = true;
                 unread.push(doomed.id);
             }
-            !doomed.readers.is_empty()
-        });
+        }
         unread
+    }
+
+    /// The store has forgotten the segments, and their files are gone.
+    pub(super) fn end(&self, ids: &[SegmentId]) {
+        self.doomed.lock().retain(|doomed| !ids.contains(&doomed.id));
+        self.pardon(ids);
     }
 
     /// Bytes of files that are still to be deleted.
@@ -104,8 +114,24 @@ mod tests {
         drop(second);
         assert!(exits.take_unread().is_empty());
         drop(first);
-        assert_eq!(exits.doomed_bytes(), 30);
         assert_eq!(exits.take_unread(), [SegmentId(1), SegmentId(2)]);
-        assert!(exits.take_unread().is_empty() && exits.doomed_bytes() == 0);
+        assert!(exits.take_unread().is_empty());
+        assert_eq!(exits.doomed_bytes(), 30);
+        exits.end(&[SegmentId(1), SegmentId(2)]);
+        assert_eq!(exits.doomed_bytes(), 0);
+    }
+
+    /// A batch of collection ended while another thread was about to delete its segments: they could be shared with.
+    #[test]
+    fn a_segment_stays_condemned_until_its_file_is_gone() {
+        let exits = Exits::default();
+        let ids = [SegmentId(1), SegmentId(2)];
+        exits.condemn(ids);
+        exits.doom([(ids[0], 10)]);
+        assert_eq!(exits.take_unread(), [ids[0]]);
+        exits.pardon(&ids);
+        assert!(exits.condemned().contains(&ids[0]) && !exits.condemned().contains(&ids[1]));
+        exits.end(&ids[..1]);
+        assert!(exits.condemned().is_empty());
     }
 }

@@ -63,7 +63,7 @@ impl Inner {
             }
         }
         if !unread.is_empty() {
-            self.collector.exits.pardon(&unread);
+            self.collector.exits.end(&unread);
             self.refill_ballast();
         }
     }
