@@ -88,7 +88,7 @@ pub(super) struct Inner {
     /// Held by whoever flushes, and by whoever merges.
     pub(super) flushing: Mutex<()>,
     pub(super) merging: Mutex<()>,
-    /// A merge met damage: none is tried again before the next opening.
+    /// A merge could not read a run: none is tried again before the next opening.
     pub(super) merging_stopped: AtomicBool,
     pub(super) collector: Collector,
     pub(super) scrub: Scrub,

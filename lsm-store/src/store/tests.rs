@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::device::sim::{Faults, SimDevice};
+use crate::device::sim::{Fault, Faults, OperationKind, SimDevice, Trigger};
 use crate::request::{BlockState, Write};
 use crate::rng::SeededRng;
 
@@ -221,6 +221,37 @@ fn a_check_names_the_volumes_of_a_segment_that_is_gone() {
     assert_eq!(report.damages[0].volumes, [volume.id()]);
 }
 
+/// One bad sector stopped the store, and again after each start, because merges are what reads runs first.
+#[test]
+fn a_run_that_cannot_be_read_ends_merges_and_nothing_else() {
+    for kind in [OperationKind::Read, OperationKind::Open] {
+        let device = SimDevice::new(33, Faults::none());
+        let store = new_store(&device);
+        let volume = new_volume(&store, 1 << 20);
+        let data = pattern(33, 4 * BLOCK);
+        for piece in 0..4 {
+            write(&volume, (piece * BLOCK) as u64, &data[piece * BLOCK..][..BLOCK]);
+            store.freeze().unwrap();
+            assert!(store.inner.flush_oldest().unwrap());
+        }
+        let device = device.process_death();
+        let store = Store::open(environment(&device), options()).unwrap();
+        device.inject(Trigger::on(kind).under("runs/").forever(), Fault::Io);
+        while store.step().unwrap() {}
+        assert_eq!(store.status().merges, 0, "{kind:?}");
+        let volume = store.volume(volume.id()).unwrap();
+        assert!(volume.read(0, BLOCK).is_err(), "{kind:?}");
+        write(&volume, 0, &data[BLOCK..2 * BLOCK]);
+        settle(&store);
+        device.clear_faults();
+        let store = Store::open(environment(&device.process_death()), options()).unwrap();
+        while store.step().unwrap() {}
+        assert!(store.status().merges > 0, "{kind:?}");
+        let expected = [&data[BLOCK..2 * BLOCK], &data[BLOCK..]].concat();
+        assert!(read(&store.volume(volume.id()).unwrap(), 0, data.len()) == expected, "{kind:?}");
+    }
+}
+
 mod collect;
 mod decode;
 mod durability;
@@ -254,10 +285,10 @@ fn a_lost_commit_is_noticed_after_a_crash_and_nothing_is_changed() {
     volume.flush().unwrap();
     let dead = device.process_death();
     damage_last_commit(&dead);
-    let before = dead.operation_count_of(crate::device::sim::OperationKind::Write);
+    let before = dead.operation_count_of(OperationKind::Write);
     let refused = Store::open(environment(&dead), options()).err().expect("a volume is missing");
     assert_eq!(refused.kind(), crate::ErrorKind::Corrupt);
-    assert_eq!(dead.operation_count_of(crate::device::sim::OperationKind::Write), before);
+    assert_eq!(dead.operation_count_of(OperationKind::Write), before);
     assert!(!Store::check(&environment(&dead), &mut |_, _| {}).unwrap().damages.is_empty());
 }
 

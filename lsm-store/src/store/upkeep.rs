@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::collect::is_unreadable;
 use super::inner::{Inner, chain};
 use crate::error::{Error, Result};
 use crate::manifest::Edit;
@@ -24,12 +25,12 @@ impl Inner {
         self.carry_out(&plan, &version)
     }
 
-    /// Carries out a merge of the current version; `false` if it met damage. The caller holds `merging`.
+    /// Carries out a merge of the current version; `false` if a run could not be read. The caller holds `merging`.
     pub(super) fn carry_out(&self, plan: &CompactionPlan, version: &Version) -> Result<bool> {
         self.top_up_ids()?;
         let _lent = self.lend_for_work()?;
         let edit = match self.merge(plan, version) {
-            Err(error @ Error::Corrupt { .. }) => {
+            Err(error) if is_unreadable(&error) => {
                 // Reads of what is damaged fail by themselves; everything else goes on, with more runs than it should have.
                 tracing::error!(error = %chain(&error), "runs are not merged any more: run silt check");
                 self.suspect(&error);
