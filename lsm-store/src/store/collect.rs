@@ -60,7 +60,7 @@ pub(super) struct Collector {
 struct Turn {
     /// The last segment that was examined: those behind it come next where not all can be looked at together.
     examined_to: SegmentId,
-    /// Segments of which something could not be read: they stay as they are.
+    /// Segments of which something could not be read: they stay as they are until the next opening.
     damaged: FxHashSet<SegmentId>,
     /// What may be collected next.
     findings: Findings,
@@ -184,12 +184,15 @@ impl Inner {
         collected
     }
 
-    fn mark_condemned(&self, condemned: &[SegmentId]) -> Result<Mark> {
+    /// The segments that the manifest has, with how many slots they have.
+    fn slots_of(&self, ids: &[SegmentId]) -> Vec<(SegmentId, u32)> {
         let meta = self.meta.lock();
         let slots = |id: &SegmentId| Some((*id, meta.state.segments.get(id)?.geometry.slots()));
-        let slots: Vec<_> = condemned.iter().filter_map(slots).collect();
-        drop(meta);
-        self.mark(slots)
+        ids.iter().filter_map(slots).collect()
+    }
+
+    fn mark_condemned(&self, condemned: &[SegmentId]) -> Result<Mark> {
+        self.mark(self.slots_of(condemned))
     }
 
     fn collect_condemned(
@@ -223,7 +226,7 @@ impl Inner {
         Ok(true)
     }
 
-    /// Moves what lives in `victims`; `false` if one of them is damaged, so that none of them can go now.
+    /// Moves what lives in `victims`; `false` if one of them cannot be read, so that none of them can go now.
     fn relocate(
         &self,
         turn: &mut Turn,
@@ -281,7 +284,7 @@ impl Inner {
                     survivors.discard();
                 }
                 match (error, reading.0) {
-                    (error @ Error::Corrupt { .. }, Some(id)) => {
+                    (error, Some(id)) if is_unreadable(&error) => {
                         tracing::error!(segment = %id, error = %chain(&error), "a damaged segment is not collected");
                         self.suspect(&error);
                         turn.damaged.insert(id);

@@ -34,6 +34,9 @@ const READ_BYTES_MAX: u64 = 256 << 10;
 /// Frames this near to each other are read in one go.
 const GAP_BYTES_MAX: u64 = 8 << 10;
 
+/// Segments whose frames are read together at most, each an open file.
+const WINDOW_SEGMENTS_MAX: usize = 128;
+
 /// A frame to move.
 struct Wanted {
     segment: Arc<Segment>,
@@ -57,6 +60,7 @@ pub(super) struct Relocation<'a> {
     packing: &'a Packing,
     /// Of the layers met so far.
     codecs: FxHashMap<LayerId, Codec>,
+    /// Those of the window's frames.
     segments: FxHashMap<SegmentId, Arc<Segment>>,
     pub(super) survivors: Survivors<'a>,
     window: Vec<Wanted>,
@@ -111,10 +115,8 @@ impl<'a> Relocation<'a> {
     /// Moves what `visible` refers to, everything that any root sees, in order, out of `victims`. On success the new
     /// segments are sealed and durable, and no commit names them yet.
     pub(super) fn run(&mut self, victims: &[SegmentId], visible: VisiblePieces) -> Result<()> {
-        for id in victims {
-            let segment = self.reading.of(*id, || self.survivors.inner.segments.segment(*id))?;
-            self.survivors.table.add(*id, segment.geometry().slots());
-            self.segments.insert(*id, segment);
+        for (id, slots) in self.survivors.inner.slots_of(victims) {
+            self.survivors.table.add(id, slots);
         }
         visible.visit(|stretch| {
             let Target::Data(first) = stretch.target else { return Ok(()) };
@@ -135,7 +137,7 @@ impl<'a> Relocation<'a> {
             return Ok(());
         }
         let Location { segment: id, slot } = location;
-        let segment = Arc::clone(&self.segments[&id]);
+        let segment = self.segment(id)?;
         let place = self.reading.of(id, || segment.locate(slot))?;
         for slot in living(self.mark, id, place) {
             self.survivors.table.wait(Location { segment: id, slot });
@@ -144,7 +146,18 @@ impl<'a> Relocation<'a> {
         self.window_bytes += place.len as usize;
         let Stretch { family, layer, .. } = *stretch;
         self.window.push(Wanted { segment, place, family, layer, at: (0, 0) });
-        if self.window_bytes >= WINDOW_BYTES { self.turn_window() } else { Ok(()) }
+        let is_full = self.window_bytes >= WINDOW_BYTES || self.segments.len() >= WINDOW_SEGMENTS_MAX;
+        if is_full { self.turn_window() } else { Ok(()) }
+    }
+
+    /// A victim, opened if the window has no frame of it yet.
+    fn segment(&mut self, id: SegmentId) -> Result<Arc<Segment>> {
+        if let Some(segment) = self.segments.get(&id) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = self.reading.of(id, || self.survivors.inner.segments.segment(id))?;
+        self.segments.insert(id, Arc::clone(&segment));
+        Ok(segment)
     }
 
     /// Begins to read the frames that were found, and moves those that were found before them.
@@ -181,6 +194,7 @@ impl<'a> Relocation<'a> {
     fn begin_window(&mut self) -> Result<Window> {
         let mut frames = std::mem::take(&mut self.window);
         self.window_bytes = 0;
+        self.segments.clear();
         let mut order: Vec<_> = (0..frames.len()).collect();
         order.sort_by_key(|index| (frames[*index].segment.id(), frames[*index].place.offset));
         let mut extracts: Vec<(Arc<Segment>, u64, u64)> = Vec::new();

@@ -3,6 +3,8 @@
 use super::*;
 use crate::device::sim::{Fault, OperationKind, Trigger};
 use crate::error::ErrorKind;
+use crate::id::SegmentId;
+use crate::segment::FramePlace;
 
 #[test]
 fn a_power_cut_during_a_collection_loses_nothing() {
@@ -63,17 +65,47 @@ fn a_collection_without_room_leaves_everything_as_it_was() {
     }
 }
 
+/// A frame of a segment of which somebody sees a block.
+fn living_frame(store: &Store, id: SegmentId) -> FramePlace {
+    let slot = store.map().scan_visible(&store.visibility()).find_map(|stretch| match stretch.unwrap().target {
+        Target::Data(first) if first.segment == id => Some(first.slot),
+        _ => None,
+    });
+    store.segments().segment(id).unwrap().locate(slot.unwrap()).unwrap()
+}
+
 #[test]
 fn a_damaged_segment_is_left_alone_and_the_others_are_collected() {
     let world = worn(10);
     let plan = world.store.collect_plan(true).unwrap();
     // Not the worst of damage: one frame.
     let victim = plan.victims[0];
-    world.device.flip_bit(&crate::segment::path(victim), 20_000, 3).unwrap();
+    let frame = living_frame(&world.store, victim);
+    world.device.flip_bit(&crate::segment::path(victim), u64::from(frame.offset + frame.len / 2), 3).unwrap();
     world.store.collect(true).unwrap();
     let left = world.store.segment_ids();
     assert!(plan.victims[1..].iter().all(|id| !left.contains(id)));
-    assert_marked(&world.store, "the damaged one is still there, or nobody needed what was damaged");
+    assert!(left.contains(&victim), "what cannot be moved is not given up");
+    assert_marked(&world.store, "the damaged one is still there");
+}
+
+/// One bad sector in a segment's directory, or a file that cannot be opened, ended all collection.
+#[test]
+fn a_segment_that_cannot_be_read_is_left_alone_and_the_others_are_collected() {
+    for kind in [OperationKind::Read, OperationKind::Open] {
+        let mut world = worn(14);
+        world.store.close().unwrap();
+        world.store = Store::open(environment(&world.device), options()).unwrap();
+        let plan = world.store.collect_plan(true).unwrap();
+        let victim = plan.victims[0];
+        world.device.inject(Trigger::on(kind).under(crate::segment::path(victim)).forever(), Fault::Io);
+        world.store.collect(true).unwrap();
+        let left = world.store.segment_ids();
+        assert!(plan.victims.len() > 1 && plan.victims[1..].iter().all(|id| !left.contains(id)), "{kind:?}");
+        assert!(left.contains(&victim), "{kind:?}");
+        world.device.clear_faults();
+        world.assert_holds(&world.store, "afterwards");
+    }
 }
 
 /// Everything is full and accepted writes wait; then a volume is deleted.
