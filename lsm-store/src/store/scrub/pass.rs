@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::place::{Place, PlaceKind, ScrubFile};
+use super::place::{Change, Place, PlaceKind, ScrubFile};
 use super::progress::Pass;
 use crate::error::{Error, Result};
 use crate::id::{RunId, SegmentId};
@@ -188,7 +188,7 @@ impl Inner {
         };
         let mut state = self.scrub.state.lock();
         let gone = state.places.retain(exists);
-        state.note(super::place::Change { new: 0, gone });
+        state.note(Change { gone, ..Change::default() });
         drop(state);
         drop(meta);
         self.trace_places()?;

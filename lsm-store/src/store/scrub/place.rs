@@ -1,10 +1,10 @@
 //! Damaged places: what the store remembers of damage until it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::trace::Touched;
 use crate::id::{BlockIndex, FamilyId, RunId, SegmentId};
@@ -161,12 +161,16 @@ impl Place {
 pub(super) struct Change {
     pub(super) new: usize,
     pub(super) gone: usize,
+    /// It is among the damaged files without a place now, or no longer.
+    pub(super) crowding: bool,
 }
 
 /// The damaged places that are known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Places {
     by_file: BTreeMap<ScrubFile, Vec<Place>>,
+    /// Damaged files of which there was no room for a place.
+    crowded_out: BTreeSet<ScrubFile>,
     /// Places found by the pass at hand that there was no room for.
     pub(super) left_out: u64,
 }
@@ -180,14 +184,19 @@ impl Places {
         self.by_file.values_mut().flatten()
     }
 
-    /// True if some are in this file.
+    /// True if this file is damaged.
     pub(super) fn has(&self, file: ScrubFile) -> bool {
-        self.by_file.contains_key(&file)
+        self.by_file.contains_key(&file) || self.crowded_out.contains(&file)
     }
 
-    /// The files that have them.
+    /// The damaged files, also those of which no place is kept.
     pub(super) fn files(&self) -> impl Iterator<Item = &ScrubFile> {
-        self.by_file.keys()
+        self.by_file.keys().chain(&self.crowded_out)
+    }
+
+    /// True if there are files of which no place is kept.
+    pub(super) fn is_crowded(&self) -> bool {
+        !self.crowded_out.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -200,6 +209,10 @@ impl Places {
         let old = self.by_file.remove(&file).unwrap_or_default();
         let room = PLACES_MAX - self.len();
         self.left_out += found.len().saturating_sub(room) as u64;
+        let crowding = match !found.is_empty() && room == 0 {
+            true => self.crowded_out.insert(file),
+            false => self.crowded_out.remove(&file),
+        };
         found.truncate(room);
         let gone = old.iter().filter(|old| !found.iter().any(|place| place.is_at(old))).count();
         let mut known = 0;
@@ -213,13 +226,14 @@ impl Places {
         if !found.is_empty() {
             self.by_file.insert(file, found);
         }
-        Change { new, gone }
+        Change { new, gone, crowding }
     }
 
     /// Forgets the files that are no more; how many places that were.
     pub(super) fn retain(&mut self, exists: impl Fn(ScrubFile) -> bool) -> usize {
         let before = self.len();
         self.by_file.retain(|file, _| exists(*file));
+        self.crowded_out.retain(|file| exists(*file));
         before - self.len()
     }
 
@@ -227,6 +241,7 @@ impl Places {
         let mut bytes = vec![VERSION, 0, 0, 0, 0, 0, 0, 0];
         bytes.extend_from_slice(&self.left_out.to_le_bytes());
         self.iter().for_each(|place| bytes.extend_from_slice(PlaceV1::from(place).as_bytes()));
+        self.crowded_out.iter().for_each(|file| bytes.extend_from_slice(PlaceV1::without_place(*file).as_bytes()));
         bytes
     }
 
@@ -234,17 +249,23 @@ impl Places {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&[VERSION, 0, 0, 0, 0, 0, 0, 0], bytes) = bytes.split_first_chunk()? else { return None };
         let (left_out, bytes) = bytes.split_first_chunk()?;
-        let stored = <[PlaceV1]>::ref_from_bytes(bytes).ok().filter(|stored| stored.len() <= PLACES_MAX)?;
-        let mut by_file: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for place in stored {
-            let place = place.decode()?;
-            by_file.entry(place.file).or_default().push(place);
+        let mut places = Self { left_out: u64::from_le_bytes(*left_out), ..Self::default() };
+        for stored in <[PlaceV1]>::ref_from_bytes(bytes).ok()? {
+            if stored.kind == NO_PLACE {
+                places.crowded_out.insert(stored.file()?);
+                continue;
+            }
+            let place = stored.decode()?;
+            places.by_file.entry(place.file).or_default().push(place);
         }
-        Some(Self { by_file, left_out: u64::from_le_bytes(*left_out) })
+        Some(places).filter(|places| places.len() <= PLACES_MAX)
     }
 }
 
 const VERSION: u8 = 1;
+
+/// In place of a [`PlaceKind`]: the file is damaged, and none of its places is kept.
+const NO_PLACE: u8 = 0;
 
 /// A place as it is stored (`docs/disk-format.md`, "Scrub").
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
@@ -284,10 +305,19 @@ impl From<&Place> for PlaceV1 {
 }
 
 impl PlaceV1 {
+    fn without_place(file: ScrubFile) -> Self {
+        let (file_kind, file) = file.to_stored();
+        Self { file_kind, file: file.into(), ..Self::new_zeroed() }
+    }
+
+    fn file(&self) -> Option<ScrubFile> {
+        ScrubFile::from_stored(self.file_kind, self.file.get())
+    }
+
     fn decode(&self) -> Option<Place> {
         let key = |at: usize| Key { family: FamilyId(self.span[at].get()), block: BlockIndex(self.span[at + 1].get()) };
         Some(Place {
-            file: ScrubFile::from_stored(self.file_kind, self.file.get())?,
+            file: self.file()?,
             offset: self.offset.get(),
             kind: PlaceKind::ALL.into_iter().find(|kind| *kind as u8 == self.kind)?,
             slots: self.slots[0].get()..self.slots[1].get(),

@@ -67,7 +67,9 @@ impl Inner {
     pub(super) fn save_scrub_now_and_then(&self) -> Result<()> {
         let now = self.clock.monotonic();
         let mut state = self.scrub.state.lock();
-        let is_time = state.places_unsaved || now.saturating_sub(state.saved_at) >= SAVE_EVERY;
+        // All places are written each time: where files are many, not after each.
+        let is_news = state.places_unsaved && !state.places.is_crowded();
+        let is_time = is_news || now.saturating_sub(state.saved_at) >= SAVE_EVERY;
         state.unsaved = true;
         drop(state);
         if is_time { self.save_scrub() } else { Ok(()) }

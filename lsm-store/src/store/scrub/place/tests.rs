@@ -24,6 +24,10 @@ fn in_run() -> Place {
     }
 }
 
+fn change(new: usize, gone: usize) -> Change {
+    Change { new, gone, crowding: false }
+}
+
 #[test]
 fn the_stored_form_is_frozen() {
     let mut places = Places::default();
@@ -48,12 +52,12 @@ fn the_stored_form_is_frozen() {
 fn a_new_look_at_a_file_replaces_what_was_known_of_it() {
     let mut places = Places::default();
     let file = place(0, 0).file;
-    assert_eq!(places.replace(file, vec![place(10, 1), place(20, 1)]), Change { new: 2, gone: 0 });
-    assert_eq!(places.replace(in_run().file, vec![in_run()]), Change { new: 1, gone: 0 });
-    assert_eq!(places.replace(file, vec![place(20, 2), place(30, 2)]), Change { new: 1, gone: 1 });
+    assert_eq!(places.replace(file, vec![place(10, 1), place(20, 1)]), change(2, 0));
+    assert_eq!(places.replace(in_run().file, vec![in_run()]), change(1, 0));
+    assert_eq!(places.replace(file, vec![place(20, 2), place(30, 2)]), change(1, 1));
     let dates: Vec<_> = places.iter().map(|place| (place.offset, place.found_ms)).collect();
     assert_eq!(dates, [(4096, 2), (20, 1), (30, 2)]);
-    assert_eq!(places.replace(file, Vec::new()), Change { new: 0, gone: 2 });
+    assert_eq!(places.replace(file, Vec::new()), change(0, 2));
     assert_eq!(places.retain(|_| false), 1);
     assert_eq!(places.len(), 0);
 }
@@ -66,6 +70,32 @@ fn there_is_an_end_to_what_is_kept() {
     assert_eq!(places.replace(in_run().file, vec![in_run()]).new, 0);
     assert_eq!((places.len(), places.left_out), (PLACES_MAX, 6));
     assert_eq!(Places::decode(&places.encode()), Some(places));
+}
+
+/// What equals a block of a damaged segment was shared with it once 256 places were known elsewhere.
+#[test]
+fn a_file_without_a_place_is_damaged_until_a_look_finds_it_whole() {
+    let (full, crowded) = (in_run().file, place(0, 0).file);
+    let mut places = Places::default();
+    places.replace(full, (0..PLACES_MAX as u64).map(|offset| Place { offset, ..in_run() }).collect());
+    let crowding = Change { crowding: true, ..Change::default() };
+    assert_eq!(places.replace(crowded, vec![place(0, 0)]), crowding);
+    assert_eq!(places.replace(crowded, vec![place(0, 0)]), Change::default(), "that is known");
+    let bytes = places.encode();
+    let mut golden = vec![4, 0, 0, 0, 0, 0, 0, 0, 3];
+    golden.resize(72, 0);
+    assert!(bytes.ends_with(&golden));
+    let mut places = Places::decode(&bytes).unwrap();
+    assert!(places.has(crowded) && places.files().eq(&[full, crowded]) && places.len() == PLACES_MAX);
+    assert_eq!(places.replace(crowded, Vec::new()), crowding);
+    assert!(!places.has(crowded));
+    places.replace(crowded, vec![place(0, 0)]);
+    places.retain(|file| file != crowded);
+    assert!(!places.has(crowded));
+    places.replace(crowded, vec![place(0, 0)]);
+    places.replace(full, Vec::new());
+    assert_eq!(places.replace(crowded, vec![place(0, 0)]), Change { new: 1, gone: 0, crowding: true });
+    assert!(places.has(crowded) && places.files().eq(&[crowded]));
 }
 
 #[test]
