@@ -173,9 +173,13 @@ fn commit_at<'a>(seal: &Seal, bytes: &'a [u8], opened: &Opened) -> Option<(Commi
 fn valid_commit<'a>(seal: &Seal, bytes: &'a [u8], offset: u64) -> Option<(CommitHeaderV1, &'a [u8])> {
     let bytes = bytes.get(usize::try_from(offset).ok()?..)?;
     let (header, rest) = CommitHeaderV1::read_from_prefix(bytes).ok()?;
+    // First, because it decides nearly always, and a length at random makes the checksum long.
+    if header.magic.get() != MAGIC {
+        return None;
+    }
     let body = rest.get(..header.body_bytes.get() as usize)?;
     let checksum = seal.checksum(offset, &[&header.as_bytes()[8..], body]);
-    (header.magic.get() == MAGIC && header.checksum.get() == checksum).then_some((header, body))
+    (header.checksum.get() == checksum).then_some((header, body))
 }
 
 /// Commits are synced one by one, so a valid one behind the break means that the break is damage, not a torn append.
