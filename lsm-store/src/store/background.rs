@@ -199,10 +199,7 @@ impl Inner {
         }
         let mut waits = 0;
         loop {
-            let held = self.pace.held() + bytes;
-            let claims =
-                || Claims { journal: self.generations.missing_bytes(held), reserved: self.reserved_beside(volume) };
-            match self.space.admit(&*self.device, bytes, held, claims) {
+            match self.try_admit(volume, bytes) {
                 Err(Error::OutOfSpace) if self.give_up_surplus()? => continue,
                 // What others have reserved may be less than is known.
                 Err(Error::OutOfSpace) if self.count_one()? => continue,
@@ -213,12 +210,10 @@ impl Inner {
                     self.refuse_if_poisoned()?;
                     continue;
                 }
-                admitted => admitted?,
+                Ok(true) => break,
+                Ok(false) => self.relieve(bytes)?,
+                Err(error) => return Err(error),
             }
-            if self.pace.try_hold(bytes) {
-                break;
-            }
-            self.relieve(bytes)?;
         }
         if let Some(pause) = self.pace.pause(bytes, self.room_delay(bytes))
             && self.background.mode == BackgroundMode::Threads
@@ -226,6 +221,23 @@ impl Inner {
             self.clock.sleep(pause);
         }
         Ok(())
+    }
+
+    /// Holds `bytes` of memory if there is space for what they are held for; `false` if the memory has to be waited for.
+    fn try_admit(&self, volume: &VolumeState, bytes: u64) -> Result<bool> {
+        if self.space.take_grant(bytes) {
+            return Ok(self.pace.try_hold(bytes));
+        }
+        let asking = self.space.ask();
+        let is_held = self.pace.try_hold(bytes);
+        let held = self.pace.held() + if is_held { 0 } else { bytes };
+        let claims =
+            || Claims { journal: self.generations.missing_bytes(held), reserved: self.reserved_beside(volume) };
+        let admitted = self.space.admit(&asking, &*self.device, held, claims);
+        if is_held && admitted.is_err() {
+            self.pace.give_back(bytes);
+        }
+        admitted.map(|()| is_held)
     }
 
     /// Holds memory for replayed records, making room by flushing here and now: nobody else does during recovery.

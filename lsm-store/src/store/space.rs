@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::background::READY_FILES;
 use super::front::held_bytes_max;
@@ -57,6 +57,8 @@ pub(super) struct Claims {
 pub(super) struct SpaceLedger {
     /// Bytes that may be accepted before the device is asked again.
     granted: AtomicI64,
+    /// Held by whoever asks the device: two who ask at once must not be told of the same room.
+    asking: Mutex<()>,
     /// What was left when the device was asked last.
     left: AtomicU64,
     /// What a batch of collection has still to write, and what it has written.
@@ -80,6 +82,7 @@ impl SpaceLedger {
         let ballast = Ballast { capacity_bytes, file: None, len: 0, lent: 0, written: 0 };
         Self {
             granted: AtomicI64::new(0),
+            asking: Mutex::new(()),
             left: AtomicU64::new(u64::MAX),
             claimed: AtomicU64::new(0),
             taken: AtomicU64::new(0),
@@ -92,17 +95,24 @@ impl SpaceLedger {
         self.ballast.lock().capacity_bytes
     }
 
-    /// Accepts `bytes` more, when `held` (these included) have been accepted and not flushed, and `claims` were made.
+    /// True if `bytes` more are within what the device was last found to have plenty of.
+    pub(super) fn take_grant(&self, bytes: u64) -> bool {
+        self.granted.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64
+    }
+
+    /// Asks the device, one after the other.
+    pub(super) fn ask(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock()
+    }
+
+    /// Accepts `held` bytes, which are all that have been accepted and not flushed, when `claims` were made.
     pub(super) fn admit(
         &self,
+        _asking: &MutexGuard<'_, ()>,
         device: &dyn Device,
-        bytes: u64,
         held: u64,
         claims: impl FnOnce() -> Claims,
     ) -> Result<()> {
-        if self.granted.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64 {
-            return Ok(());
-        }
         let room = self.room(device)?;
         let Claims { journal, reserved: (others, own) } = claims();
         let left = room.saturating_sub(worst_case(held) + journal).saturating_sub(worst_case(others));

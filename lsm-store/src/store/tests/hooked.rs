@@ -8,7 +8,7 @@ use super::SimDevice;
 use crate::device::{Access, Device, File, Lock, LockMode, ReadQueue, Space};
 
 /// Hears the path and the length in bytes of every write, before it is made; of a read, the path is preceded by `read:`, of
-/// what the device is to begin with, by `begin:`.
+/// what the device is to begin with, by `begin:`. Being asked for space is `space`.
 pub(super) type Hook = Arc<dyn Fn(&str, usize) + Send + Sync>;
 
 pub(super) struct HookedDevice {
@@ -58,6 +58,7 @@ impl Device for HookedDevice {
     }
 
     fn space(&self) -> io::Result<Space> {
+        (self.hook)("space", 0);
         self.below.space()
     }
 

@@ -1,5 +1,12 @@
 //! A full disk breaks nothing and leaves nothing behind.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::hooked::{Hook, HookedDevice};
 use super::*;
 use crate::device::sim::{CrashChoice, Fault, OperationKind, SimOptions, Trigger};
 use crate::error::ErrorKind;
@@ -209,6 +216,62 @@ fn writes_within_the_room_there_is_said_to_be_are_never_refused() {
         assert!(written > 2 << 20 || len < BLOCK, "{written} bytes written, {stored} used");
         store.close().unwrap();
     }
+}
+
+/// Both were told of the room that was there for one.
+#[test]
+fn two_writes_at_once_are_not_given_the_same_room() {
+    const LEN: usize = 16 * BLOCK;
+    const STEP: u64 = 16 << 10;
+    let device = SimDevice::new(36, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let (asked, asks) = mpsc::channel();
+    let (second_done, done) = mpsc::channel();
+    let (armed, done) = (Arc::clone(&is_armed), Mutex::new(done));
+    let hook: Hook = Arc::new(move |path, _| {
+        if path == "space" && armed.swap(false, Ordering::Relaxed) {
+            asked.send(()).unwrap();
+            let _ = done.lock().recv_timeout(Duration::from_millis(500));
+        }
+    });
+    let hooked = Environment { device: Arc::new(HookedDevice { below: device.clone(), hook }), ..environment(&device) };
+    let store = Store::open(hooked, options()).unwrap();
+    let volume = new_volume(&store, 1 << 30);
+    while store.step().unwrap() {}
+    let mut at = 0;
+    let mut write_next = || {
+        at += LEN as u64;
+        volume.write(&[Write { offset: at, data: &pattern(at, LEN) }]).is_ok()
+    };
+    // What one write takes, by how much more room lets another one in.
+    let mut capacity = used_bytes(&device) + (88 << 20);
+    let steps = [(); 3].map(|()| {
+        let before = capacity;
+        loop {
+            device.set_capacity(Some(capacity));
+            store.inner.space.forget_grant();
+            if write_next() {
+                break (capacity - before) / STEP;
+            }
+            capacity += STEP;
+        }
+    });
+    assert!(steps[1].abs_diff(steps[2]) <= 1 && steps[2] > 4, "{steps:?}");
+    device.set_capacity(Some(capacity + (steps[2] + 2) * STEP));
+    is_armed.store(true, Ordering::Relaxed);
+    let write_at = |offset: u64| volume.write(&[Write { offset, data: &pattern(offset, LEN) }]).is_ok();
+    let accepted = std::thread::scope(|scope| {
+        let first = scope.spawn(|| write_at(512 << 20));
+        asks.recv().unwrap();
+        let second = scope.spawn(|| {
+            let is_accepted = write_at(513 << 20);
+            second_done.send(()).unwrap();
+            is_accepted
+        });
+        [first.join().unwrap(), second.join().unwrap()]
+    });
+    assert_eq!(accepted, [true, false]);
 }
 
 #[test]
