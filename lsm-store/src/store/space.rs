@@ -232,7 +232,13 @@ impl Ballast {
         if len < self.len {
             file.set_len(len).map_err(|error| Error::io("cutting", BALLAST_FILE, error))?;
         } else if len > self.len {
-            file.allocate(self.len, len - self.len).map_err(|error| Error::io("extending", BALLAST_FILE, error))?;
+            file.allocate(self.len, len - self.len).map_err(|error| {
+                // File systems may have extended it in part, and what is not counted would be missing elsewhere.
+                if let Err(error) = file.set_len(self.len) {
+                    tracing::warn!(%error, "the ballast is longer than it should be until the next start");
+                }
+                Error::io("extending", BALLAST_FILE, error)
+            })?;
         }
         self.len = len;
         Ok(())
@@ -444,6 +450,17 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::device::sim::{Faults, SimDevice};
+    use crate::test_device::TestDevice;
+
+    #[test]
+    fn a_ballast_that_cannot_grow_is_as_long_as_it_was() {
+        let device = TestDevice::new();
+        device.is_full.store(true, Ordering::Relaxed);
+        let file = device.create(BALLAST_FILE, Access::Buffered).expect("there is none yet");
+        let mut ballast = Ballast { capacity_bytes: Some(1 << 20), file: Some(file), len: 0, lent: 0, written: 0 };
+        assert!(matches!(ballast.resize(8192), Err(Error::OutOfSpace)));
+        assert_eq!((ballast.len, device.file(BALLAST_FILE).bytes().len()), (0, 0));
+    }
 
     #[test]
     fn a_batch_takes_the_reserve_first_and_from_writes_only_what_it_claims_beyond() {
