@@ -19,10 +19,15 @@ const WINDOW_BYTES: usize = 8 << 20;
 /// The generations that have files, in order.
 pub(crate) fn list(device: &dyn Device) -> Result<Vec<Generation>> {
     let names = device.list(JOURNAL_DIRECTORY).map_err(|error| Error::io("listing", JOURNAL_DIRECTORY, error))?;
-    let mut generations: Vec<_> =
-        names.iter().filter_map(|name| u64::from_str_radix(name, 16).ok()).map(Generation).collect();
+    let mut generations: Vec<_> = names.iter().filter_map(|name| parse_name(name)).collect();
     generations.sort_unstable();
     Ok(generations)
+}
+
+/// The generation whose file has this name; `None` for what somebody else has put there.
+fn parse_name(name: &str) -> Option<Generation> {
+    let generation = u64::from_str_radix(name, 16).ok().map(Generation)?;
+    (format!("{:016x}", generation.0) == name).then_some(generation)
 }
 
 /// How far a chain of batches goes.

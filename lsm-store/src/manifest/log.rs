@@ -321,7 +321,7 @@ fn list(device: &dyn Device) -> Result<Vec<String>> {
 }
 
 fn parse(name: &str) -> Option<u64> {
-    u64::from_str_radix(name, 16).ok().filter(|id| path(*id).ends_with(name))
+    u64::from_str_radix(name, 16).ok().filter(|id| format!("{id:016x}") == name)
 }
 
 /// The longest manifest file that is not one of `except`: nothing names it, and it has room.

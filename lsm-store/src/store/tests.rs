@@ -292,6 +292,23 @@ fn a_lost_commit_is_noticed_after_a_crash_and_nothing_is_changed() {
     assert!(!Store::check(&environment(&dead), &mut |_, _| {}).unwrap().damages.is_empty());
 }
 
+/// Names like these were taken for those of a generation and of a manifest file, which were not there.
+#[test]
+fn files_that_are_not_the_stores_do_not_keep_it_shut() {
+    let device = SimDevice::new(34, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    write(&volume, 0, &pattern(34, BLOCK));
+    for path in ["journal/feed", "journal/+000000000000000", "manifest/feed"] {
+        device.create(path, crate::device::Access::Buffered).unwrap();
+    }
+    let device = device.process_death();
+    let store = Store::open(environment(&device), options()).unwrap();
+    assert!(read(&store.volume(volume.id()).unwrap(), 0, BLOCK) == pattern(34, BLOCK));
+    store.close().unwrap();
+    assert!(device.paths().iter().any(|path| path == "journal/feed"), "it is left alone");
+}
+
 #[test]
 fn a_lost_commit_is_noticed_after_a_clean_end() {
     let device = SimDevice::new(8, Faults::none());
