@@ -212,6 +212,10 @@ pub(crate) fn decode(seal: &Seal, offset: u64, bytes: &[u8]) -> Option<Batch> {
     if payload_bytes != header.payload_bytes.get() as usize {
         return None;
     }
+    // Sequences begin with 1.
+    if header.first.get() == 0 || header.first.get().checked_add(record_count as u64).is_none() {
+        return None;
+    }
     Some(Batch {
         checksum: header.checksum.get(),
         previous: header.previous.get(),

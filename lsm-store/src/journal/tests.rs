@@ -71,6 +71,21 @@ fn a_batch_counts_only_where_it_was_written() {
 }
 
 #[test]
+fn a_sealed_batch_with_impossible_sequences_is_none() {
+    let payload = vec![1; BLOCK_BYTES];
+    let records = [record(RecordKind::Data, 8, 1, &payload)];
+    let with_first = |first, records: &[Record]| {
+        let (mut bytes, marks) = (Vec::new(), BatchMarks { first: Sequence(first), ..marks() });
+        batch::encode(&generation::seal(STORE, Generation(9)), 4096, 11, &marks, records, &mut bytes);
+        decoded(&bytes, 4096)
+    };
+    assert!(with_first(0, &[]).is_none() && with_first(0, &records).is_none());
+    assert!(with_first(u64::MAX, &records).is_none());
+    assert_eq!(with_first(1, &[]).unwrap().last(), Sequence(0));
+    assert_eq!(with_first(1, &records).unwrap().last(), Sequence(1));
+}
+
+#[test]
 fn every_flipped_bit_of_a_batch_is_noticed() {
     let payload: Vec<u8> = (0..BLOCK_BYTES).map(|index| index as u8).collect();
     let bytes = encoded(&[record(RecordKind::Data, 8, 1, &payload)], &payload, 4096);

@@ -119,6 +119,9 @@ pub(super) fn open(environment: Environment, options: Options) -> Result<Arc<Inn
         superblock.features.permit_writing()?;
     }
     let opened = replay_manifest(&*environment.device, superblock.store, superblock.manifest, superblock.sequence)?;
+    if opened.state.journal.first == Sequence(0) {
+        return Err(Error::corrupt(MANIFEST_DIRECTORY, 0, "sequences of records begin with 1"));
+    }
     let found = Found { superblock, state: opened.state, sequence: opened.sequence };
     if options.read_only {
         open_read_only(environment, options, found, lock)
