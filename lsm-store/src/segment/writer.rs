@@ -3,7 +3,7 @@
 //! Nothing of a segment may be referred to before [`SegmentWriter::seal`] has returned and the caller has synced the
 //! directory of segments. After any error the segment is lost: [`SegmentWriter::discard`] it.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -181,10 +181,17 @@ impl SegmentWriter {
         if self.staging.mode() == WriteMode::Inline {
             return Sealing::Done(Box::new(self.seal()));
         }
-        let path = path(self.identity.id);
-        match std::thread::Builder::new().name("silt-seal".to_owned()).spawn(move || self.seal()) {
-            Ok(thread) => Sealing::Behind(thread),
-            Err(error) => Sealing::Done(Box::new(Err(Error::io("starting a thread to seal", path, error)))),
+        let (hand, handed) = mpsc::channel::<Self>();
+        let seal = move || handed.recv().expect("the writer is handed over").seal();
+        match std::thread::Builder::new().name("silt-seal".to_owned()).spawn(seal) {
+            Ok(thread) => {
+                hand.send(self).expect("the thread waits for the writer");
+                Sealing::Behind(thread)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no thread to seal a segment: the caller does it");
+                Sealing::Done(Box::new(self.seal()))
+            }
         }
     }
 
