@@ -61,9 +61,9 @@ impl Inner {
             if let Err(error) = remove_in_pieces(&*self.device, &path(*id), pause) {
                 tracing::warn!(segment = %id, %error, "a reclaimed segment stays until the next start");
             }
+            self.collector.exits.end(&[*id]);
         }
         if !unread.is_empty() {
-            self.collector.exits.end(&unread);
             self.refill_ballast();
         }
     }
