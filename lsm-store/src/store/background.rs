@@ -19,6 +19,10 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long a writer waits for memory before it asks again whether there is still space for what it brings.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// So often at most that is repeated for a change that needs no space: whatever keeps flush jobs from their work, it may
+/// end by what is trimmed.
+const MEMORY_WAITS_MAX: u32 = 10;
+
 /// How long a write that finds no room waits for a collection that is due, at a time and how often: who writes over what is
 /// there should be slowed down, not refused.
 const COLLECTION_WAIT: Duration = Duration::from_millis(10);
@@ -193,9 +197,7 @@ impl Inner {
         self.refuse_if_poisoned()?;
         self.collector.cold.note_request();
         if payload_bytes == 0 {
-            // Zeroing and trimming go on also when data has to wait for space: they are what makes some.
-            self.pace.hold(bytes);
-            return Ok(());
+            return self.admit_without_data(bytes);
         }
         let mut waits = 0;
         loop {
@@ -215,12 +217,37 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        if let Some(pause) = self.pace.pause(bytes, self.room_delay(bytes))
+        self.delay(bytes, self.room_delay(bytes));
+        Ok(())
+    }
+
+    /// Zeroing and trimming go on also when data has to wait for space: they are what makes some. They wait for memory, like
+    /// everybody, as long as flush jobs can give it back.
+    fn admit_without_data(&self, bytes: u64) -> Result<()> {
+        for _ in 0..MEMORY_WAITS_MAX {
+            if self.pace.try_hold(bytes) {
+                self.delay(bytes, Duration::ZERO);
+                return Ok(());
+            }
+            if !self.has_room_to_flush()? {
+                break;
+            }
+            match self.relieve(bytes) {
+                Err(Error::OutOfSpace) => break,
+                relieved => relieved?,
+            }
+        }
+        self.pace.hold(bytes);
+        Ok(())
+    }
+
+    /// Slows down a writer that holds `bytes` more, and owes `more` for other reasons.
+    fn delay(&self, bytes: u64, more: Duration) {
+        if let Some(pause) = self.pace.pause(bytes, more)
             && self.background.mode == BackgroundMode::Threads
         {
             self.clock.sleep(pause);
         }
-        Ok(())
     }
 
     /// Holds `bytes` of memory if there is space for what they are held for; `false` if the memory has to be waited for.

@@ -383,6 +383,11 @@ impl Inner {
         Ok(space.available_bytes >= WORK_BYTES)
     }
 
+    /// True if a flush job finds room, that which is held for the store included.
+    pub(super) fn has_room_to_flush(&self) -> Result<bool> {
+        Ok(self.space.total_and_available(&*self.device)?.1 >= WORK_BYTES)
+    }
+
     /// Prepares a journal file.
     pub(super) fn prepare_generation(&self) -> Result<()> {
         let _lent = self.lend(self.generations.file_bytes())?;

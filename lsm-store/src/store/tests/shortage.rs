@@ -274,6 +274,31 @@ fn two_writes_at_once_are_not_given_the_same_room() {
     assert_eq!(accepted, [true, false]);
 }
 
+/// Trims held memory without end.
+#[test]
+fn trims_wait_for_memory_while_flush_jobs_give_it_back_and_for_nothing_on_a_full_disk() {
+    let device = SimDevice::new(37, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    let store = Store::open(environment(&device), Options { budget: Budget::divide(1 << 20), ..options() }).unwrap();
+    let volume = new_volume(&store, VOLUME_BYTES_MAX);
+    let limit = store.inner.pace.limit();
+    let trims = limit / crate::memtable::ENTRY_BYTES as u64;
+    let mut at = 0;
+    let mut trim = || {
+        at += 2 * BLOCK as u64;
+        volume.zero(at, BLOCK as u64, Zeroing::Hole).unwrap();
+    };
+    for _ in 0..3 * trims {
+        trim();
+        assert!(store.inner.pace.held() <= limit);
+    }
+    assert!(store.status().flush_jobs > 1);
+    fill_up(&device);
+    while store.inner.pace.held() <= limit {
+        trim();
+    }
+}
+
 #[test]
 fn what_others_take_of_the_same_disk_leaves_less_room_unless_it_is_allocated_ahead() {
     let device = SimDevice::with_options(SimOptions { capacity_bytes: Some(1 << 30), ..SimOptions::new(35) });
