@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::id::{BlockIndex, VolumeId};
 
 /// What a caller should do about an [`Error`].
@@ -160,6 +162,14 @@ impl Error {
     /// Damage found in `file` at byte `offset`.
     pub(crate) fn corrupt(file: impl Into<String>, offset: u64, why: &'static str) -> Self {
         Self::Corrupt { file: file.into(), offset, why }
+    }
+
+    /// True if the machine had no descriptor, memory or thread for what was to begin: nothing was done, and it may be tried
+    /// again.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let Self::Io { action: "opening" | "creating" | "making a queue for", source, .. } = self else { return false };
+        let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+        source.raw_os_error().is_some_and(|errno| shortages.contains(&Errno::from_raw_os_error(errno)))
     }
 
     /// What the caller should do about it.

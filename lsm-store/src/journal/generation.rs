@@ -473,8 +473,8 @@ impl Generations {
                     is_blank = !copying;
                     (file, self.file_bytes)
                 }
-                Err(Error::OutOfSpace) => {
-                    let any = self.pool.lock().take_retired(|_| true).ok_or(Error::OutOfSpace)?;
+                Err(error) if matches!(error, Error::OutOfSpace) || error.is_shortage() => {
+                    let any = self.pool.lock().take_retired(|_| true).ok_or(error)?;
                     self.recycle(any, generation)?
                 }
                 Err(error) => return Err(error),
@@ -502,7 +502,8 @@ impl Generations {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
             _ => {}
         }
-        let file = self.device.create(&path, Access::Buffered).map_err(fail)?;
+        let created = self.device.create(&path, Access::Buffered);
+        let file = created.map_err(|error| Error::io("creating", &path, error))?;
         let fill = || (0..bytes).step_by(ZERO_CHUNK_BYTES).try_for_each(|offset| write_zeros(&*file, offset, bytes));
         let allocated = file.allocate(0, bytes);
         let written = if filled { allocated.and_then(|()| fill()) } else { allocated };

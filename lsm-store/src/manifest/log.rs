@@ -141,7 +141,7 @@ pub(crate) fn verify(device: &dyn Device, store: StoreId, id: u64, (sequence, en
     // The file has room beyond its end, but on a full disk perhaps not up to a whole page.
     let len = end.next_multiple_of(DIRECT_ALIGNMENT as u64);
     if file.len().map_err(fail)? < len {
-        let file = device.open(&path, Access::Buffered).map_err(fail)?;
+        let file = device.open(&path, Access::Buffered).map_err(|error| Error::io("opening", &path, error))?;
         let mut bytes = vec![0; end as usize];
         file.read_at(&mut bytes, 0).map_err(fail)?;
         return verify_commits(&Seal::new(store, Kind(*b"MANI"), id), &path, &bytes, sequence);
@@ -209,12 +209,15 @@ impl Manifest {
         let (bytes, checksum) = encode_commit(&Seal::new(store, Kind(*b"MANI"), id), 0, 0, sequence, &state.to_edits());
         let end = bytes.len() as u64;
         let file = match longest_leftover(&**device, &[id - 1])? {
-            Some((leftover, _)) if leftover == id => device.open(&path, Access::Buffered).map_err(fail)?,
+            Some((leftover, file)) if leftover == id => file,
             Some((leftover, file)) => {
                 device.rename(&self::path(leftover), &path).map_err(fail)?;
                 file
             }
-            None => device.create(&path, Access::Buffered).map_err(fail)?,
+            None => {
+                let created = device.create(&path, Access::Buffered);
+                created.map_err(|error| Error::io("creating", &path, error))?
+            }
         };
         let mut file = Allocated { bytes: file.len().map_err(fail)?, file };
         file.make_room(end, &path)?;

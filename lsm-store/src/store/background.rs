@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::inner::Inner;
+use super::inner::{Inner, chain};
 use super::space::Claims;
 use super::volume::VolumeState;
 use crate::error::{Error, Result};
@@ -30,6 +30,9 @@ const COLLECTION_WAITS_MAX: u32 = 1000;
 
 /// How long a flush job waits for space before it looks again.
 const SPACE_WAIT: Duration = Duration::from_millis(250);
+
+/// How long the threads wait when the machine is short of something else.
+const SHORTAGE_WAIT: Duration = Duration::from_secs(1);
 
 /// Journal files kept prepared.
 pub(super) const READY_FILES: usize = 2;
@@ -126,6 +129,12 @@ impl Inner {
                 Ok(true) => continue,
                 Ok(false) => IDLE_WAIT,
                 Err(Error::OutOfSpace) => SPACE_WAIT,
+                Err(error) if error.is_shortage() => {
+                    let why =
+                        "the machine is short of open files or memory; raise the limit of open files if this goes on";
+                    tracing::warn!(error = %chain(&error), "{why}");
+                    SHORTAGE_WAIT
+                }
                 Err(Error::Poisoned(_) | Error::Closed) => return,
                 Err(error) => {
                     self.poison(error);
@@ -155,7 +164,7 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        if self.fill_generation().map_err(|error| self.poison(error))? {
+        if self.fill_generation().map_err(|error| self.poison_unless_full(error))? {
             return Ok(true);
         }
         let worked = self.compact_once()? || self.rebuild_index_once()? || self.mark_if_idle()?;
@@ -182,8 +191,11 @@ impl Inner {
         }
     }
 
+    /// Stops the store unless the error passes by itself and has left nothing behind: a full disk, or a shortage of open files
+    /// or memory.
     pub(super) fn poison_unless_full(&self, error: Error) -> Error {
         match error {
+            error if error.is_shortage() => error,
             Error::OutOfSpace | Error::Poisoned(_) | Error::Closed => error,
             error => self.poison(error),
         }

@@ -117,7 +117,9 @@ impl Meta {
             match switch(device, self.superblock, sequence, &self.state) {
                 Ok((superblock, manifest)) => (self.superblock, self.manifest) = (superblock, Some(manifest)),
                 // The commit itself is made: the checkpoint can wait until there is room for it.
-                Err(Error::OutOfSpace) => tracing::debug!("no room for a new manifest file; the old one grows on"),
+                Err(error) if matches!(error, Error::OutOfSpace) || error.is_shortage() => {
+                    tracing::debug!(error = %chain(&error), "no new manifest file; the old one grows on");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +128,7 @@ impl Meta {
 }
 
 /// Writes a checkpoint into the next manifest file, names it in the superblock and removes the others. After
-/// [`Error::OutOfSpace`] the old file is still the current one; after any other error it is not known which one is.
+/// [`Error::OutOfSpace`] or a shortage the old file is still the current one; after any other error it is not known which one is.
 fn switch(
     device: &Arc<dyn Device>,
     superblock: Superblock,

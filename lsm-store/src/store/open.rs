@@ -15,7 +15,7 @@ use super::early::EarlyWriteback;
 use super::flush::ZSTD_GROUP_BLOCKS;
 use super::forecast::Forecast;
 use super::front::Front;
-use super::inner::Inner;
+use super::inner::{Inner, chain};
 use super::meta::Meta;
 use super::pace::Pace;
 use super::packers::Packers;
@@ -380,10 +380,9 @@ impl Inner {
         self.leave_scrub();
         match self.empty_journal() {
             Ok(()) => {}
-            Err(Error::OutOfSpace) => {
-                tracing::warn!(
-                    "the disk is too full to empty the journal; it stays, and is replayed at the next start"
-                );
+            Err(error) if matches!(error, Error::OutOfSpace) || error.is_shortage() => {
+                let why = "the journal cannot be emptied; it stays, and is replayed at the next start";
+                tracing::warn!(error = %chain(&error), "{why}");
                 self.sync_all()?;
             }
             Err(error) => return Err(error),

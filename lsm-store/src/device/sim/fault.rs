@@ -42,6 +42,8 @@ pub enum Fault {
     /// A sync of a file fails with `EIO` and, like Linux, forgets what was written: the next sync succeeds, buffered reads
     /// still show the data, direct reads and crashes do not.
     DropDirty,
+    /// The operation fails with `EMFILE`: the process has too many files open.
+    NoDescriptor,
     /// A write or a sync (of a file or a directory) is acknowledged and not done. A lost write still extends the file.
     Lost,
     /// A write is acknowledged and lands elsewhere, at once and for good, within the length of the file there.
@@ -60,9 +62,10 @@ pub enum Fault {
 impl Fault {
     /// Whether operations of this kind can suffer it.
     fn suits(&self, kind: Option<OperationKind>) -> bool {
-        use OperationKind::{Read, Sync, SyncDirectory, Write};
+        use OperationKind::{Create, Open, Read, Sync, SyncDirectory, Write};
         match self {
             Self::Io | Self::NoSpace => true,
+            Self::NoDescriptor => matches!(kind, Some(Create | Open)),
             Self::DropDirty => kind == Some(Sync),
             Self::Lost => matches!(kind, Some(Write | Sync | SyncDirectory)),
             Self::Misdirected { .. } => kind == Some(Write),

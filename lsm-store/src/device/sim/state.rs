@@ -107,6 +107,7 @@ impl State {
         match self.strike(kind, path) {
             Some(Fault::Io) => Err(Errno::IO.into()),
             Some(Fault::NoSpace) => Err(Errno::NOSPC.into()),
+            Some(Fault::NoDescriptor) => Err(Errno::MFILE.into()),
             other => Ok(other),
         }
     }

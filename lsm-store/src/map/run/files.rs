@@ -132,6 +132,14 @@ impl RunFiles {
         self.device.create(&path(id), Access::Direct).map_err(|error| Error::io("creating", path(id), error))
     }
 
+    /// Opens a run's file, for reads to come.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it is missing, and [`Error::Io`].
+    pub(crate) fn open(&self, id: RunId) -> Result<()> {
+        self.handle(id).map(drop)
+    }
+
     fn handle(&self, id: RunId) -> Result<Arc<dyn File>> {
         let open = || self.device.open(&path(id), Access::Direct);
         self.handles.get_or_insert_with(&id, open).map_err(|error| match error.kind() {

@@ -153,11 +153,12 @@ impl Schedule {
     }
 }
 
-/// True if something could not be read. Nothing has changed then, and what is damaged fails for those who read it.
+/// True if something could not be read, and not for want of a descriptor. Nothing has changed then, and what is damaged
+/// fails for those who read it.
 pub(in crate::store) fn is_unreadable(error: &Error) -> bool {
     match error {
         Error::Corrupt { .. } => true,
-        Error::Io { action, .. } => matches!(*action, "reading" | "opening"),
+        Error::Io { action, .. } => matches!(*action, "reading" | "opening") && !error.is_shortage(),
         _ => false,
     }
 }
@@ -245,7 +246,10 @@ impl Inner {
                 schedule.stopped.store(true, Ordering::Relaxed);
                 Ok(false)
             }
-            Err(Error::OutOfSpace) if self.background.mode == BackgroundMode::Threads => {
+            Err(error)
+                if (matches!(error, Error::OutOfSpace) || error.is_shortage())
+                    && self.background.mode == BackgroundMode::Threads =>
+            {
                 let times = schedule.without_room.fetch_add(1, Ordering::Relaxed);
                 let wait = (ROOM_WAIT_MIN * 2_u32.saturating_pow(times)).min(ROOM_WAIT_MAX);
                 *schedule.not_before.lock() = self.clock.monotonic() + wait;

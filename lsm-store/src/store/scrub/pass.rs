@@ -137,6 +137,11 @@ impl Inner {
         let held = version.runs().map(|(_, run)| run).find(|run| run.id() == id).cloned();
         drop(version);
         let Some(held) = held else { return Ok(Vec::new()) };
+        if let Err(error) = self.scrub.runs.open(id)
+            && error.is_shortage()
+        {
+            return Err(error);
+        }
         let run = Run::new(Arc::clone(&self.scrub.runs), *held.meta());
         let damages = run.verify_paced(go_on);
         let places = damages.map(|damages| {

@@ -132,6 +132,26 @@ fn touched(damage: &ScrubDamage) -> Vec<TouchedRange> {
     touched.ranges.clone()
 }
 
+/// What could not be opened for want of a descriptor was called damaged, and nothing was shared with it any more.
+#[test]
+fn a_file_that_cannot_be_opened_for_want_of_a_descriptor_is_not_damaged() {
+    for path in ["segments/", "runs/", "manifest/", "superblock"] {
+        let bench = Bench::new(40);
+        bench.filled(40, 20);
+        bench.store.start_scrub().unwrap();
+        bench.device.inject(Trigger::on(OperationKind::Open).under(path), Fault::NoDescriptor);
+        let failed = loop {
+            match bench.store.step_scrub() {
+                Ok(more) => assert!(more, "{path}: it is met"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(failed.kind(), crate::ErrorKind::Io, "{path}");
+        assert_eq!(bench.finish().damages, [], "{path}");
+        assert!(bench.store.scrub_status().completed_ms.is_some(), "{path}");
+    }
+}
+
 #[test]
 fn a_sound_store_is_read_whole_and_nothing_is_found() {
     let bench = Bench::new(1);

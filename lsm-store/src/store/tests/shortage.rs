@@ -62,6 +62,73 @@ fn a_flush_job_that_finds_no_room_leaves_no_file() {
     }
 }
 
+/// It stopped the store for good.
+#[test]
+fn a_store_that_runs_out_of_descriptors_goes_on_when_there_are_some() {
+    for path in ["segments/", "runs/"] {
+        let device = SimDevice::new(38, Faults::none());
+        let store = new_store(&device);
+        let volume = new_volume(&store, 1 << 20);
+        let data = pattern(1, 8 * BLOCK);
+        for piece in 0..4 {
+            write(&volume, (2 * piece * BLOCK) as u64, &data[2 * piece * BLOCK..][..2 * BLOCK]);
+            store.freeze().unwrap();
+            device.inject(Trigger::on(OperationKind::Create).under(path), Fault::NoDescriptor);
+            assert_eq!(store.inner.flush_oldest().unwrap_err().kind(), ErrorKind::Io, "{path}");
+            assert_eq!(device.list("segments").unwrap().len(), piece, "{path}");
+            assert_eq!(device.list("runs").unwrap().len(), piece, "{path}");
+            assert!(store.inner.flush_oldest().unwrap(), "{path}");
+        }
+        let device = device.process_death();
+        let store = Store::open(environment(&device), options()).unwrap();
+        for kind in [OperationKind::Open, OperationKind::Create] {
+            device.inject(Trigger::on(kind).under("runs/"), Fault::NoDescriptor);
+            assert_eq!(store.inner.compact_once().unwrap_err().kind(), ErrorKind::Io, "{kind:?}");
+        }
+        assert!(store.inner.compact_once().unwrap() && store.status().merges == 1);
+        assert!(read(&store.volume(volume.id()).unwrap(), 0, data.len()) == data, "{path}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_journal_that_finds_no_descriptor_goes_on_when_there_is_one() {
+    let device = SimDevice::new(39, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 1 << 20);
+    let data = pattern(1, 8 * BLOCK);
+    device.inject(Trigger::on(OperationKind::Create).under("journal/").forever(), Fault::NoDescriptor);
+    let failed = (0..8).find_map(|piece| {
+        write(&volume, (piece * BLOCK) as u64, &data[piece * BLOCK..][..BLOCK]);
+        store.freeze().err()
+    });
+    assert_eq!(failed.unwrap().kind(), ErrorKind::Io);
+    device.clear_faults();
+    write(&volume, 0, &data);
+    settle(&store);
+    assert!(read(&volume, 0, data.len()) == data);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_commit_is_made_although_there_is_no_descriptor_for_the_checkpoint_that_is_due() {
+    for path in ["manifest/", "superblock"] {
+        let device = SimDevice::new(40, Faults::none());
+        let store = new_store(&device);
+        device.inject(Trigger::on(OperationKind::Open).under(path).forever(), Fault::NoDescriptor);
+        for number in 0..7 {
+            store.put_records(record(number, 1 << 20)).unwrap();
+        }
+        device.clear_faults();
+        store.put_records(record(7, 1)).unwrap();
+        let records = store.records();
+        assert_eq!(records.len(), 8);
+        drop(store);
+        let store = Store::open(environment(&device.process_death()), options()).unwrap();
+        assert!(store.records() == records);
+    }
+}
+
 #[test]
 fn upkeep_goes_on_while_there_is_no_room_for_journal_files() {
     let device = SimDevice::new(24, Faults::none());
