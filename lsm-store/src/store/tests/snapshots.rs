@@ -1,7 +1,7 @@
 //! Snapshots and clones hold what was there when they were made, whatever happens afterwards.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -189,18 +189,26 @@ fn volumes_of_one_snapshot_are_cut_at_one_moment() {
     let threads = Options { background: BackgroundMode::Threads, ..options() };
     let store = Store::open(environment(&device), threads).unwrap();
     let (one, two) = (new_volume(&store, 1 << 20), new_volume(&store, 1 << 20));
-    let ended = AtomicBool::new(false);
+    let (ended, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut seen = BTreeSet::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 0_u64.. {
+        let writer = scope.spawn(|| {
+            for number in 1_u64.. {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
                 write(&one, 0, &number.to_le_bytes());
                 write(&two, 0, &number.to_le_bytes());
+                written.store(number, Ordering::Relaxed);
             }
         });
         for _ in 0..50 {
+            // The next number may have been written already, and not the one after it.
+            let after_next = written.load(Ordering::Relaxed) + 2;
+            while written.load(Ordering::Relaxed) < after_next {
+                assert!(!writer.is_finished(), "the writer goes on");
+                std::thread::yield_now();
+            }
             let ids = store.snapshot_volumes(&[one.id(), two.id()], |_| Vec::new()).unwrap();
             let number = |id: &VolumeId| {
                 let bytes = read(&store.volume(*id).unwrap(), 0, 8);
@@ -208,9 +216,11 @@ fn volumes_of_one_snapshot_are_cut_at_one_moment() {
             };
             let (first, second) = (number(&ids[0]), number(&ids[1]));
             assert!(first == second || first == second + 1, "{first} and {second}");
+            seen.insert(second);
         }
         ended.store(true, Ordering::Relaxed);
     });
+    assert_eq!(seen.len(), 50, "the writer gets on between two snapshots");
     store.close().unwrap();
 }
 
