@@ -191,6 +191,12 @@ pub fn rules_text(keep: &[Rule]) -> String {
 /// What names of snapshots that the node makes by itself begin with.
 const PREFIX: &str = "auto-";
 
+/// What names of snapshots of what a volume held before it went back by time begin with.
+pub(crate) const REWIND_PREFIX: &str = "rewind-";
+
+/// Characters of a time in a name.
+const STAMP_CHARS: usize = "00000000t000000z".len();
+
 /// What a snapshot made at a time, in milliseconds since the Unix epoch, is called: `auto-20261126t071500z`, in UTC.
 #[must_use]
 pub fn automatic_name(time_ms: u64) -> VolumeName {
@@ -219,7 +225,32 @@ pub(crate) fn free_name(wanted: &VolumeName, is_taken: impl Fn(&VolumeName) -> b
 pub fn is_automatic(name: &VolumeName) -> bool {
     let Some(stamp) = name.as_str().strip_prefix(PREFIX) else { return false };
     let like = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
-    stamp.len() == 16 && stamp.bytes().zip(*b"00000000t000000z").all(like)
+    stamp.len() == STAMP_CHARS && stamp.bytes().zip(*b"00000000t000000z").all(like)
+}
+
+/// When a snapshot was made, in milliseconds since the Unix epoch, if its name says so: that of one that the node made by
+/// itself, or before a volume went back by time.
+#[must_use]
+pub fn stamp_ms(name: &VolumeName) -> Option<u64> {
+    let named = |prefix: &'static str| Some((prefix, name.as_str().strip_prefix(prefix)?));
+    let (prefix, rest) = named(PREFIX).or_else(|| named(REWIND_PREFIX))?;
+    let (stamp, number) = rest.split_at_checked(STAMP_CHARS)?;
+    let part = |at: std::ops::Range<usize>| stamp.get(at)?.parse::<u64>().ok();
+    let days = days(part(0..4)?, part(4..6)?, part(6..8)?)?;
+    let seconds = days * 86_400 + part(9..11)? * 3600 + part(11..13)? * 60 + part(13..15)?;
+    // What is no time comes back as another one.
+    let is_a_time = stamped(prefix, seconds * 1000).as_str() == format!("{prefix}{stamp}");
+    (is_a_time && (number.is_empty() || number.starts_with('-'))).then_some(seconds * 1000)
+}
+
+/// Days from 1970-01-01 to a date, by the same source as [`date`]; `None` if it lies before.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).checked_sub(719_468)
 }
 
 /// Year, month and day of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").

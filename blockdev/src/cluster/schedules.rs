@@ -14,7 +14,7 @@ use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 use crate::replica::operation::Operation;
-use crate::schedule::{Schedule, Scheduled, free_name, is_automatic, stamped};
+use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Cluster {
         let known = self.snapshots(name)?;
         let to = newest_until(&known, name, time_ms)?;
         let is_taken = |snapshot: &VolumeName| known.iter().any(|known| known.name.snapshot == *snapshot);
-        let snapshot = free_name(&stamped("rewind-", self.core.wall_ms()), is_taken);
+        let snapshot = free_name(&stamped(REWIND_PREFIX, self.core.wall_ms()), is_taken);
         let before = self.snapshot(&SnapshotName { volume: name.clone(), snapshot })?;
         Ok(ClusterRewound { volume: self.roll_back(&to)?, to, before: Some(before) })
     }

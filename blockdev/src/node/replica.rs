@@ -10,6 +10,7 @@ use super::seed::seed_of;
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
 use crate::name::{SnapshotName, VolumeName};
+use crate::schedule::stamp_ms;
 
 /// What the replica of a volume of the cluster is called in the catalog.
 pub(super) fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
@@ -229,7 +230,8 @@ impl Node {
         }
     }
 
-    /// The snapshots of a replica, from the oldest.
+    /// The snapshots of a replica, from the oldest. Each was made when its name says, if it does, else when it came here: the store
+    /// knows only that, and all those that came with the content of another node came at once.
     ///
     /// # Errors
     /// [`NodeError::NoSuchVolume`] if there is no such replica; those of the store.
@@ -245,7 +247,9 @@ impl Node {
         let (of, infos) = (entry(catalog, volume)?.id, self.infos());
         let named = |(snapshot, id): (&VolumeName, VolumeId)| {
             let name = SnapshotName { volume: catalog_name(volume), snapshot: snapshot.clone() };
-            Some(self.named_snapshot(name, *infos.get(&id)?))
+            let info = *infos.get(&id)?;
+            let created_ms = stamp_ms(snapshot).unwrap_or(info.created_ms);
+            Some(self.named_snapshot(name, VolumeInfo { created_ms, ..info }))
         };
         let mut snapshots: Vec<_> = catalog.snapshots(of).filter_map(named).collect();
         snapshots.sort_by_key(|snapshot| snapshot.info.id);

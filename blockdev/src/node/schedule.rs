@@ -8,7 +8,7 @@ use super::{NamedSnapshot, NamedVolume, Node, NodeError, Result, ready};
 use crate::catalog::{self, Catalog, State};
 use crate::export::Changes;
 use crate::name::{ExportName, SnapshotName, VolumeName};
-use crate::schedule::{Schedule, Scheduled, free_name, is_automatic, stamped};
+use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ impl Node {
         self.check_unused(&name.clone().into(), volume)?;
         let (to, id) = self.newest_until(&catalog, name, time_ms)?;
         let is_taken = |name: &VolumeName| catalog.snapshot(volume, name).is_some();
-        let before = free_name(&stamped("rewind-", self.wall_ms()), is_taken);
+        let before = free_name(&stamped(REWIND_PREFIX, self.wall_ms()), is_taken);
         let record = |ids: &[VolumeId]| vec![catalog::snapshot_record(volume, &before, ids[0])];
         let made = self.store.snapshot_volumes(&[volume], record)?;
         catalog.insert_snapshot(volume, before.clone(), made[0]);

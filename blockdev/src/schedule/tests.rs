@@ -62,6 +62,27 @@ fn automatic_snapshots_are_named_by_their_time() {
 }
 
 #[test]
+fn names_that_are_no_times_say_none() {
+    let ms = |name: &str| stamp_ms(&name.parse().unwrap());
+    assert_eq!(ms("rewind-20261126t071500z"), Some(1_795_677_300_000));
+    assert_eq!(ms("rewind-20261126t071500z-2"), Some(1_795_677_300_000));
+    for name in [
+        "before-20261126t071500z",
+        "auto-20261126t0715",
+        "auto-20261126t071500zz",
+        "auto-20261126-071500z",
+        "auto-20261326t071500z",
+        "auto-20261100t071500z",
+        "auto-20260230t071500z",
+        "auto-20261126t241500z",
+        "auto-19691231t235959z",
+        "auto-00000101t000000z",
+    ] {
+        assert_eq!(ms(name), None, "{name}");
+    }
+}
+
+#[test]
 fn one_is_due_in_each_step_of_the_clock() {
     let schedule = schedule("10s", "10s:1h");
     assert!(schedule.is_due(None, 0));
@@ -144,6 +165,11 @@ proptest! {
         let past: Vec<u64> = times.iter().copied().filter(|time| *time <= now_ms).collect();
         assert_covered(&schedule, &past, &left, now_ms);
         prop_assert_eq!(times.iter().max(), left.iter().max());
+    }
+
+    #[test]
+    fn times_come_back_from_names(time_ms in 0_u64..253_402_300_800_000) {
+        prop_assert_eq!(stamp_ms(&automatic_name(time_ms)), Some(time_ms / 1000 * 1000));
     }
 
     #[test]

@@ -65,3 +65,22 @@ fn a_clone_starts_from_no_seed_that_is_made_again() {
     node.forget_replica(CLONE).unwrap();
     assert_eq!(node.noted(), []);
 }
+
+/// Content of another node brings all its snapshots at once: what the store knows of their times says nothing.
+#[test]
+fn snapshots_that_came_at_once_are_thinned_by_the_times_in_their_names() {
+    const HOUR_MS: u64 = 3_600_000;
+    let scratch = Scratch::new("thinned");
+    let node = scratch.node(false).unwrap();
+    node.replica(SOURCE, SPEC).unwrap();
+    let now_ms = node.wall_ms() / HOUR_MS * HOUR_MS;
+    let times: Vec<u64> = (0..12).rev().map(|hours| now_ms - hours * HOUR_MS).collect();
+    for time_ms in &times {
+        node.snapshot_replica(SOURCE, &crate::schedule::automatic_name(*time_ms)).unwrap();
+    }
+    let found: Vec<u64> =
+        node.replica_snapshots(SOURCE).unwrap().iter().map(|snapshot| snapshot.info.created_ms).collect();
+    assert_eq!(found, times);
+    let schedule: Schedule = "every=1h keep=1h:1d".parse().unwrap();
+    assert!(schedule.thin(&found, now_ms).is_empty());
+}
