@@ -58,6 +58,13 @@ impl History {
         after.checked_sub(1).map(|index| self.starts[index].0)
     }
 
+    /// True if `lsn` is in the log, or the beginning, and it is remembered who wrote that and everything behind it.
+    #[must_use]
+    pub fn reaches_from(&self, lsn: Lsn) -> bool {
+        let is_whole = self.starts.first().is_none_or(|(_, first)| *first == Lsn(1));
+        self.epoch_of(lsn).is_some() && (lsn > Lsn(0) || is_whole)
+    }
+
     /// True if the record at this place is in the log.
     #[must_use]
     pub fn has(&self, position: Position) -> bool {

@@ -13,7 +13,7 @@ impl Replica {
     /// Finds where a peer's log parts from this one, and how it is brought along.
     pub(super) fn match_logs(&mut self, node: NodeId, status: &Status, out: &mut Vec<Action>) {
         let shared = self.local.history().shared_with(&status.history);
-        let reaches = self.local.history().epoch_of(shared.lsn).is_some();
+        let reaches = self.local.history().reaches_from(shared.lsn);
         let by_log = shared.lsn >= status.floor && shared.lsn.next() >= self.journal_start && reaches;
         let by_log = by_log && status.transfer.is_none();
         let now = self.now;

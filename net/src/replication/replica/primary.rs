@@ -228,7 +228,11 @@ impl Replica {
         let as_member = peer.as_member;
         let (Some(incarnation), Some(progress)) = (peer.incarnation, peer.progress_mut()) else { return };
         let before = Lsn(progress.next.0 - 1);
-        let Some(of) = self.local.history().epoch_of(before) else { return };
+        let Some(of) = self.local.history().epoch_of(before) else {
+            // Nobody remembers who wrote what the peer has: it says that again, and gets content.
+            peer.phase = Phase::Unknown;
+            return;
+        };
         progress.next.0 += records.len() as u64;
         let last = Lsn(progress.next.0 - 1);
         peer.sent(last, records.iter().map(Record::bytes).sum());

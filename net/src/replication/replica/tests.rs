@@ -501,3 +501,31 @@ fn only_a_primary_that_may_be_the_newest_shows_that_logs_have_diverged() {
         assert_eq!(replica.end().lsn, Lsn(2), "nothing is cut off");
     }
 }
+
+/// Of more epochs than are remembered nobody can say who wrote the first records: they are not sent from the journal.
+#[test]
+fn an_empty_replica_of_a_log_with_forgotten_epochs_gets_content() {
+    let mut history = History::default();
+    (1..=300).for_each(|epoch| history.extend(Epoch(epoch), 2));
+    let end = history.end().lsn;
+    let with = Start { history, synced: end, floor: end, ..start(A, Standing::Sound(Epoch(300))) };
+    let (mut out, now) = (Vec::new(), Tick(0));
+    let mut primary = Replica::new(now, with, Policy::DEFAULT, &mut out).expect("a policy that works");
+    let empty = Replica::new(now, start(B, Standing::Outside), Policy::DEFAULT, &mut out).expect("a policy that works");
+    primary.step(now, Event::InSyncMin(1), &mut out);
+    let mut cluster = Cluster::new();
+    (cluster.now, cluster.wanted) = (0, Vec::new());
+    cluster.replicas = vec![primary, empty];
+    cluster.step(0, Event::Placement(vec![A, B]));
+    let mut alone = Configuration::first(A, &[]);
+    alone.epoch = Epoch(300);
+    cluster.configure(&alone);
+    cluster.pass(2 * HEARTBEAT);
+    alone.epoch = Epoch(301);
+    cluster.configure(&alone);
+    cluster.pass(2 * Timing::DEFAULT.member_us);
+    let sent = |(_, action): &(usize, Action)| matches!(action, Action::SendContent { to: B, .. });
+    let read = |(_, action): &(usize, Action)| matches!(action, Action::ReadJournal { .. });
+    assert!(cluster.wanted.iter().any(sent), "{:?}", cluster.wanted);
+    assert!(!cluster.wanted.iter().any(read));
+}
