@@ -1,4 +1,4 @@
-//! Keeps this node's replicas as the cluster has agreed on them, and mends them; and, on the node that leads the agreement, has the cluster
+//! Keeps this node's replicas as the cluster has agreed on them; and, on the node that leads the agreement, has the cluster
 //! agree on other places for what is on nodes that are to leave.
 
 use std::collections::BTreeSet;
@@ -43,7 +43,6 @@ impl Core {
             self.keep_placements();
             self.keep_sizes();
             self.keep_reservations();
-            self.mend_known();
             self.wait_change(if is_done { LOOK } else { LOOK_AFTER_FAILURE });
         }
         let replicas = std::mem::take(&mut *self.replicas.write());

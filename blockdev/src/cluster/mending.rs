@@ -27,6 +27,9 @@ const ATTEMPTS: u32 = 5;
 /// Between two of these.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// Between two looks whether there is damage.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Before damage that nobody could repair is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -46,8 +49,20 @@ impl Asking for Lender<'_> {
 }
 
 impl Core {
+    /// Works until the node stops. What other nodes cannot lend takes its time, which replicas are not to wait for.
+    pub(super) fn keep_mended(&self) {
+        let clock = self.node.store().clock();
+        while !self.is_stopping() {
+            let begun = clock.monotonic();
+            self.mend_known();
+            while !self.is_stopping() && clock.monotonic() - begun < LOOK {
+                self.wait_change(LOOK);
+            }
+        }
+    }
+
     /// Repairs what scrubs and reads have found damaged, as far as it is of replicas.
-    pub(super) fn mend_known(&self) {
+    fn mend_known(&self) {
         let store = self.node.store();
         let now = store.clock().monotonic();
         let damages = store.scrub_status().damages;

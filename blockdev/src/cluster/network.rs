@@ -30,7 +30,7 @@ pub(super) struct Network {
     pub(super) keys: OnceLock<Weak<Keys>>,
     /// For requests of clients.
     pub(super) workers: Arc<Workers>,
-    /// For content: requests that wait must not keep it from ending their wait.
+    /// For content that comes: requests that wait must not keep it from ending their wait.
     pub(super) movers: Arc<Workers>,
 }
 

@@ -15,13 +15,16 @@ use crate::replica::{Outside, Sending};
 /// The node, as its replicas see it. They end before it does.
 pub(super) struct NodeAround {
     pub(super) core: Weak<Core>,
-    pub(super) workers: Arc<Workers>,
+    /// For content that goes to other nodes.
+    pub(super) senders: Arc<Workers>,
+    /// For what is frozen for other nodes.
+    pub(super) pinners: Arc<Workers>,
 }
 
 impl NodeAround {
-    fn work(&self, work: impl FnOnce(&Core) + Send + 'static) {
+    fn pinning(&self, work: impl FnOnce(&Core) + Send + 'static) {
         if let Some(core) = self.core.upgrade() {
-            self.workers.run(move || work(&core));
+            self.pinners.run(move || work(&core));
         }
     }
 }
@@ -65,7 +68,10 @@ impl Outside for NodeAround {
     }
 
     fn send_content(&self, sending: Sending) {
-        self.work(move |core| core.send_content(&sending));
+        if let Some(core) = self.core.upgrade() {
+            core.transfers.begin_sending(sending.transfer);
+            self.senders.run(move || core.send_content(&sending));
+        }
     }
 
     fn receive_content(&self, volume: VolumeId, from: NodeId, transfer: TransferId) {
@@ -81,10 +87,10 @@ impl Outside for NodeAround {
     }
 
     fn pin(&self, volume: VolumeId, node: NodeId, at_most: Lsn) {
-        self.work(move |core| core.pin(volume, node, at_most));
+        self.pinning(move |core| core.pin(volume, node, at_most));
     }
 
     fn unpin(&self, volume: VolumeId, node: NodeId) {
-        self.work(move |core| core.unpin(volume, node));
+        self.pinning(move |core| core.unpin(volume, node));
     }
 }

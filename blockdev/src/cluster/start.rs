@@ -47,14 +47,21 @@ const INTRODUCTION_PAUSE: Duration = Duration::from_millis(300);
 /// How long a node that stops waits for others to take over its volumes.
 const HAND_OVER_WAIT: Duration = Duration::from_secs(1);
 
+/// Contents that are sent at once: others wait for their turn. Each takes a thread for hours at worst, and whoever receives content or
+/// lends blocks must not wait for one.
+const SENDERS_MAX: usize = 8;
+
+/// Snapshots for nodes that leave that are waited for at once.
+const PINNERS_MAX: usize = 4;
+
 /// Where the machine says which start of its kernel this is.
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The parts of a running node of a cluster, which end in this order.
 pub(super) struct Running {
     pub(super) core: Arc<Core>,
-    pub(super) workers: [Arc<Workers>; 2],
-    /// That keep replicas and keys, do what is due, and watch.
+    pub(super) workers: [Arc<Workers>; 4],
+    /// That keep replicas and keys, mend, do what is due, and watch.
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) runtime: Option<Runtime>,
     pub(super) keys: Arc<Keys>,
@@ -237,15 +244,19 @@ fn run(
     runtime.spawn(follow(Arc::downgrade(&core), Arc::downgrade(&keys)));
     runtime.spawn(Keys::learn(Arc::downgrade(&keys)));
     runtime.spawn(introduce(Arc::downgrade(&core), me));
-    let outside: Arc<dyn Outside> = Arc::new(NodeAround { core: Arc::downgrade(&core), workers: Arc::clone(&movers) });
-    let (managed, tended, watched) = (Arc::clone(&core), Arc::clone(&core), Arc::clone(&core));
+    let [senders, pinners] = [SENDERS_MAX, PINNERS_MAX].map(|threads| Arc::new(Workers::with_threads(threads)));
+    let around =
+        NodeAround { core: Arc::downgrade(&core), senders: Arc::clone(&senders), pinners: Arc::clone(&pinners) };
+    let outside: Arc<dyn Outside> = Arc::new(around);
+    let [managed, mended, tended, watched] = [(); 4].map(|()| Arc::clone(&core));
     let threads = vec![
         spawned("silt-cluster", move || managed.manage(&outside))?,
+        spawned("cluster-mending", move || mended.keep_mended())?,
         spawned("cluster-duties", move || tended.tend())?,
         spawned("silt-keys", move || renewal.keep())?,
         spawned("silt-watch", move || watched.watch())?,
     ];
-    Ok(Running { core, workers: [workers, movers], threads, runtime: Some(runtime), keys, address })
+    Ok(Running { core, workers: [workers, movers, senders, pinners], threads, runtime: Some(runtime), keys, address })
 }
 
 fn spawned(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

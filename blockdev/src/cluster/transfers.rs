@@ -1,6 +1,6 @@
 //! Content of replicas on its way, from this node and to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ struct State {
     expected: HashMap<TransferId, (VolumeId, NodeId)>,
     /// By volume: whoever writes to one has the lock, and the transfer it is of then.
     receiving: HashMap<VolumeId, Arc<Mutex<Installing>>>,
-    cancelled: HashSet<TransferId>,
+    /// Those from here, until they end, and whether each was cancelled.
+    sending: HashMap<TransferId, bool>,
     /// What was frozen for nodes that are away, and up to where it goes.
     pins: HashMap<(VolumeId, NodeId), (StoreVolumeId, Lsn)>,
 }
@@ -56,11 +57,35 @@ impl Transfers {
     pub(super) fn cancel(&self, transfer: TransferId) {
         let mut state = self.0.lock();
         state.expected.remove(&transfer);
-        state.cancelled.insert(transfer);
+        if let Some(is_cancelled) = state.sending.get_mut(&transfer) {
+            *is_cancelled = true;
+        }
+    }
+
+    /// A transfer from here begins, or waits until it can.
+    pub(super) fn begin_sending(&self, transfer: TransferId) {
+        self.0.lock().sending.insert(transfer, false);
+    }
+
+    fn end_sending(&self, transfer: TransferId) {
+        self.0.lock().sending.remove(&transfer);
     }
 
     fn is_cancelled(&self, transfer: TransferId) -> bool {
-        self.0.lock().cancelled.contains(&transfer)
+        self.0.lock().sending.get(&transfer).is_none_or(|is_cancelled| *is_cancelled)
+    }
+
+    /// Of which volume a transfer is that is expected from a node.
+    fn expected(&self, from: NodeId, transfer: TransferId) -> Option<VolumeId> {
+        let state = self.0.lock();
+        state.expected.get(&transfer).filter(|(_, sender)| *sender == from).map(|(volume, _)| *volume)
+    }
+
+    /// Nothing of a transfer is taken any more, if it is one from this node.
+    fn refuse(&self, from: NodeId, transfer: TransferId) {
+        if self.expected(from, transfer).is_some() {
+            self.cancel(transfer);
+        }
     }
 
     /// Forgets everything of a volume; what was frozen for it is of no use from then on.
@@ -97,9 +122,17 @@ impl Core {
 
     /// Sends a volume's content. Blocks until it is there, or the transfer is broken off.
     pub(super) fn send_content(&self, sending: &Sending) {
+        // It may have waited for long, and nobody wants it any more.
+        let is_wanted = !self.is_stopping() && !self.transfers.is_cancelled(sending.transfer);
+        if let Some(replica) = self.replica(sending.volume).filter(|_| is_wanted) {
+            self.send_content_of(&replica, sending);
+        }
+        self.transfers.end_sending(sending.transfer);
+    }
+
+    fn send_content_of(&self, replica: &LocalReplica, sending: &Sending) {
         let Sending { volume, to, transfer, .. } = *sending;
-        let Some(replica) = self.replica(volume) else { return };
-        let sent = self.try_send_content(&replica, sending);
+        let sent = self.try_send_content(replica, sending);
         self.copies.end_content((volume, to));
         replica.hold(transfer, None);
         match sent {
@@ -192,7 +225,7 @@ impl Core {
         if let Ok(question) = Question::decode(message) {
             let answer = self.take_step(from, &question);
             if answer.is_none() {
-                self.transfers.cancel(question.transfer);
+                self.transfers.refuse(from, question.transfer);
             }
             return Some(answer.unwrap_or(Answer::Refused).encode());
         }
@@ -214,8 +247,8 @@ impl Core {
 
     /// The transfer, if it is expected from this node.
     fn receiving(&self, from: NodeId, transfer: TransferId) -> Option<Arc<Mutex<Installing>>> {
+        let volume = self.transfers.expected(from, transfer)?;
         let mut state = self.transfers.0.lock();
-        let (volume, _) = state.expected.get(&transfer).filter(|(_, sender)| *sender == from).copied()?;
         if let Some(receiving) = state.receiving.get(&volume) {
             return Some(Arc::clone(receiving));
         }
@@ -228,7 +261,8 @@ impl Core {
         let receiving = self.receiving(from, question.transfer)?;
         let mut receiving = receiving.lock();
         let Question { volume, transfer, step } = question;
-        if receiving.volume() != *volume || self.transfers.is_cancelled(*transfer) {
+        // It may have been cancelled while another step was taken.
+        if receiving.volume() != *volume || self.transfers.expected(from, *transfer) != Some(*volume) {
             return None;
         }
         if matches!(step, Step::Begin { .. }) {
@@ -245,3 +279,6 @@ impl Core {
         Some(Answer::Done)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Threads at most; beyond that work waits.
+/// Threads at most, where nobody says how many; beyond that work waits.
 const THREADS_MAX: usize = 256;
 
 /// How long a thread without work stays.
@@ -24,10 +24,16 @@ struct State {
 }
 
 /// Threads for work that blocks.
-#[derive(Default)]
 pub(super) struct Workers {
+    threads_max: usize,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self::with_threads(THREADS_MAX)
+    }
 }
 
 /// Counts a thread that ends by a panic.
@@ -43,6 +49,11 @@ impl Drop for Left {
 }
 
 impl Workers {
+    /// So many threads at most.
+    pub(super) fn with_threads(threads_max: usize) -> Self {
+        Self { threads_max, state: Mutex::default(), changed: Condvar::default() }
+    }
+
     /// Has a thread do something. What comes after the end is dropped.
     pub(super) fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock();
@@ -50,7 +61,7 @@ impl Workers {
             return;
         }
         state.work.push_back(Box::new(work));
-        if state.idle >= state.work.len() || state.threads >= THREADS_MAX {
+        if state.idle >= state.work.len() || state.threads >= self.threads_max {
             self.changed.notify_one();
             return;
         }
@@ -103,3 +114,6 @@ impl Workers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
