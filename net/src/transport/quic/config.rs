@@ -79,7 +79,8 @@ pub struct Config {
     pub program: String,
     /// Bytes that may wait to be sent to a peer, by class.
     pub send_bytes_max: [usize; 3],
-    /// Bytes received from a peer and not yet dropped, by class. Questions, and answers, have what the largest class has.
+    /// Bytes received from a peer and not yet dropped, by class. Questions, and answers, have what the largest class has;
+    /// questions of the agreement have room of their own for one of the longest.
     pub receive_bytes_max: [usize; 3],
     /// Bytes a connection holds for sending, and for receiving, below the above.
     pub window_bytes: u32,
@@ -141,11 +142,16 @@ impl Config {
     pub fn peer_bytes_max(&self) -> usize {
         let windows = 2 * usize::from(self.connections) * self.window_bytes as usize;
         let queues = self.send_bytes_max.iter().sum::<usize>() + self.receive_bytes_max.iter().sum::<usize>();
-        windows + queues + 2 * self.question_bytes_max()
+        windows + queues + self.question_bytes_max().iter().sum::<usize>() + self.answer_bytes_max()
     }
 
-    /// Room for questions that came, and as much for answers, in bytes.
-    pub(super) fn question_bytes_max(&self) -> usize {
+    /// Room for questions that came, in bytes: for those of the agreement, of which one is let in in any case, and for all others.
+    pub(super) fn question_bytes_max(&self) -> [usize; 2] {
+        [Class::Control.family().body_bytes_max() as usize, self.answer_bytes_max()]
+    }
+
+    /// Room for answers, in bytes.
+    pub(super) fn answer_bytes_max(&self) -> usize {
         self.receive_bytes_max.into_iter().max().unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 
 use super::config::{Config, StartError};
 use super::outbox::CHANNELS_MAX;
-use super::request::REQUESTS_MAX;
+use super::request::QUESTIONS_MAX;
 use crate::environment::{Rng, random};
 use crate::identity::{Credentials, Tls};
 
@@ -91,7 +91,7 @@ fn transport_config(config: &Config) -> TransportConfig {
 /// Lets a peer that is known open its streams.
 pub(super) fn admit(connection: &quinn::Connection) {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(CHANNELS_MAX));
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(REQUESTS_MAX));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(QUESTIONS_MAX.iter().sum()));
 }
 
 struct RandomIds(Arc<dyn Rng>);

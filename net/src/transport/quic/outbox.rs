@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::close;
 use super::config::Config;
-use super::request::REQUESTS_MAX;
+use super::request::{QUESTIONS_MAX, lane};
 use crate::envelope::{HEADER_BYTES, Header, Message, Opening};
 use crate::transport::{Channel, Class, Down, Link, SendError};
 
@@ -56,8 +56,8 @@ pub(super) struct Outbox {
     queues: Mutex<Queues>,
     new_channels: mpsc::UnboundedSender<NewChannel>,
     end: watch::Sender<Option<Down>>,
-    /// Questions that may still be asked.
-    pub(super) questions: Semaphore,
+    /// Questions that may still be asked: those of the agreement, which do not wait for what clients ask, and all others.
+    questions: [Semaphore; 2],
     /// Room for answers, in bytes.
     pub(super) answers: Semaphore,
 }
@@ -78,14 +78,19 @@ impl Outbox {
             queues: Mutex::default(),
             new_channels,
             end: watch::Sender::new(None),
-            questions: Semaphore::new(REQUESTS_MAX as usize),
-            answers: Semaphore::new(config.question_bytes_max()),
+            questions: QUESTIONS_MAX.map(|count| Semaphore::new(count as usize)),
+            answers: Semaphore::new(config.answer_bytes_max()),
         };
         (outbox, queue)
     }
 
     pub(super) fn link(&self) -> Link {
         self.link
+    }
+
+    /// Questions of a class that may still be asked.
+    pub(super) fn questions(&self, class: Class) -> &Semaphore {
+        &self.questions[lane(class)]
     }
 
     pub(super) fn version(&self) -> u16 {

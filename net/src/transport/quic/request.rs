@@ -10,11 +10,16 @@ use tokio::time::timeout;
 use super::Shared;
 use super::outbox::{Outbox, set_priority};
 use super::stream::{ReadError, read_body, read_header, write_last};
-use crate::envelope::{HEADER_BYTES, Header, Message};
+use crate::envelope::{Error, HEADER_BYTES, Header, Message};
 use crate::transport::{Channel, Class, Down, Link, OnAnswer, RequestError, Responder, SendError};
 
-/// Most questions under way on a link in one direction.
-pub(super) const REQUESTS_MAX: u32 = 256;
+/// Most questions under way on a link in one direction, by [`lane`].
+pub(super) const QUESTIONS_MAX: [u32; 2] = [32, 256];
+
+/// Where questions of a class are counted: those of the agreement by themselves.
+pub(super) fn lane(class: Class) -> usize {
+    usize::from(class != Class::Control)
+}
 
 /// Asks, on the transport's thread.
 pub(super) fn ask(runtime: &Handle, outbox: &Arc<Outbox>, message: Message, deadline: Duration, answer: OnAnswer) {
@@ -44,7 +49,7 @@ async fn exchange(
         ReadError::Envelope(error) => RequestError::Garbled(error),
         ReadError::Ended => ended(),
     };
-    let _under_way = outbox.questions.try_acquire().map_err(|_| SendError::Full)?;
+    let _under_way = outbox.questions(class).try_acquire().map_err(|_| SendError::Full)?;
     let (mut sender, mut receiver) = connection.open_bi().await.map_err(|_| RequestError::Down)?;
     set_priority(&sender, class);
     write_last(&mut sender, header, message).await.map_err(|_| ended())?;
@@ -65,8 +70,8 @@ pub(super) struct Question {
 
 impl Question {
     /// Reads it once there is room for it, has it answered, sends the answer.
-    pub(super) async fn serve(mut self, room: Arc<Semaphore>) -> Result<(), Down> {
-        let Some((message, held)) = self.read(room).await? else { return Ok(()) };
+    pub(super) async fn serve(mut self, rooms: [Arc<Semaphore>; 2]) -> Result<(), Down> {
+        let Some((message, held)) = self.read(rooms).await? else { return Ok(()) };
         let (responder, answered) = responder(held);
         self.shared.handler.handle_request(self.link, message, responder);
         // Without an answer the stream is finished as it is.
@@ -78,21 +83,23 @@ impl Question {
         Ok(())
     }
 
-    async fn read(&mut self, room: Arc<Semaphore>) -> Result<Option<(Message, OwnedSemaphorePermit)>, Down> {
+    async fn read(&mut self, rooms: [Arc<Semaphore>; 2]) -> Result<Option<(Message, OwnedSemaphorePermit)>, Down> {
         let header = match read_header(&mut self.receiver, self.version).await {
             Ok(Some(header)) => header,
             // The asker's deadline may have passed already.
-            Ok(None) | Err(ReadError::Ended) => return Ok(None),
+            Ok(None) | Err(ReadError::Ended | ReadError::Envelope(Error::Short)) => return Ok(None),
             Err(ReadError::Envelope(error)) => return Err(error.into()),
         };
         let Some(class) = header.kind().family().and_then(Class::of) else {
             return Err(Down::Protocol("a question of a kind that asks nothing"));
         };
         set_priority(&self.sender, class);
+        let [agreement, others] = rooms;
+        let room = if class == Class::Control { agreement } else { others };
         let held = room.acquire_many_owned(header.body_bytes() as u32).await.map_err(|_| Down::Asked)?;
         match read_body(&mut self.receiver, &header).await {
             Ok(message) => Ok(Some((message, held))),
-            Err(ReadError::Ended) => Ok(None),
+            Err(ReadError::Ended | ReadError::Envelope(Error::Short)) => Ok(None),
             Err(ReadError::Envelope(error)) => Err(error.into()),
         }
     }

@@ -60,8 +60,8 @@ struct Session {
     outbox: Arc<Outbox>,
     /// Room for what was received and not dropped, by class.
     rooms: [Arc<Semaphore>; 3],
-    /// The same for questions.
-    questions: Arc<Semaphore>,
+    /// The same for questions, those of the agreement first.
+    questions: [Arc<Semaphore>; 2],
     channels: Arc<Mutex<HashSet<Channel>>>,
     tasks: JoinSet<Result<(), Down>>,
 }
@@ -69,7 +69,7 @@ struct Session {
 impl Session {
     fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Self {
         let rooms = shared.config.receive_bytes_max.map(|bytes| Arc::new(Semaphore::new(bytes)));
-        let questions = Arc::new(Semaphore::new(shared.config.question_bytes_max()));
+        let questions = shared.config.question_bytes_max().map(|bytes| Arc::new(Semaphore::new(bytes)));
         Self { shared, outbox, rooms, questions, channels: Arc::default(), tasks: JoinSet::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Messages on streams.
 
-use quinn::{Connection, ReadExactError, RecvStream, SendStream};
+use quinn::{Connection, ReadExactError, RecvStream, SendStream, VarInt};
 
 use super::close;
 use crate::envelope::{self, Family, HEADER_BYTES, Header, LINK_VERSION, Message};
@@ -64,15 +64,36 @@ pub(crate) async fn read_early(stream: &mut RecvStream, family: Family) -> Resul
     read_body(stream, &header).await
 }
 
-/// Writes one message and finishes the stream.
+/// The code with which a stream is reset whose message was given up.
+const GIVEN_UP: VarInt = VarInt::from_u32(0);
+
+/// A stream that is reset if it is dropped before its message is whole: dropped as it is it would be finished, and the peer
+/// would take what is short for a breach of the protocol.
+struct Whole<'a> {
+    stream: &'a mut SendStream,
+    is_finished: bool,
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Fails only if it was reset before.
+            let _ = self.stream.reset(GIVEN_UP);
+        }
+    }
+}
+
+/// Writes one message and finishes the stream; given up before, the stream is reset.
 pub(crate) async fn write_last(
     stream: &mut SendStream,
     header: &[u8; HEADER_BYTES],
     message: &Message,
 ) -> Result<(), quinn::WriteError> {
-    stream.write_all(header).await?;
-    stream.write_chunk(message.body.clone()).await?;
+    let mut whole = Whole { stream, is_finished: false };
+    whole.stream.write_all(header).await?;
+    whole.stream.write_chunk(message.body.clone()).await?;
     // Fails only if it was finished or reset before.
-    let _ = stream.finish();
+    let _ = whole.stream.finish();
+    whole.is_finished = true;
     Ok(())
 }

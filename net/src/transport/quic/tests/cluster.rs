@@ -23,9 +23,10 @@ pub(super) enum Heard {
     Down(Link, Down),
     Message(Received),
     Room(Class),
+    Question(Responder),
 }
 
-/// Passes on what it hears; answers questions with their own body.
+/// Passes on what it hears, with questions that are kept; answers other questions with their own body.
 #[derive(Debug)]
 pub(super) struct Ear {
     heard: Mutex<Sender<Heard>>,
@@ -33,6 +34,10 @@ pub(super) struct Ear {
 
 /// Kind of questions that are not answered at all.
 pub(super) const UNANSWERED: Kind = Kind::control(0xfe);
+
+/// Kinds of questions whose answer a test decides about.
+pub(super) const KEPT: Kind = Kind::control(0xfd);
+pub(super) const KEPT_JOURNAL: Kind = Kind::journal(0xfd);
 
 /// Kind of questions that are refused.
 pub(super) const REFUSED: Kind = Kind::control(0xff);
@@ -66,6 +71,7 @@ impl Handler for Ear {
         match message.kind {
             REFUSED => drop(responder),
             UNANSWERED => std::mem::forget(responder),
+            KEPT | KEPT_JOURNAL => self.say(Heard::Question(responder)),
             _ => responder.answer(message),
         }
     }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::cluster::{
-    Heard, LONG, Node, Order, REFUSED, UNANSWERED, authority, config, credentials, introduce, number, numbered, pair,
+    Heard, KEPT, KEPT_JOURNAL, LONG, Node, Order, REFUSED, UNANSWERED, authority, config, credentials, introduce,
+    number, numbered, pair,
 };
 use crate::envelope::{Kind, Message};
+use crate::transport::quic::Config;
+use crate::transport::quic::request::QUESTIONS_MAX;
 use crate::transport::{Channel, Class, Down, Link, Received, RequestError, SendError, Transport, call};
 
 #[test]
@@ -75,6 +78,34 @@ fn questions_are_answered_refused_or_time_out() {
     assert_eq!(call(&one.transport, to_two, unanswered, short), Err(RequestError::Deadline));
     let own = Message::new(Kind::HELLO, Vec::new());
     assert!(matches!(call(&one.transport, to_two, own, LONG), Err(RequestError::Unsent(SendError::Misplaced(_)))));
+}
+
+#[test]
+fn a_question_that_is_given_up_while_it_is_sent_ends_nothing() {
+    let (one, two, to_two, to_one) = pair(Config { window_bytes: 1 << 20, ..config() });
+    let long = vec![5; 1 << 20];
+    one.transport.request(to_two, Message::new(KEPT, long.clone()), LONG, Box::new(drop));
+    let Heard::Question(kept) = two.next() else { panic!("a question should come") };
+    // There is room for one of this length: of another one only what fits the window leaves.
+    let late = Message::new(Kind::control(1), long);
+    assert_eq!(call(&one.transport, to_two, late, Duration::from_millis(200)), Err(RequestError::Deadline));
+    drop(kept);
+    let next = Message::new(Kind::control(1), vec![6; 100]);
+    assert_eq!(call(&one.transport, to_two, next.clone(), LONG), Ok(next));
+    assert_eq!((one.transport.link(two.id), two.transport.link(one.id)), (Some(to_two), Some(to_one)));
+}
+
+#[test]
+fn the_agreement_can_ask_while_clients_ask_as_much_as_they_may() {
+    let (one, two, to_two, _) = pair(config());
+    let client = || Message::new(KEPT_JOURNAL, Vec::new());
+    let asked = QUESTIONS_MAX[1];
+    (0..asked).for_each(|_| one.transport.request(to_two, client(), LONG, Box::new(drop)));
+    let kept: Vec<_> = (0..asked).map(|_| two.next()).collect();
+    assert_eq!(call(&one.transport, to_two, client(), LONG), Err(RequestError::Unsent(SendError::Full)));
+    let agreement = Message::new(Kind::control(1), vec![1; 100]);
+    assert_eq!(call(&one.transport, to_two, agreement.clone(), LONG), Ok(agreement));
+    drop(kept);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bytes that are no messages, from a peer that is known and from strangers.
 
-use super::cluster::{Node, authority, config, credentials, numbered};
+use super::cluster::{Node, authority, config, credentials, number, numbered};
 use super::raw::{Raw, bytes, opening};
 use crate::envelope::{Error, Hello, Kind, Message, VERSION, Versions};
 use crate::transport::quic::{CLUSTER_PROTOCOL, close};
@@ -63,6 +63,18 @@ fn a_channel_is_opened_once() {
         raw.write(&opening(1, 1));
     });
     assert_eq!(reason, Down::Protocol("a channel that is open already"));
+}
+
+#[test]
+fn a_question_that_breaks_off_was_given_up() {
+    let (two, raw) = victim();
+    assert!(raw.hello());
+    let link = two.up();
+    let question = bytes(VERSION, &Message::new(Kind::journal(1), vec![1; 100]));
+    [10, 60].into_iter().for_each(|kept| raw.ask(&question[..kept]));
+    raw.write(&with(|_| ()));
+    assert_eq!(number(&two.message().message), 0);
+    assert_eq!(two.transport.link(link.peer), Some(link));
 }
 
 #[test]
