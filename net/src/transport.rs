@@ -57,6 +57,10 @@ pub trait Transport: Send + Sync {
     /// Ends a session, for a peer whose messages make no sense. It is taken up again as after a failure.
     fn disconnect(&self, link: Link);
 
+    /// Ends the channels that are not wanted any more, once what was queued for them is sent. One that is used again is begun anew,
+    /// and still keeps its order.
+    fn retain_channels(&self, is_wanted: &dyn Fn(Link, Channel) -> bool);
+
     /// From now on these nodes may speak and no others. Sessions of the others end at once.
     fn set_peers(&self, peers: Vec<Peer>);
 }

@@ -11,7 +11,7 @@ use net::config::raft::Consensus;
 use net::config::state::{Command, Configuration, MOVING_MAX, NodeState, Volume, VolumeState, choose_replacement};
 use net::id::{Epoch, NodeId, VolumeId};
 use net::replication::{Event, Incarnation, Policy, Role};
-use net::transport::{Peer, Transport};
+use net::transport::{Channel, Class, Link, Peer, Transport};
 
 use super::core::Core;
 use super::limits::limits_of;
@@ -290,7 +290,21 @@ impl Core {
             let configuration = volume.replicas.configuration();
             replica.tell(Event::Configuration { configuration, is_fresh: false });
         }
+        self.end_channels(configuration);
         self.note_change();
+    }
+
+    /// Ends the channels of journals that do not have a replica at both ends any more.
+    fn end_channels(&self, configuration: &Configuration) {
+        let is_placed = |volume: &Volume, node: NodeId| {
+            volume.replicas.placement.contains(&node) || volume.replicas.is_member(node)
+        };
+        let is_journal_of_both = |link: Link, channel: Channel| {
+            let volume = configuration.volume(VolumeId(channel.id));
+            volume.is_some_and(|volume| is_placed(volume, self.me) && is_placed(volume, link.peer))
+        };
+        self.transport()
+            .retain_channels(&|link, channel| channel.class != Class::Journal || is_journal_of_both(link, channel));
     }
 }
 

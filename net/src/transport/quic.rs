@@ -226,6 +226,12 @@ impl Transport for QuicTransport {
         }
     }
 
+    fn retain_channels(&self, is_wanted: &dyn Fn(Link, Channel) -> bool) {
+        for outbox in self.shared.sessions.lock().values() {
+            outbox.retain(|channel| is_wanted(outbox.link(), channel));
+        }
+    }
+
     fn set_peers(&self, peers: Vec<Peer>) {
         // From here on no handshake of another node succeeds; the rest follows on the transport's thread.
         self.shared.allowed.replace(peers.iter().map(|peer| peer.node));

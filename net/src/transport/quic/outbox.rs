@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use quinn::{Connection, SendStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::close;
 use super::config::Config;
@@ -34,13 +34,29 @@ impl Frame {
     }
 }
 
-/// A channel that was used for the first time, and what comes for it.
-pub(super) type NewChannel = (Channel, mpsc::UnboundedReceiver<Frame>);
+/// A channel that is begun.
+pub(super) struct NewChannel {
+    channel: Channel,
+    /// What comes for it.
+    queue: mpsc::UnboundedReceiver<Frame>,
+    /// Comes to an end with the stream that the channel had before.
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped at the end of its stream.
+    _ended: oneshot::Sender<()>,
+}
+
+/// A channel as its senders see it.
+struct Open {
+    queue: mpsc::UnboundedSender<Frame>,
+    ended: oneshot::Receiver<()>,
+}
 
 #[derive(Default)]
 struct Queues {
     closed: bool,
-    channels: HashMap<Channel, mpsc::UnboundedSender<Frame>>,
+    channels: HashMap<Channel, Open>,
+    /// The streams of channels that are not wanted any more, until the peer has everything of them.
+    ending: HashMap<Channel, oneshot::Receiver<()>>,
     /// Bytes queued, by class. The channels' own queues have no limit; this is what limits them.
     queued_bytes: [usize; 3],
     /// Whether a send was refused since there was room.
@@ -141,6 +157,16 @@ impl Outbox {
         }
     }
 
+    /// Ends the channels that are not wanted any more.
+    pub(super) fn retain(&self, is_wanted: impl Fn(Channel) -> bool) {
+        let mut queues = self.queues.lock();
+        let Queues { channels, ending, .. } = &mut *queues;
+        ending.retain(|_, ended| ended.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        ending.extend(
+            channels.extract_if(|channel, _| !is_wanted(*channel)).map(|(channel, open)| (channel, open.ended)),
+        );
+    }
+
     /// Queues a message.
     pub(super) fn send(&self, channel: Channel, message: &Message) -> Result<(), SendError> {
         if message.kind.family() != Some(channel.class.family()) {
@@ -171,11 +197,12 @@ impl Outbox {
             if queues.channels.len() >= CHANNELS_MAX as usize {
                 return Err(SendError::Channels);
             }
-            let (sender, receiver) = mpsc::unbounded_channel();
-            self.new_channels.send((channel, receiver)).map_err(|_| SendError::Down)?;
-            queues.channels.insert(channel, sender);
+            let ((sender, queue), (ending, ended)) = (mpsc::unbounded_channel(), oneshot::channel());
+            let new = NewChannel { channel, queue, before: queues.ending.remove(&channel), _ended: ending };
+            self.new_channels.send(new).map_err(|_| SendError::Down)?;
+            queues.channels.insert(channel, Open { queue: sender, ended });
         }
-        Ok(&queues.channels[&channel])
+        Ok(&queues.channels[&channel].queue)
     }
 
     /// Gives back the room of what was handed to QUIC; true if somebody waits for it and half of the queue is free.
@@ -187,12 +214,13 @@ impl Outbox {
         half_free && std::mem::take(&mut queues.refused[class])
     }
 
-    /// Writes what comes for a channel to a stream of its own, several messages at once, until the session ends.
-    pub(super) async fn write_channel(
-        &self,
-        (channel, mut queue): NewChannel,
-        room: impl Fn(Class),
-    ) -> Result<(), Down> {
+    /// Writes what comes for a channel to a stream of its own, several messages at once, until the channel or the session ends.
+    pub(super) async fn write_channel(&self, new: NewChannel, room: impl Fn(Class)) -> Result<(), Down> {
+        let NewChannel { channel, mut queue, before, _ended } = new;
+        if let Some(before) = before {
+            // Ends by being dropped.
+            let _ = before.await;
+        }
         let connection = self.connection(channel);
         let failed = |_| connection.close_reason().map_or(Down::Protocol("a stream was stopped"), close::reason);
         let mut stream = connection.open_uni().await.map_err(close::reason)?;
@@ -208,7 +236,10 @@ impl Outbox {
                 room(channel.class);
             }
         }
-        Ok(())
+        // Fails only if it was finished or reset before.
+        let _ = stream.finish();
+        // Behind it nothing comes on the next stream of the channel before the peer has all of this one.
+        stream.stopped().await.map(drop).map_err(|_| failed(quinn::WriteError::ClosedStream))
     }
 }
 

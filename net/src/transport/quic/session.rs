@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::outbox::{NewChannel, Outbox};
@@ -62,7 +62,7 @@ struct Session {
     rooms: [Arc<Semaphore>; 3],
     /// The same for questions, those of the agreement first.
     questions: [Arc<Semaphore>; 2],
-    channels: Arc<Mutex<HashSet<Channel>>>,
+    channels: Arc<Channels>,
     tasks: JoinSet<Result<(), Down>>,
 }
 
@@ -154,6 +154,32 @@ async fn accept_questions(connection: Connection, arrivals: mpsc::Sender<Arrival
     }
 }
 
+/// The channels that a peer has open.
+#[derive(Default)]
+struct Channels {
+    open: Mutex<HashSet<Channel>>,
+    ended: Notify,
+}
+
+impl Channels {
+    /// Waits until no earlier stream of the channel is read any more.
+    async fn enter(&self, channel: Channel) {
+        loop {
+            // Hears of every end from here on.
+            let ended = self.ended.notified();
+            if self.open.lock().insert(channel) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn leave(&self, channel: Channel) {
+        self.open.lock().remove(&channel);
+        self.ended.notify_waiters();
+    }
+}
+
 /// Reads one channel.
 struct Reader {
     shared: Arc<Shared>,
@@ -164,16 +190,15 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, rooms: [Arc<Semaphore>; 3], channels: Arc<Mutex<HashSet<Channel>>>) -> Result<(), Down> {
+    async fn run(mut self, rooms: [Arc<Semaphore>; 3], channels: Arc<Channels>) -> Result<(), Down> {
         let opening = read_early(&mut self.stream, Family::Link).await;
         let opening = opening.map_err(|error| error.into_down(&self.connection))?;
         let Opening { class, id } = Opening::decode(&opening)?;
         let class = *Class::ALL.get(usize::from(class)).ok_or(Down::Protocol("a channel of unknown class"))?;
         let channel = Channel { class, id };
-        if !channels.lock().insert(channel) {
-            return Err(Down::Protocol("a channel that is open already"));
-        }
+        channels.enter(channel).await;
         while self.read_message(channel, &rooms[class.number()]).await? {}
+        channels.leave(channel);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::cluster::{
 };
 use crate::envelope::{Kind, Message};
 use crate::transport::quic::Config;
+use crate::transport::quic::outbox::CHANNELS_MAX;
 use crate::transport::quic::request::QUESTIONS_MAX;
 use crate::transport::{Channel, Class, Down, Link, Received, RequestError, SendError, Transport, call};
 
@@ -106,6 +107,31 @@ fn the_agreement_can_ask_while_clients_ask_as_much_as_they_may() {
     let agreement = Message::new(Kind::control(1), vec![1; 100]);
     assert_eq!(call(&one.transport, to_two, agreement.clone(), LONG), Ok(agreement));
     drop(kept);
+}
+
+#[test]
+fn channels_that_are_not_wanted_make_room_and_keep_their_order() {
+    let (one, two, to_two, _) = pair(config());
+    let mut order = Order::default();
+    let channel = |id: u32| Channel::journal(id.into());
+    let send = |id, number, order: &mut Order| {
+        one.transport.send(to_two, channel(id), numbered(channel(id), number, 8)).unwrap();
+        order.check(&two.message());
+    };
+    (0..CHANNELS_MAX).for_each(|id| send(id, 0, &mut order));
+    let further = channel(CHANNELS_MAX);
+    let message = numbered(further, 0, 8);
+    assert_eq!(one.transport.send(to_two, further, message.clone()), Err(SendError::Channels));
+    one.transport.retain_channels(&|link, channel| link != to_two || channel.id == 7);
+    one.transport.send(to_two, further, message).unwrap();
+    order.check(&two.message());
+    // Some are wanted again, one of them was wanted all the time, and some end with much on its way.
+    for number in 1..200 {
+        (5..10).for_each(|id| one.transport.send(to_two, channel(id), numbered(channel(id), number, 4000)).unwrap());
+        one.transport.retain_channels(&|_, channel| channel.id % 2 == 0);
+    }
+    (0..199 * 5).for_each(|_| order.check(&two.message()));
+    assert!(two.heard.try_recv().is_err());
 }
 
 #[test]

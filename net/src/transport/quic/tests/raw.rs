@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint, SendStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::cluster::config;
@@ -71,6 +71,23 @@ impl Raw {
             let _ = stream.write_all(bytes).await;
             let _ = stream.finish();
             // Nothing is sent outside of here.
+            let _ = stream.stopped().await;
+        });
+    }
+
+    /// Writes these bytes to a stream that goes on.
+    pub(super) fn begin(&self, bytes: &[u8]) -> SendStream {
+        self.runtime.block_on(async {
+            let mut stream = self.connection.open_uni().await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            stream
+        })
+    }
+
+    /// Ends a stream.
+    pub(super) fn end(&self, mut stream: SendStream) {
+        self.runtime.block_on(async {
+            let _ = stream.finish();
             let _ = stream.stopped().await;
         });
     }

@@ -57,12 +57,22 @@ fn garbage_on_a_channel_ends_the_session() {
 }
 
 #[test]
-fn a_channel_is_opened_once() {
-    let reason = reaction(|raw| {
-        raw.write(&opening(1, 1));
-        raw.write(&opening(1, 1));
-    });
-    assert_eq!(reason, Down::Protocol("a channel that is open already"));
+fn a_channel_that_is_begun_again_waits_for_the_end_of_the_stream_before() {
+    let (two, raw) = victim();
+    assert!(raw.hello());
+    two.up();
+    let said = |channel: Channel, number| {
+        [opening(channel.class.number() as u8, channel.id), bytes(VERSION, &numbered(channel, number, 8))].concat()
+    };
+    let (channel, other) = (Channel::journal(1), Channel::journal(2));
+    let first = raw.begin(&said(channel, 0));
+    raw.write(&said(channel, 1));
+    raw.write(&said(other, 2));
+    let mut came = [two.message(), two.message()].map(|received| (received.channel, number(&received.message)));
+    came.sort();
+    assert_eq!(came, [(channel, 0), (other, 2)]);
+    raw.end(first);
+    assert_eq!(number(&two.message().message), 1);
 }
 
 #[test]
