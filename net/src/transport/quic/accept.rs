@@ -7,7 +7,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::config::CONNECTIONS_MAX;
@@ -23,6 +23,9 @@ const HANDSHAKES_MAX: usize = 64;
 
 /// From here on, a client must first show that it has the address it says.
 const HANDSHAKES_BUSY: usize = 16;
+
+/// Nodes that may be joining at once. Anybody can say that it wants to: they take no place that the cluster's own nodes need.
+const JOINING_MAX: usize = 16;
 
 /// How long a node that wants to join may take, with the decision.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,39 +52,55 @@ impl Assembly {
     }
 }
 
+/// What those who are not known yet have at once.
+struct Places {
+    handshakes: Arc<Semaphore>,
+    joining: Semaphore,
+}
+
 /// Accepts connections until the endpoint is closed.
 pub(super) async fn listen(shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let places = Arc::new(Places { handshakes, joining: Semaphore::new(JOINING_MAX) });
     while let Some(incoming) = shared.endpoint.accept().await {
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Ok(place) = places.handshakes.clone().try_acquire_owned() else {
             incoming.refuse();
             continue;
         };
-        let busy = HANDSHAKES_MAX - places.available_permits() > HANDSHAKES_BUSY;
+        let busy = HANDSHAKES_MAX - places.handshakes.available_permits() > HANDSHAKES_BUSY;
         if busy && !incoming.remote_address_validated() && incoming.may_retry() {
             // It may retry, so this does not fail.
             let _ = incoming.retry();
             continue;
         }
-        let shared = shared.clone();
+        let (shared, places) = (shared.clone(), places.clone());
         tokio::spawn(async move {
             let remote = incoming.remote_address();
-            if let Err(reason) = admit(&shared, incoming).await {
+            if let Err(reason) = admit(&shared, incoming, place, &places.joining).await {
                 tracing::debug!(%remote, %reason, "a connection was refused");
             }
-            drop(place);
         });
     }
 }
 
 /// Finds out who it is, agrees on a version, and starts the session if this was its last connection.
-async fn admit(shared: &Arc<Shared>, incoming: Incoming) -> Result<(), Down> {
+async fn admit(
+    shared: &Arc<Shared>,
+    incoming: Incoming,
+    place: OwnedSemaphorePermit,
+    joining: &Semaphore,
+) -> Result<(), Down> {
     let limit = shared.config.handshake_timeout;
     let handshake = async { incoming.accept().map_err(close::reason)?.await.map_err(close::reason) };
     let connection = timeout(limit, handshake).await.unwrap_or(Err(Down::Silent))?;
     if protocol(&connection).as_deref() == Some(JOIN_PROTOCOL) {
-        let served = timeout(JOIN_TIMEOUT, join::serve(shared, &connection)).await.unwrap_or(Err(Down::Silent));
-        return served.inspect_err(|reason| close::close(&connection, reason));
+        drop(place);
+        let serving = async {
+            let _place =
+                joining.try_acquire().map_err(|_| Down::Failed("too many nodes want to join at once".into()))?;
+            timeout(JOIN_TIMEOUT, join::serve(shared, &connection)).await.unwrap_or(Err(Down::Silent))
+        };
+        return serving.await.inspect_err(|reason| close::close(&connection, reason));
     }
     let greeting = async {
         let peer = peer(shared, &connection)?;

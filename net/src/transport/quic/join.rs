@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint, SendStream};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
@@ -36,9 +36,8 @@ fn binding(connection: &Connection, token: TokenId) -> Result<Binding, Down> {
 /// Answers whoever wants to join. Nothing else is possible on the connection.
 pub(super) async fn serve(shared: &Shared, connection: &Connection) -> Result<(), Down> {
     let admission = shared.admission.lock().clone().ok_or(Down::Protocol("this node lets nobody join"))?;
-    let (mut sender, mut receiver) = connection.accept_bi().await.map_err(close::reason)?;
-    let request = read_early(&mut receiver, Family::Join).await.map_err(|error| error.into_down(connection))?;
-    let request = JoinRequest::decode(&request)?;
+    let asked = timeout(shared.config.handshake_timeout, read_request(connection));
+    let (mut sender, request) = asked.await.unwrap_or(Err(Down::Silent))?;
     let binding = binding(connection, request.token)?;
     let decision = tokio::task::spawn_blocking(move || admission.decide(&request, &binding));
     let answer = decision.await.map_err(|error| Down::Failed(error.to_string()))?;
@@ -48,6 +47,13 @@ pub(super) async fn serve(shared: &Shared, connection: &Connection) -> Result<()
     // The asker closes once it has the answer.
     connection.closed().await;
     Ok(())
+}
+
+/// What somebody who wants to join says, and where it waits for the answer.
+async fn read_request(connection: &Connection) -> Result<(SendStream, JoinRequest), Down> {
+    let (sender, mut receiver) = connection.accept_bi().await.map_err(close::reason)?;
+    let request = read_early(&mut receiver, Family::Join).await.map_err(|error| error.into_down(connection))?;
+    Ok((sender, JoinRequest::decode(&request)?))
 }
 
 /// Joins the cluster that `token` invites to, as the node with `key`, which is going to listen at `addresses`. Blocks: for some seconds per address at worst.

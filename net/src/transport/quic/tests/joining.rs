@@ -7,10 +7,10 @@ use super::cluster::{Node, authority, config, credentials, introduce};
 use super::raw::Raw;
 use crate::envelope::{Hello, Versions};
 use crate::environment::{Clock, SystemClock, SystemRng};
-use crate::identity::{Fingerprint, NodeId, NodeKey};
+use crate::identity::{Authority, Fingerprint, NodeId, NodeKey};
 use crate::join::{Admission, JOIN_PROTOCOL, JoinError, Joined, MemoryTokens, Refusal, Token, TokenKey, TokenStore};
-use crate::transport::Down;
 use crate::transport::quic::{close, join};
+use crate::transport::{Down, Peer, Transport};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -22,7 +22,10 @@ struct Founder {
 
 impl Founder {
     fn start() -> Self {
-        let authority = authority();
+        Self::of(authority())
+    }
+
+    fn of(authority: Authority) -> Self {
         let node = Node::start(&credentials(&authority, 1), config());
         let members = vec![node.peer()];
         let tokens = Arc::new(MemoryTokens::new(NodeId(1), move || members.clone()));
@@ -100,6 +103,20 @@ fn a_node_without_the_authority_lets_nobody_join() {
     founder.node.transport.admit_by(None);
     let failure = join_as(&founder.invite(), &NodeKey::generate().unwrap()).unwrap_err();
     assert!(matches!(failure, JoinError::Unreachable(Down::Accused(_))), "{failure:?}");
+}
+
+/// More strangers than handshakes may be under way.
+#[test]
+fn strangers_who_say_nothing_keep_no_node_away() {
+    let authority = authority();
+    let (fingerprint, second) = (authority.fingerprint(), credentials(&authority, 2));
+    let founder = Founder::of(authority);
+    let address = founder.node.transport.local_address().unwrap();
+    founder.node.transport.set_peers(vec![Peer { node: second.node(), addresses: Vec::new() }]);
+    let strangers: Vec<_> = (0..65).map(|_| Raw::nobody(fingerprint, address, JOIN_PROTOCOL)).collect();
+    // Fails if it is turned away.
+    drop(Raw::dial(&second, founder.node.id, address));
+    drop(strangers);
 }
 
 #[test]
