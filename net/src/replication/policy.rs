@@ -16,6 +16,8 @@ pub struct Timing {
     pub grace_us: u64,
     /// A member that is silent or behind for so long is removed.
     pub member_us: u64,
+    /// A member whose sync does not come back for so long is removed: a disk may be slow, but nobody's flush is answered without it.
+    pub sync_us: u64,
     /// How long a candidate waits for what other members say before it proposes itself.
     pub ask_us: u64,
     /// After so long without an outcome a proposal is made again.
@@ -34,6 +36,7 @@ impl Timing {
         lease_us: 2_000_000,
         grace_us: 2_500_000,
         member_us: 1_500_000,
+        sync_us: 10_000_000,
         ask_us: 300_000,
         proposal_us: 1_000_000,
         doubt_us: 30_000_000,

@@ -372,7 +372,10 @@ impl Replica {
     fn forgive(&mut self) {
         let now = self.now;
         match &mut self.acting {
-            Acting::Primary(primary) => primary.peers.values_mut().for_each(|peer| peer.forgive(now)),
+            Acting::Primary(primary) => {
+                primary.synced_at = now;
+                primary.peers.values_mut().for_each(|peer| peer.forgive(now));
+            }
             Acting::Follower(follower) => follower.heard_at = now,
         }
     }

@@ -80,13 +80,17 @@ impl Replica {
         primary.wished.filter(|node| now.contains(*node) && is_wanted(node) && is_ready(node))
     }
 
-    /// Whom to hand the volume to, if the store here has no room for what it has to apply and another's has.
+    /// Whom to hand the volume to, if the store here has no room for what it has to apply and another's has, or if a sync here
+    /// does not come back and another's did.
     fn relieving_primary(&self) -> Option<NodeId> {
         let (Acting::Primary(primary), Some(now)) = (&self.acting, &self.configuration) else { return None };
-        if !self.is_stuck() {
+        let is_syncing = self.now.since(primary.synced_at) > self.policy.timing.sync_us;
+        if !self.is_stuck() && !is_syncing {
             return None;
         }
-        let is_ready = |node: &NodeId| primary.peers.get(node).is_some_and(|peer| self.could_lead(peer));
+        let is_better = |peer: &Peer| self.is_stuck() || peer.member_synced() > self.local.synced();
+        let is_ready =
+            |node: &NodeId| primary.peers.get(node).is_some_and(|peer| self.could_lead(peer) && is_better(peer));
         now.others(self.me).find(is_ready)
     }
 
@@ -129,10 +133,11 @@ impl Replica {
     }
 
     fn is_failing(&self, peer: &Peer, end: Lsn) -> bool {
-        let (now, member_us) = (self.now, self.policy.timing.member_us);
+        let (now, member_us, sync_us) = (self.now, self.policy.timing.member_us, self.policy.timing.sync_us);
         let is_silent = now.since(peer.heard_at) > member_us;
         let is_behind = peer.progress().is_none_or(|progress| progress.held < end || progress.synced < self.flushable);
-        peer.is_lost || peer.is_stuck() || is_silent || (is_behind && now.since(peer.progress_at) > member_us)
+        let is_late = (is_behind && now.since(peer.progress_at) > member_us) || now.since(peer.synced_at) > sync_us;
+        peer.is_lost || peer.is_stuck() || is_silent || is_late
     }
 
     /// It has what every member has, and has synced what every member has synced: nothing would have to be taken back

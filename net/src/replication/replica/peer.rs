@@ -53,6 +53,8 @@ pub(super) struct Peer {
     pub(super) heard_at: Tick,
     /// When it last got further, or had nothing to do.
     pub(super) progress_at: Tick,
+    /// When it last synced something, or had nothing to sync.
+    pub(super) synced_at: Tick,
     /// What its store can take, as it said last.
     pub(super) credit: Option<Credit>,
     /// Content is not offered again before then: it has failed to come.
@@ -101,6 +103,7 @@ impl Peer {
             granted: None,
             heard_at: now,
             progress_at: now,
+            synced_at: now,
             credit: None,
             offer_at: now,
             failures: 0,
@@ -169,7 +172,7 @@ impl Peer {
     }
 
     pub(super) fn forgive(&mut self, now: Tick) {
-        (self.heard_at, self.progress_at) = (now, now);
+        (self.heard_at, self.progress_at, self.synced_at) = (now, now, now);
     }
 
     /// Counts it as silent for `us` already.
@@ -190,7 +193,7 @@ impl Peer {
         let (held, synced, reading) = (Lsn(0), Lsn(0), None);
         let next = shared.lsn.next();
         self.phase = Phase::Log(Progress { shared: shared.lsn, next, held, synced, reading, rewound_at: now });
-        self.progress_at = now;
+        (self.progress_at, self.synced_at) = (now, now);
         self.failures = 0;
         self.flight.lost();
     }
@@ -211,10 +214,13 @@ impl Peer {
             (progress.rewound_at, progress.reading) = (now, None);
             is_rewound = true;
         }
-        let held = progress.held;
-        let has_moved = before != (held, progress.synced);
-        if has_moved || (held == end && progress.synced >= wanted) {
+        let (held, synced) = (progress.held, progress.synced);
+        let has_moved = before != (held, synced);
+        if has_moved || (held == end && synced >= wanted) {
             self.progress_at = now;
+        }
+        if before.1 != synced || synced >= wanted {
+            self.synced_at = now;
         }
         if is_rewound { self.flight.lost() } else { self.flight.arrived(held) }
     }

@@ -51,6 +51,9 @@ pub(super) struct Primary {
     pub(super) pause: Option<Pause>,
     /// What the members shall sync.
     pub(super) sync_wanted: Lsn,
+    /// What the log here had synced, and when that last grew or was all that is wanted.
+    synced: Lsn,
+    pub(super) synced_at: Tick,
     pub(super) habit: Habit,
 }
 
@@ -98,6 +101,8 @@ impl Replica {
             awaits_credit: false,
             pause: None,
             sync_wanted: Lsn(0),
+            synced: Lsn(0),
+            synced_at: self.now,
             habit: Habit::default(),
         }));
         if !self.is_sound() {
@@ -357,9 +362,18 @@ impl Replica {
                 _ => out.push(Action::Send(node, Message::Greet(Greet { epoch, sent }))),
             }
         }
+        self.watch_sync();
         self.reshape(out);
         self.advance(out);
         self.wake_to_open();
+    }
+
+    fn watch_sync(&mut self) {
+        let (now, synced) = (self.now, self.local.synced());
+        let Some(primary) = self.primary() else { return };
+        if synced != primary.synced || synced >= primary.sync_wanted {
+            (primary.synced, primary.synced_at) = (synced, now);
+        }
     }
 
     fn wake_to_open(&mut self) {

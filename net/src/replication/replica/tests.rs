@@ -6,6 +6,7 @@ use super::super::*;
 
 mod credit;
 mod pause;
+mod sync;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -19,6 +20,8 @@ struct Cluster {
     wanted: Vec<(usize, Action)>,
     /// Nothing reaches or leaves these.
     apart: Vec<NodeId>,
+    /// The syncs of these do not come back.
+    hanging: Vec<NodeId>,
 }
 
 fn start(me: NodeId, standing: Standing) -> Start {
@@ -33,7 +36,7 @@ impl Cluster {
             Replica::new(Tick(0), start(node, standing), Policy::DEFAULT, &mut out).expect("a policy that works")
         };
         let replicas = [(A, Standing::Sound(Epoch(1))), (B, Standing::Outside)].map(replica).into_iter().collect();
-        let mut cluster = Self { now: 0, replicas, wanted: Vec::new(), apart: Vec::new() };
+        let mut cluster = Self { now: 0, replicas, wanted: Vec::new(), apart: Vec::new(), hanging: Vec::new() };
         cluster.configure(&Configuration::first(A, &[B]));
         // A member grants leases once it is sound.
         cluster.pass(2 * HEARTBEAT);
@@ -67,6 +70,7 @@ impl Cluster {
                 Action::Journal { ticket, .. } | Action::Truncate { ticket, .. } | Action::Note { ticket, .. } => {
                     self.step(index, Event::Journaled(ticket));
                 }
+                Action::Sync { .. } if self.hanging.contains(&from) => {}
                 Action::Sync { ticket } => self.step(index, Event::Synced(ticket)),
                 Action::Send(to, message) if !self.apart.contains(&to) && !self.apart.contains(&from) => {
                     self.step(to.0 as usize - 1, Event::Message { from, message });
