@@ -7,6 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::envelope::{Error, Kind, Message, decode_body, encode_body};
 use crate::id::{Epoch, Lsn, VolumeId};
+use crate::replication::wire::{check_history, check_lsn};
 use crate::replication::{History, TransferId};
 
 /// A question.
@@ -101,10 +102,10 @@ impl Question {
         }
         let QuestionV1 { volume, transfer, step } = decode_body(&message.body)?;
         let step = match step {
-            StepV1::Begin { base } => Step::Begin { base },
+            StepV1::Begin { base } => Step::Begin { base: base.map(check_lsn).transpose()? },
             StepV1::Prepare { size_bytes } => Step::Prepare { size_bytes },
             StepV1::Freeze { snapshot } => Step::Freeze { snapshot },
-            StepV1::Install { starts, end } => Step::Install { history: History::new(starts, end).ok_or(Error::Body)? },
+            StepV1::Install { starts, end } => Step::Install { history: check_history(starts, end)? },
         };
         Ok(Self { volume, transfer: TransferId(transfer), step })
     }

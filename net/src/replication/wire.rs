@@ -9,7 +9,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use super::history::Position;
+use super::history::{History, Position};
 use super::id::{Epoch, Incarnation, Lsn, Tick, TransferId};
 use super::message::{Appended, Credit, Greet, Message, Offer, Shortage};
 use crate::envelope::{self, Error, Kind, decode_body, encode_body};
@@ -182,8 +182,15 @@ fn check_epoch(epoch: Epoch) -> Result<Epoch, Error> {
     if epoch.0 <= NUMBER_MAX { Ok(epoch) } else { Err(Error::Body) }
 }
 
-fn check_lsn(lsn: Lsn) -> Result<Lsn, Error> {
+pub(crate) fn check_lsn(lsn: Lsn) -> Result<Lsn, Error> {
     if lsn.0 <= NUMBER_MAX { Ok(lsn) } else { Err(Error::Body) }
+}
+
+/// That a history is one, within what numbers may be.
+pub(crate) fn check_history(starts: Vec<(Epoch, Lsn)>, end: Lsn) -> Result<History, Error> {
+    let history = History::new(starts, check_lsn(end)?).ok_or(Error::Body)?;
+    check_epoch(history.end().epoch)?;
+    Ok(history)
 }
 
 /// That a place is one: LSN 0 is before any record, and so before any epoch.

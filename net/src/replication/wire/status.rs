@@ -1,9 +1,8 @@
 //! The body of a status, with the epochs of a log.
 
-use super::super::history::History;
 use super::super::id::{Epoch, Incarnation, Lsn, Tick, TransferId};
 use super::super::message::{Standing, Status};
-use super::{check_epoch, check_lsn};
+use super::{check_epoch, check_history, check_lsn};
 use crate::envelope::{Error, decode_body, encode_body};
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -48,8 +47,6 @@ pub(super) fn encode(status: &Status) -> Vec<u8> {
 
 pub(super) fn decode(body: &[u8]) -> Result<Status, Error> {
     let stored: StatusV1 = decode_body(body)?;
-    let history = History::new(stored.starts, check_lsn(stored.end)?).ok_or(Error::Body)?;
-    check_epoch(history.end().epoch)?;
     Ok(Status {
         epoch: check_epoch(stored.epoch)?,
         from: stored.from,
@@ -60,7 +57,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Status, Error> {
             StandingV1::Doubtful(epoch) => Standing::Doubtful(check_epoch(epoch)?),
             StandingV1::Sound(epoch) => Standing::Sound(check_epoch(epoch)?),
         },
-        history,
+        history: check_history(stored.starts, stored.end)?,
         floor: check_lsn(stored.floor)?,
         transfer: stored.transfer,
         sees_primary: stored.sees_primary,
