@@ -84,7 +84,6 @@ impl Storage {
         self.decode_entry(index.value(), record.value()).map(Some)
     }
 
-    /// Entries from `start` to before `end`; at least one if there is one, then no more than fit in `bytes_max`.
     /// Whether anything was ever agreed on in this file.
     ///
     /// # Errors
@@ -93,6 +92,7 @@ impl Storage {
         Ok(self.purged()?.is_some() || self.last_entry()?.is_some())
     }
 
+    /// Entries from `start` to before `end`; at least one if there is one, then no more than fit in `bytes_max`.
     pub(super) fn entries(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         let mut entries = Vec::new();
         let mut bytes = 0;
