@@ -33,7 +33,7 @@ use crate::replica::ticks::Ticks;
 use super::answering::Sessions;
 use super::copying::Copies;
 use super::mending::Mending;
-use super::opened::Opened;
+use super::opened::{Opened, OpenedSnapshots};
 use super::transfers::Transfers;
 
 /// How long a command waits for the news that came before it.
@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(super) sessions: Sessions,
     /// Clients of this node that have a volume open.
     pub(super) open: Mutex<Opened>,
+    /// Clients of this node that have a snapshot open that another node has.
+    pub(super) open_snapshots: Mutex<OpenedSnapshots>,
     /// Sizes of volumes that are not those of the configuration, and since when.
     pub(super) odd_sizes: Mutex<HashMap<VolumeId, (u64, Duration)>>,
     /// What this node keeps of reservations that it has no room for.
@@ -135,6 +137,7 @@ impl Core {
             mending: Mending::default(),
             sessions: Sessions::default(),
             open: Mutex::default(),
+            open_snapshots: Mutex::default(),
             odd_sizes: Mutex::default(),
             short_reserves: Mutex::default(),
             view: OnceLock::new(),

@@ -132,7 +132,16 @@ impl RemoteSnapshot {
     pub(super) fn open(core: &Arc<Core>, volume: net::id::VolumeId, name: &str) -> Result<Option<Self>> {
         let session = Arc::new(Session::new(Arc::clone(core), volume));
         let found = session.snapshots()?.into_iter().find(|snapshot| snapshot.name == name);
-        Ok(found.map(|found| Self { session, name: found.name, size_bytes: found.size_bytes }))
+        Ok(found.map(|found| {
+            core.open_snapshots.lock().open(volume, name);
+            Self { session, name: found.name, size_bytes: found.size_bytes }
+        }))
+    }
+}
+
+impl Drop for RemoteSnapshot {
+    fn drop(&mut self) {
+        self.session.core.open_snapshots.lock().close(self.session.volume, &self.name);
     }
 }
 

@@ -69,6 +69,31 @@ impl Opened {
     }
 }
 
+/// Snapshots that clients of this node read at other nodes, with the number of clients.
+#[derive(Default)]
+pub(super) struct OpenedSnapshots(HashMap<(VolumeId, String), u64>);
+
+impl OpenedSnapshots {
+    pub(super) fn open(&mut self, volume: VolumeId, name: &str) {
+        *self.0.entry((volume, name.to_owned())).or_default() += 1;
+    }
+
+    pub(super) fn close(&mut self, volume: VolumeId, name: &str) {
+        let key = (volume, name.to_owned());
+        if let Some(connections) = self.0.get_mut(&key) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    /// How many connections there are to a snapshot.
+    pub(super) fn connections(&self, volume: VolumeId, name: &str) -> u64 {
+        self.0.get(&(volume, name.to_owned())).copied().unwrap_or(0)
+    }
+}
+
 impl Core {
     /// A client of this node uses a volume.
     pub(super) fn note_open(self: &Arc<Self>, volume: VolumeId) {

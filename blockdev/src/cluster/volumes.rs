@@ -14,7 +14,7 @@ use net::id::{NodeId, VolumeId};
 use super::asking::Session;
 use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport};
 use crate::name::{SnapshotName, VolumeName};
-use crate::node::seed_of;
+use crate::node::{NodeError, seed_of};
 use crate::replica::operation::{Draft, Operation};
 
 /// How long a new volume may take until it can be used.
@@ -178,6 +178,18 @@ impl Cluster {
         }
     }
 
+    /// That no client of this node reads a snapshot, here or at another node.
+    fn check_snapshot_unused(&self, name: &SnapshotName, volume: VolumeId) -> Result<()> {
+        // A node without a replica has none of them.
+        let known = self.core.node.replica_snapshots(volume).unwrap_or_default();
+        let here = known.iter().find(|known| known.name.snapshot == name.snapshot).map_or(0, |known| known.connections);
+        let elsewhere = self.core.open_snapshots.lock().connections(volume, name.snapshot.as_str());
+        match here + elsewhere {
+            0 => Ok(()),
+            connections => Err(NodeError::InUse { name: name.clone().into(), connections }.into()),
+        }
+    }
+
     /// Makes a volume larger, or smaller if `allow_shrink`.
     ///
     /// # Errors
@@ -300,10 +312,11 @@ impl Cluster {
     /// Removes a snapshot from every replica.
     ///
     /// # Errors
-    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`]; [`NodeError::InUse`] if a client of this node has it open.
     pub fn remove_snapshot(&self, name: &SnapshotName) -> Result<()> {
         let volume = self.core.ready_volume(&name.volume)?;
         self.check_snapshot(name)?;
+        self.check_snapshot_unused(name, volume.id)?;
         self.ordered(&volume, Operation::RemoveSnapshot { name: name.snapshot.clone() })?;
         self.wait_snapshot(name, false).map(drop)
     }
@@ -311,10 +324,11 @@ impl Cluster {
     /// Gives a snapshot another name among those of its volume.
     ///
     /// # Errors
-    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`].
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`]; [`NodeError::InUse`] if a client of this node has it open.
     pub fn rename_snapshot(&self, name: &SnapshotName, to: &VolumeName) -> Result<ClusterSnapshot> {
         let volume = self.core.ready_volume(&name.volume)?;
         self.check_snapshot(name)?;
+        self.check_snapshot_unused(name, volume.id)?;
         let new = SnapshotName { volume: name.volume.clone(), snapshot: to.clone() };
         self.check_free(&new)?;
         self.ordered(&volume, Operation::RenameSnapshot { name: name.snapshot.clone(), to: to.clone() })?;

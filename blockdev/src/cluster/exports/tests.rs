@@ -39,3 +39,25 @@ fn lists_say_who_may_open_a_replicated_volume_and_go_with_it() {
     assert!(cluster.set_allow(&name("back"), &AllowList::default()).unwrap().allow.is_empty());
     assert!(opens("back", &other) && !opens("db", &other));
 }
+
+#[test]
+fn a_snapshot_that_a_client_here_has_open_stays() {
+    let fixture = Fixture::new("cluster-open-snapshot");
+    let cluster = &fixture.cluster;
+    let snapshot: crate::name::SnapshotName = "db@s".parse().unwrap();
+    cluster.snapshot(&snapshot).unwrap();
+    let volume = cluster.volume(&name("db")).unwrap().id;
+    let here = || fixture.exports.open("db@s", &Principal::Local).unwrap();
+    let elsewhere = || -> Arc<dyn Export> {
+        Arc::new(RemoteSnapshot::open(&cluster.core(), VolumeId(volume), "s").unwrap().unwrap())
+    };
+    let opened: [&dyn Fn() -> Arc<dyn Export>; 2] = [&here, &elsewhere];
+    for open in opened {
+        let reader = open();
+        let refusals = [cluster.remove_snapshot(&snapshot), cluster.rename_snapshot(&snapshot, &name("t")).map(drop)];
+        let message = "snapshot db@s is in use by 1 connections";
+        assert!(refusals.into_iter().all(|refusal| refusal.unwrap_err().to_string() == message));
+        drop(reader);
+    }
+    cluster.remove_snapshot(&snapshot).unwrap();
+}
