@@ -116,17 +116,20 @@ impl Core {
             }
             Asked::Flush => done(replica.flush_for(PATIENCE)),
             Asked::Read { snapshot, offset, len } => {
+                if snapshot.is_none() {
+                    self.check_range(replica, (offset, len.into()))?;
+                }
                 let found = read_here(self, replica, snapshot.as_deref(), offset, len as usize);
                 found.map_err(|error| refused(&error))?.map(Brought::Bytes).ok_or(Refused::NotReady)
             }
             Asked::Status { snapshot, offset, len, extents_max } => {
                 let (range, extents_max) = ((offset, len), (extents_max as usize).clamp(1, EXTENTS_MAX));
-                if snapshot.is_none() && offset.checked_add(len).is_none_or(|end| end > self.size_bytes(volume)) {
-                    return Err(Refused::Failed("the range is beyond the end of the volume".into()));
+                if snapshot.is_none() {
+                    self.check_range(replica, range)?;
                 }
                 let found = match &snapshot {
                     None => replica.block_status(offset, len, extents_max),
-                    snapshot => snapshot_status(self, volume, snapshot.as_deref(), range, extents_max).map(Some),
+                    snapshot => snapshot_status(self, replica, snapshot.as_deref(), range, extents_max),
                 };
                 let extents = found.map_err(|error| refused(&error))?.ok_or(Refused::NotReady)?;
                 Ok(Brought::Extents(extents.iter().map(|extent| (extent.len, number(extent.state))).collect()))
@@ -150,6 +153,18 @@ impl Core {
     }
 }
 
+impl Core {
+    /// That a volume has this range: the asker may know of a size that this node has not heard of, or not applied yet.
+    fn check_range(&self, replica: &LocalReplica, (offset, len): (u64, u64)) -> Result<(), Refused> {
+        let size_bytes = self.size_bytes(replica.shared().id).max(replica.shared().volume.size_bytes());
+        match offset.checked_add(len) {
+            Some(end) if end <= size_bytes => Ok(()),
+            Some(_) if !replica.has_all_barriers() => Err(Refused::NotReady),
+            _ => Err(Refused::Failed("the range is beyond the end of the volume".into())),
+        }
+    }
+}
+
 /// What is to be ordered, if it can be applied: no replica could go on behind a record that is none.
 fn read_records(records: Vec<Bytes>) -> Result<Vec<Draft>, Refused> {
     let drafts: Result<Vec<_>, _> = records.into_iter().map(Draft::read).collect();
@@ -168,6 +183,7 @@ pub(super) fn read_here(
     len: usize,
 ) -> Result<Option<Bytes>, Error> {
     let data = match snapshot {
+        Some(_) if !replica.has_all_barriers() => None,
         Some(_) => Some(open_snapshot(core, replica.shared().id, snapshot)?.volume().read(offset, len)?),
         None => read_patiently(core, replica, offset, len)?,
     };
@@ -214,15 +230,18 @@ pub(super) fn store_error(error: NodeError) -> Error {
     }
 }
 
-/// The states of a range of a snapshot that this node has.
+/// The states of a range of a snapshot of a volume that this node serves; `None`: ask again, as what was ordered before is not done yet.
 pub(super) fn snapshot_status(
     core: &Core,
-    volume: VolumeId,
+    replica: &LocalReplica,
     snapshot: Option<&str>,
     (offset, len): (u64, u64),
     extents_max: usize,
-) -> Result<Vec<StatusExtent>, Error> {
-    open_snapshot(core, volume, snapshot)?.block_status(offset, len, extents_max)
+) -> Result<Option<Vec<StatusExtent>>, Error> {
+    if !replica.has_all_barriers() {
+        return Ok(None);
+    }
+    open_snapshot(core, replica.shared().id, snapshot)?.block_status(offset, len, extents_max).map(Some)
 }
 
 /// The snapshots of a volume that this node has, from the oldest.

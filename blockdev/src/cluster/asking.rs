@@ -147,10 +147,10 @@ impl Session {
                 Some(extents) => Ok(Tried::Done(extents)),
                 None => Ok(Tried::Again),
             },
-            Target::Here(_) => {
+            Target::Here(replica) => {
                 let extents =
-                    super::answering::snapshot_status(&self.core, self.volume, snapshot, (offset, len), extents_max);
-                extents.map(Tried::Done)
+                    super::answering::snapshot_status(&self.core, &replica, snapshot, (offset, len), extents_max)?;
+                Ok(extents.map_or(Tried::Again, Tried::Done))
             }
             Target::There(link) => {
                 let (snapshot, extents_max) = (snapshot.map(str::to_owned), extents_max.try_into().unwrap_or(u32::MAX));
