@@ -1,6 +1,7 @@
 //! A node's part in a cluster: its identity, its connections, what the cluster has agreed on, and its replicas.
 
 mod access;
+mod answer_room;
 mod answering;
 mod asking;
 mod changes;

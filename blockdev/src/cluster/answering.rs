@@ -13,6 +13,7 @@ use net::id::{NodeId, VolumeId};
 use net::replication::{Outcome, PauseId, Refusal};
 use parking_lot::Mutex;
 
+use super::answer_room::Taken;
 use super::changes::changes_here;
 use super::core::Core;
 use crate::export::Export;
@@ -78,8 +79,18 @@ impl Core {
             let primary = self.volume(volume).map(|volume| volume.replicas.primary);
             return encode_answer(&Answer { served: Default::default(), result: Err(Refused::NotPrimary(primary)) });
         };
+        let Some(room) = self.room_for(from, &asked) else {
+            return encode_answer(&Answer { served: Default::default(), result: Err(Refused::NotReady) });
+        };
         let result = self.answer_here(&replica, from, volume, asked);
-        encode_answer(&Answer { served: replica.shared().serving.epochs(), result })
+        let Message { kind, body } = encode_answer(&Answer { served: replica.shared().serving.epochs(), result });
+        Message { kind, body: room.holding(body) }
+    }
+
+    /// Room for an answer; `None` if there is none now. What is short takes none.
+    fn room_for(&self, node: NodeId, asked: &Asked) -> Option<Taken> {
+        let bytes = if let Asked::Read { len, .. } = asked { u64::from(*len) } else { 0 };
+        self.answer_room.take(node, bytes)
     }
 
     fn answer_here(

@@ -30,6 +30,7 @@ use crate::replica::log::BootId;
 use crate::replica::memory::Memory;
 use crate::replica::ticks::Ticks;
 
+use super::answer_room::AnswerRoom;
 use super::answering::Sessions;
 use super::copying::Copies;
 use super::mending::Mending;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(super) throttle: Throttle,
     pub(super) mending: Mending,
     pub(super) sessions: Sessions,
+    /// For answers to other nodes' reads.
+    pub(super) answer_room: Arc<AnswerRoom>,
     /// Clients of this node that have a volume open.
     pub(super) open: Mutex<Opened>,
     /// Clients of this node that have a snapshot open that another node has.
@@ -118,6 +121,7 @@ impl Core {
         let logs = Arc::clone(&device);
         let ledger = Arc::new(Ledger::new(move |own| room(&store, own, &*logs)));
         let left_imports = Mutex::new(node.imports());
+        let answer_room = Arc::new(AnswerRoom::of(node.store().budget().total_bytes));
         Self {
             me,
             node,
@@ -136,6 +140,7 @@ impl Core {
             throttle: Throttle::default(),
             mending: Mending::default(),
             sessions: Sessions::default(),
+            answer_room,
             open: Mutex::default(),
             open_snapshots: Mutex::default(),
             odd_sizes: Mutex::default(),
