@@ -1,6 +1,7 @@
 //! The daemon: a node with its sockets, from the start to a clean stop.
 
 mod control;
+mod descriptors;
 mod frontends;
 mod signals;
 
@@ -30,6 +31,7 @@ use crate::handler::{NodeHandler, Serving};
 use crate::membership::Membership;
 use crate::socket;
 use control::ControlServer;
+use descriptors::Descriptors;
 use frontends::Frontends;
 pub(crate) use signals::Signals;
 
@@ -94,13 +96,14 @@ impl Receive {
         node: &Arc<Node>,
         codec: Codec,
         membership: &Arc<Membership>,
+        connections_max: usize,
         clock: &Arc<dyn Clock>,
     ) -> Result<(ReceiveServer, SocketAddr), ReceiveError> {
         let options = ReceiveOptions { codec, force: false };
         let membership = Arc::clone(membership);
         let is_taken = move |name: &VolumeName| membership.cluster().is_ok_and(|cluster| cluster.has_volume(name));
         let node = (Arc::clone(node), Box::new(is_taken) as Box<IsTaken>);
-        ReceiveServer::listen(self.address, self.tls.clone(), node, options, Arc::clone(clock))
+        ReceiveServer::listen(self.address, self.tls.clone(), node, options, connections_max, Arc::clone(clock))
     }
 }
 
@@ -124,6 +127,7 @@ impl Daemon {
         prepare: impl FnOnce(&NodeHandler) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let descriptors = Descriptors::raise();
         let store = open_store(dir, options, &*clock)?;
         if options.capacity_bytes.is_some() {
             store.set_capacity(options.capacity_bytes).context("--capacity")?;
@@ -137,12 +141,15 @@ impl Daemon {
         // Before there are clients: of a replicated volume they would be told that it does not exist.
         let membership = Membership::start(options.place.clone(), options.token.as_ref(), &node);
         let membership = Arc::new(membership.context("the node's cluster")?);
-        let frontends = Frontends::new(exports(&node, membership.slot()), &clock)?;
+        let frontends = Frontends::new(exports(&node, membership.slot()), descriptors.nbd_connections(), &clock)?;
         let (endpoints, mut warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
         warnings.extend(options.warnings.iter().cloned());
+        warnings.extend(descriptors.warning());
         // Asked for by name: without it the node would not be what its user wants.
         let receive = options.receive.as_ref();
-        let receiver = receive.map(|it| it.listen(&node, options.codec, &membership, &clock)).transpose()?;
+        let receiver = receive
+            .map(|it| it.listen(&node, options.codec, &membership, descriptors.senders(), &clock))
+            .transpose()?;
         let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let warn_at = options.warn_at.clone();
         let counters = frontends.counters();

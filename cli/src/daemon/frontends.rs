@@ -24,9 +24,14 @@ pub(crate) struct Frontends {
 }
 
 impl Frontends {
-    /// Frontends that listen nowhere yet.
-    pub(crate) fn new(exports: Arc<dyn Exports>, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let nbd = Server::new(exports, Arc::clone(clock), Limits::default())?;
+    /// Frontends that listen nowhere yet, for so many connections at a time.
+    pub(crate) fn new(
+        exports: Arc<dyn Exports>,
+        connections_max: usize,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let limits = Limits { connections_max, ..Limits::default() };
+        let nbd = Server::new(exports, Arc::clone(clock), limits)?;
         Ok(Self { nbd: Arc::new(nbd) })
     }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -25,7 +25,10 @@ impl Daemon {
 
     /// Starts a daemon with what is said of TCP and waits until it is ready.
     pub(crate) fn start_with_tcp(silt: &Silt, arguments: &[&str]) -> Self {
-        let mut command = silt.command(&[&["serve", "--json", "--memory", "256M"], arguments].concat());
+        Self::start_command(silt.command(&[&["serve", "--json", "--memory", "256M"], arguments].concat()))
+    }
+
+    fn start_command(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -161,5 +164,20 @@ fn a_long_path_works_for_commands_and_warns_of_clients() {
     let daemon = Daemon::start(&silt, &["--create", "demo=1G"]);
     assert!(daemon.ready()["warnings"][0].as_str().unwrap().contains("107 bytes"));
     assert_eq!(silt.json(&["status"])["running"], true);
+    daemon.stop().expect(0);
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_a_low_one_is_told() {
+    let scratch = Scratch::new("open-files");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 300; ulimit -Hn 1024; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_silt"));
+    command.args(["serve", "--json", "--no-tcp", "--memory", "256M"]).env("SILT_DATA", scratch.join("data"));
+    let daemon = Daemon::start_command(command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.ready()["pid"])).unwrap();
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open_files.split_whitespace().collect::<Vec<_>>(), ["Max", "open", "files", "1024", "1024", "files"]);
+    let warnings = daemon.ready()["warnings"].to_string();
+    assert!(warnings.contains("at most 96 clients are served at a time"), "{warnings}");
     daemon.stop().expect(0);
 }

@@ -26,9 +26,6 @@ use crate::tls::Tls;
 /// Senders at once; each may take as much of a disk and a processor as it gets.
 const SENDERS_MAX: usize = 16;
 
-/// Connections at once: most of them of who has not said yet who it is, and has ten seconds for that.
-const CONNECTIONS_MAX: usize = 256;
-
 /// Bytes taken of a sender at once at most.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -72,6 +69,7 @@ struct Shared {
     options: ReceiveOptions,
     tls: Tls,
     clock: Arc<dyn Clock>,
+    connections_max: usize,
     is_stopping: AtomicBool,
     connections: Mutex<Connections>,
     senders: AtomicUsize,
@@ -84,7 +82,9 @@ struct Connections {
 }
 
 impl ReceiveServer {
-    /// Listens at an address and says at which, if its port was 0. What is received is made as `options` say.
+    /// Listens at an address and says at which, if its port was 0. What is received is made as `options` say. At most
+    /// `connections_max` are open at a time: most of them of who has not said yet who it is, and has ten seconds for that. Each
+    /// takes two descriptors.
     ///
     /// # Errors
     /// [`ReceiveError`].
@@ -93,6 +93,7 @@ impl ReceiveServer {
         tls: Tls,
         (node, is_taken): (Arc<Node>, Box<IsTaken>),
         options: ReceiveOptions,
+        connections_max: usize,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, SocketAddr), ReceiveError> {
         if !tls.asks_clients() {
@@ -105,6 +106,7 @@ impl ReceiveServer {
             options,
             tls,
             clock,
+            connections_max,
             is_stopping,
             connections: Mutex::default(),
             senders: AtomicUsize::new(0),
@@ -168,8 +170,9 @@ impl Shared {
 
     fn start(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         let mut connections = self.connections.lock();
-        if connections.open.len() >= CONNECTIONS_MAX {
-            tracing::warn!(%peer, connections = CONNECTIONS_MAX, "refused a connection of a sender: there are too many");
+        let connections_max = self.connections_max;
+        if connections.open.len() >= connections_max {
+            tracing::warn!(%peer, connections_max, "refused a connection of a sender: there are too many");
             return Ok(());
         }
         let id = connections.next_id;

@@ -27,7 +27,7 @@ impl Remote {
         authority.certify("sender", "sender", &["sender.example.org"]);
         let options = ReceiveOptions { codec: Codec::None, force: false };
         let tls = authority.tls(Some(&authority));
-        let (server, address) = ReceiveServer::listen(loopback(), tls, node_of(&bench), options, clock).unwrap();
+        let (server, address) = ReceiveServer::listen(loopback(), tls, node_of(&bench), options, 256, clock).unwrap();
         Self { bench, authority, server, address }
     }
 
@@ -130,7 +130,7 @@ fn who_has_no_certificate_of_the_authority_gets_nothing_in() {
 fn a_receiver_that_asks_for_no_certificates_does_not_begin() {
     let (bench, authority) = (Bench::new(1), Authority::new("open"));
     let options = ReceiveOptions { codec: Codec::None, force: false };
-    let begun = ReceiveServer::listen(loopback(), authority.tls(None), node_of(&bench), options, system());
+    let begun = ReceiveServer::listen(loopback(), authority.tls(None), node_of(&bench), options, 256, system());
     assert!(matches!(begun.err(), Some(ReceiveError::Open)));
 }
 
