@@ -120,7 +120,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the store, making it if there is none, and `prepare`s the node before anybody can reach it.
+    /// Opens the store, making it if there is none, and `prepare`s the node before clients can reach it. Its cluster is asked
+    /// meanwhile, so that no name gets a second meaning.
     pub(crate) fn start(
         dir: &DataDir,
         options: &Options,
@@ -137,11 +138,16 @@ impl Daemon {
         if let Err(error) = node.events().keep_in(dir.path()) {
             tracing::warn!(%error, "events are not kept in the data directory");
         }
-        prepare(&NodeHandler::stopped(Arc::clone(&node), dir))?;
         // Before there are clients: of a replicated volume they would be told that it does not exist.
         let membership = Membership::start(options.place.clone(), options.token.as_ref(), &node);
         let membership = Arc::new(membership.context("the node's cluster")?);
+        let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
         let frontends = Frontends::new(exports(&node, membership.slot()), descriptors.nbd_connections(), &clock)?;
+        let (counters, warn_at) = (frontends.counters(), options.warn_at.clone());
+        let (of_handler, its_clock) = (Arc::clone(&membership), Arc::clone(&clock));
+        let serving = Serving { started_ms, clock: its_clock, counters, warn_at, membership: of_handler };
+        let mut handler = NodeHandler::running(Arc::clone(&node), dir, options.codec, serving);
+        prepare(&handler)?;
         let (endpoints, mut warnings) = listen(dir, options.listen.as_ref(), &frontends)?;
         warnings.extend(options.warnings.iter().cloned());
         warnings.extend(descriptors.warning());
@@ -150,12 +156,9 @@ impl Daemon {
         let receiver = receive
             .map(|it| it.listen(&node, options.codec, &membership, descriptors.senders(), &clock))
             .transpose()?;
-        let started_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX);
-        let warn_at = options.warn_at.clone();
-        let counters = frontends.counters();
-        let serving = Serving { started_ms, clock, counters, warn_at, membership: Arc::clone(&membership) };
-        let duties = Duties::start(Arc::clone(&node)).context("starting a thread")?;
-        let handler = Arc::new(NodeHandler::running(node, dir, options.codec, endpoints.clone(), serving));
+        let duties = Duties::start(node).context("starting a thread")?;
+        handler.reached_at(endpoints.clone());
+        let handler = Arc::new(handler);
         // Last, since commands take a daemon that answers for one that is ready.
         let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
         Ok(Self { handler, control, frontends, receiver, membership, duties, endpoints, warnings })

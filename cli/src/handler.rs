@@ -80,15 +80,15 @@ impl NodeHandler {
         }
     }
 
-    /// For a daemon; `codec` is what volumes get whose maker does not care.
-    pub(crate) fn running(
-        node: Arc<Node>,
-        dir: &DataDir,
-        codec: Codec,
-        endpoints: Vec<Endpoint>,
-        serving: Serving,
-    ) -> Self {
-        Self { node, dir: dir.clone(), codec, endpoints, serving: Some(serving), census: CensusCache::default() }
+    /// For a daemon that nobody can reach yet; `codec` is what volumes get whose maker does not care.
+    pub(crate) fn running(node: Arc<Node>, dir: &DataDir, codec: Codec, serving: Serving) -> Self {
+        let census = CensusCache::default();
+        Self { node, dir: dir.clone(), codec, endpoints: Vec::new(), serving: Some(serving), census }
+    }
+
+    /// Where clients reach it, once that is known.
+    pub(crate) fn reached_at(&mut self, endpoints: Vec<Endpoint>) {
+        self.endpoints = endpoints;
     }
 
     /// The node it works on.
@@ -108,6 +108,11 @@ impl NodeHandler {
         }
         let name = name(&request.name)?;
         let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
+        if request.reuse
+            && let Some(there) = self.reuse_replicated(&name, request.size_bytes)?
+        {
+            return Ok(there);
+        }
         match self.node.create_limited(&name, spec, settings::limits_of(request)) {
             Err(NodeError::NameTaken(_)) if request.reuse => self.reuse(&name, request.size_bytes),
             other => Ok(describe::answer(&other.map_err(failure)?)),

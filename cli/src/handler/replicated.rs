@@ -120,10 +120,15 @@ impl NodeHandler {
             }
         }
         let Some(name) = made(request) else { return Ok(()) };
-        match self.cluster().map(|cluster| cluster.volume(&name)) {
-            Ok(Ok(_)) => Err(cluster_failure(ClusterError::NameTaken(name))),
+        match self.replicated(&name)? {
+            Some(_) if !reuses(request) => Err(cluster_failure(ClusterError::NameTaken(name))),
             _ => Ok(()),
         }
+    }
+
+    /// The replicated volume of this name, if there is one and it has this size.
+    pub(super) fn reuse_replicated(&self, name: &VolumeName, size_bytes: u64) -> Result<Option<Response>, Failure> {
+        self.replicated(name)?.map(|of| reuse(&of.cluster, name, size_bytes)).transpose()
     }
 }
 
@@ -254,6 +259,10 @@ fn made(request: &Request) -> Option<VolumeName> {
         _ => None,
     };
     text.and_then(|text| text.parse().ok())
+}
+
+fn reuses(request: &Request) -> bool {
+    matches!(request, Request::Create(create) if create.reuse)
 }
 
 #[cfg(test)]

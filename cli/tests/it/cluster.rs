@@ -136,7 +136,49 @@ fn a_stopped_node_does_not_deny_what_it_cannot_know() {
         );
     }
     silt.run(&["info", "local"]).expect(0);
-    silt.run(&["rm", "local"]).expect(0);
+    silt.run(&["snap", "create", "local@a"]).expect(0);
+    silt.run(&["rm", "local", "--snapshots"]).expect(0);
+}
+
+/// Nor does it give a name that a replicated volume may have to one of its own, which would hide that from its clients.
+#[test]
+fn a_stopped_node_makes_no_volume_whose_name_the_cluster_may_have_given() {
+    let scratch = Scratch::new("cluster-shadow");
+    let silt = Silt::new(&scratch.join("data"));
+    silt.run(&["create", "local", "--size", "1M"]).expect(0);
+    silt.run(&["create", "gone", "--size", "1M"]).expect(0);
+    silt.run(&["rm", "gone"]).expect(0);
+    fs::create_dir(silt.data().join("cluster")).unwrap();
+    fs::write(silt.data().join("cluster/node"), "the key").unwrap();
+    let verbs: [&[&str]; 4] = [
+        &["create", "vm", "--size", "1G"],
+        &["import", "-", "vm"],
+        &["clone", "local", "vm"],
+        &["trash", "restore", "gone"],
+    ];
+    for verb in verbs {
+        let refused = silt.run(verb).expect(1);
+        assert!(refused.stderr.contains("only while a daemon"), "{verb:?}: {}", refused.stderr);
+    }
+    assert_eq!(silt.json(&["ls"])["volumes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_a_daemon_makes_as_it_starts_hides_no_replicated_volume() {
+    let scratch = Scratch::new("cluster-create");
+    let silt = Silt::new(&scratch.join("data"));
+    let listen = ["--listen", "127.0.0.1:0"];
+    let daemon = Daemon::start(&silt, &[&listen[..], &["--create", "own=1M"]].concat());
+    silt.run(&["cluster", "init"]).expect(0);
+    silt.run(&["create", "vm", "--size", "1G", "--replicas", "1"]).expect(0);
+    daemon.stop().expect(0);
+    let refused = silt.run(&["serve", "--no-tcp", "--memory", "256M", "--create", "vm=2G"]);
+    assert!(refused.code != 0 && refused.stderr.contains("volume vm exists with 1 GiB"), "{refused:?}");
+    let daemon = Daemon::start(&silt, &["--create", "vm=1G", "--create", "own=1M"]);
+    let volumes = silt.json(&["ls"])["volumes"].clone();
+    assert_eq!((volumes.as_array().unwrap().len(), &volumes[0]["name"]), (2, &"own".into()), "{volumes}");
+    assert!(volumes[1]["replication"].is_object(), "{volumes}");
+    daemon.stop().expect(0);
 }
 
 #[test]
