@@ -11,6 +11,9 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
 /// Bytes of the longest path other programs can connect to: `sun_path` less its final zero.
 pub const PATH_BYTES_MAX: usize = 107;
 
@@ -23,6 +26,12 @@ pub fn is_reachable(path: &Path) -> bool {
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let address = Address::of(path)?;
     UnixStream::connect(&address.path)
+}
+
+/// True if the other end of a connection is there and has said nothing that was not read yet. One that has closed it is not.
+pub fn is_quiet(stream: &UnixStream) -> bool {
+    let peeked = rustix::net::recv(stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Err(Errno::AGAIN))
 }
 
 /// Binds a socket that only those whom `mode` names can connect to. A socket that nobody listens on any more is

@@ -35,9 +35,33 @@ pub(crate) const PROGRAM: &str = concat!("silt ", env!("CARGO_PKG_VERSION"));
 /// Who executes requests.
 pub(crate) enum Backend {
     /// A running daemon.
-    Remote(Box<Client<UnixStream>>),
+    Remote(Box<Remote>),
     /// This process.
     Local(Box<NodeHandler>),
+}
+
+/// A connection with a daemon, which closes one on which nothing is asked for minutes.
+pub(crate) struct Remote {
+    client: Client<UnixStream>,
+    /// Another handle on its socket.
+    socket: UnixStream,
+    dir: DataDir,
+}
+
+impl Remote {
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.client.node().pid
+    }
+
+    fn call(&mut self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Error> {
+        if !socket::is_quiet(&self.socket)
+            && let Ok(Some(again)) = connect(&self.dir)
+        {
+            *self = again;
+        }
+        self.client.call(request, peer)
+    }
 }
 
 /// Asks one thing.
@@ -70,7 +94,7 @@ impl Backend {
     /// Connects to the daemon, or opens the store.
     pub(crate) fn open(dir: &DataDir, access: Access) -> anyhow::Result<Self> {
         await_lock(dir, &SystemClock::new(), || match connect(dir)? {
-            Some(client) => Ok(Self::Remote(Box::new(client))),
+            Some(remote) => Ok(Self::Remote(Box::new(remote))),
             None => Self::open_local(dir, access),
         })
     }
@@ -84,7 +108,7 @@ impl Backend {
     /// Executes a request.
     pub(crate) fn call(&mut self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Error> {
         match self {
-            Self::Remote(client) => client.call(request, peer),
+            Self::Remote(remote) => remote.call(request, peer),
             Self::Local(handler) => handler.handle(request, peer).map_err(Error::Failed),
         }
     }
@@ -99,7 +123,7 @@ impl Backend {
 }
 
 /// The daemon of a data directory, if one answers.
-pub(crate) fn connect(dir: &DataDir) -> anyhow::Result<Option<Client<UnixStream>>> {
+pub(crate) fn connect(dir: &DataDir) -> anyhow::Result<Option<Remote>> {
     let path = dir.control_socket();
     let context = || format!("asking the daemon at {}", path.display());
     let stream = match socket::connect(&path) {
@@ -108,12 +132,12 @@ pub(crate) fn connect(dir: &DataDir) -> anyhow::Result<Option<Client<UnixStream>
         }
         other => other.with_context(context)?,
     };
-    let timeouts = stream.try_clone().with_context(context)?;
-    timeouts.set_read_timeout(Some(GREETING_TIMEOUT)).with_context(context)?;
+    let socket = stream.try_clone().with_context(context)?;
+    socket.set_read_timeout(Some(GREETING_TIMEOUT)).with_context(context)?;
     match Client::connect(stream, PROGRAM) {
         Ok(client) => {
-            timeouts.set_read_timeout(None).with_context(context)?;
-            Ok(Some(client))
+            socket.set_read_timeout(None).with_context(context)?;
+            Ok(Some(Remote { client, socket, dir: dir.clone() }))
         }
         Err(Error::Stream(error)) if error.kind() == io::ErrorKind::WouldBlock => {
             let message = format!("the daemon at {} does not answer", path.display());

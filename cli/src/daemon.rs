@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use siltstone::cluster::{AllExports, ClusterSlot, Place};
-use siltstone::control::Kind;
+use siltstone::control::{Handler, Kind};
 use siltstone::export::Exports;
 use siltstone::join::Token;
 use siltstone::name::VolumeName;
@@ -30,7 +30,7 @@ use crate::handler::space::WarnAt;
 use crate::handler::{NodeHandler, Serving};
 use crate::membership::Membership;
 use crate::socket;
-use control::ControlServer;
+use control::{ControlServer, Patience};
 use descriptors::Descriptors;
 use frontends::Frontends;
 pub(crate) use signals::Signals;
@@ -160,7 +160,8 @@ impl Daemon {
         handler.reached_at(endpoints.clone());
         let handler = Arc::new(handler);
         // Last, since commands take a daemon that answers for one that is ready.
-        let control = ControlServer::start(&dir.control_socket(), Arc::clone(&handler))?;
+        let answering = Arc::clone(&handler) as Arc<dyn Handler>;
+        let control = ControlServer::start(&dir.control_socket(), answering, Patience::default(), clock)?;
         Ok(Self { handler, control, frontends, receiver, membership, duties, endpoints, warnings })
     }
 
@@ -213,8 +214,8 @@ fn exports(node: &Arc<Node>, cluster: &Arc<ClusterSlot>) -> Arc<dyn Exports> {
 /// Opens the store; waits a little for a command that is at work on it, but not for another daemon.
 fn open_store(dir: &DataDir, options: &Options, clock: &dyn Clock) -> anyhow::Result<Arc<Store>> {
     backend::await_lock(dir, clock, || match backend::connect(dir)? {
-        Some(client) => {
-            let message = format!("process {} serves {} already", client.node().pid, dir.path().display());
+        Some(other) => {
+            let message = format!("process {} serves {} already", other.pid(), dir.path().display());
             Err(Complaint::new(Kind::Busy, message).into())
         }
         None => dir.open_store(Access::Create, options.memory_bytes, options.capacity_bytes),

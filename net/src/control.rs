@@ -42,4 +42,4 @@ pub use response::{
     SnapshotDescription, SpaceStatus, StoreStatus, TouchedDescription, Transferred, TrashDescription, Uris, Usage,
     VolumeCounters, VolumeDescription, VolumeUsage,
 };
-pub use server::serve;
+pub use server::{refuse, serve};

@@ -58,3 +58,15 @@ fn a_file_in_the_way_is_left_alone() {
     assert_eq!(bind(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
+
+#[test]
+fn a_connection_is_quiet_until_the_other_end_speaks_or_leaves() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    assert!(is_quiet(&ours));
+    theirs.write_all(b"x").unwrap();
+    assert!(!is_quiet(&ours));
+    (&ours).read_exact(&mut [0]).unwrap();
+    assert!(is_quiet(&ours));
+    drop(theirs);
+    assert!(!is_quiet(&ours));
+}

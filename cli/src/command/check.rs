@@ -50,7 +50,7 @@ impl Check {
         };
         let report = backend::await_lock(&dir, &SystemClock::new(), || match backend::connect(&dir)? {
             Some(daemon) => {
-                let message = format!("the daemon (process {}) has the store: stop it first", daemon.node().pid);
+                let message = format!("the daemon (process {}) has the store: stop it first", daemon.pid());
                 Err(Complaint::new(Kind::Busy, message).into())
             }
             None => Ok(Store::check(&dir.environment(true)?, &mut watch)?),

@@ -11,10 +11,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
-use siltstone::control;
+use siltstone::control::{self, Failure, Handler, Kind, Peer, Request, Response};
+use siltstone::store::clock::Clock;
 
 use crate::backend::PROGRAM;
-use crate::handler::NodeHandler;
 use crate::socket;
 
 /// Only the owner of the node may manage it.
@@ -23,8 +23,26 @@ const SOCKET_MODE: u32 = 0o600;
 /// Connections at once; more than that is no use of people or scripts.
 const CONNECTIONS_MAX: usize = 64;
 
-/// How long a connection may stay silent before it has said anything.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections beyond that which are told so at a time; further ones are just closed.
+const REFUSALS_MAX: usize = 16;
+
+/// After a failure to accept, which would be met again at once.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// How long a connection may be silent while no request of it is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Before it has said anything.
+    pub(crate) greeting: Duration,
+    /// Later.
+    pub(crate) idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { greeting: Duration::from_secs(10), idle: Duration::from_secs(300) }
+    }
+}
 
 /// A listening control socket.
 pub(crate) struct ControlServer {
@@ -35,7 +53,9 @@ pub(crate) struct ControlServer {
 }
 
 struct Shared {
-    handler: Arc<NodeHandler>,
+    handler: Arc<dyn Handler>,
+    patience: Patience,
+    clock: Arc<dyn Clock>,
     stopping: AtomicBool,
     connections: Mutex<Connections>,
 }
@@ -43,7 +63,7 @@ struct Shared {
 #[derive(Default)]
 struct Connections {
     next_id: u64,
-    open: HashMap<u64, (UnixStream, JoinHandle<()>)>,
+    open: HashMap<u64, (Arc<UnixStream>, JoinHandle<()>)>,
 }
 
 impl Shared {
@@ -55,10 +75,16 @@ impl Shared {
 
 impl ControlServer {
     /// Listens at `path`.
-    pub(crate) fn start(path: &Path, handler: Arc<NodeHandler>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        path: &Path,
+        handler: Arc<dyn Handler>,
+        patience: Patience,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let listener = socket::bind(path, SOCKET_MODE);
         let listener = listener.with_context(|| format!("listening on {}", path.display()))?;
-        let shared = Arc::new(Shared { handler, stopping: AtomicBool::new(false), connections: Mutex::default() });
+        let (stopping, connections) = (AtomicBool::new(false), Mutex::default());
+        let shared = Arc::new(Shared { handler, patience, clock, stopping, connections });
         let accepting = (listener.try_clone().context("the control socket")?, Arc::clone(&shared));
         let accept = move || accept_all(&accepting.0, &accepting.1);
         let acceptor = thread::Builder::new().name("control-accept".into()).spawn(accept)?;
@@ -98,7 +124,10 @@ fn accept_all(listener: &UnixListener, shared: &Arc<Shared>) {
         match accepted.and_then(|(stream, _)| start_connection(stream, shared)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
-            Err(error) => tracing::warn!(%error, "a control connection could not be accepted"),
+            Err(error) => {
+                tracing::warn!(%error, "a control connection could not be accepted");
+                shared.clock.sleep(PAUSE_AFTER_FAILURE);
+            }
         }
     }
 }
@@ -109,21 +138,44 @@ fn start_connection(stream: UnixStream, shared: &Arc<Shared>) -> io::Result<()> 
         return Ok(());
     }
     let mut connections = shared.connections();
-    if connections.open.len() >= CONNECTIONS_MAX {
+    let open = connections.open.len();
+    if open >= CONNECTIONS_MAX {
         tracing::warn!(connections = CONNECTIONS_MAX, "refused a control connection: there are too many");
+    }
+    if open >= CONNECTIONS_MAX + REFUSALS_MAX {
         return Ok(());
     }
     let id = connections.next_id;
     connections.next_id += 1;
-    let for_shutdown = stream.try_clone()?;
-    let for_thread = Arc::clone(shared);
+    let (stream, for_thread) = (Arc::new(stream), Arc::clone(shared));
+    let of_thread = Arc::clone(&stream);
     let converse = move || {
-        converse(stream, &for_thread.handler);
-        for_thread.connections().open.remove(&id);
+        // Made here: a thread that cannot be started drops what it was given, under the lock that this takes.
+        let leaving = Leaving { shared: for_thread, id };
+        let ended =
+            if open < CONNECTIONS_MAX { leaving.shared.serve(&of_thread) } else { leaving.shared.refuse(&of_thread) };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a control connection ended early");
+        }
     };
     let thread = thread::Builder::new().name("control".into()).spawn(converse)?;
-    connections.open.insert(id, (for_shutdown, thread));
+    connections.open.insert(id, (stream, thread));
     Ok(())
+}
+
+/// A connection that is forgotten when its thread ends, however that comes.
+struct Leaving {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a control thread panicked");
+        }
+        self.shared.connections().open.remove(&self.id);
+    }
 }
 
 /// The socket's mode keeps others out already; this holds where somebody has changed it.
@@ -132,40 +184,47 @@ fn is_trusted(stream: &UnixStream) -> io::Result<bool> {
     Ok(peer.uid.is_root() || peer.uid == rustix::process::geteuid())
 }
 
-fn converse(stream: UnixStream, handler: &NodeHandler) {
-    let served = Greeted::new(stream)
-        .map_err(control::Error::Stream)
-        .and_then(|stream| control::serve(stream, handler, PROGRAM, std::process::id()));
-    if let Err(error) = served {
-        tracing::debug!(%error, "a control connection ended early");
+impl Shared {
+    fn serve(&self, stream: &UnixStream) -> Result<(), control::Error> {
+        let watched = Watched::new(stream, self.patience)?;
+        let attended = Attended { handler: &*self.handler, stream, idle: self.patience.idle };
+        control::serve(watched, &attended, PROGRAM, std::process::id())
+    }
+
+    fn refuse(&self, stream: &UnixStream) -> Result<(), control::Error> {
+        let message = format!(
+            "the daemon has {CONNECTIONS_MAX} control connections, and takes no more: try again when other programs have ended"
+        );
+        control::refuse(Watched::new(stream, self.patience)?, &Failure::new(Kind::Busy, message))
     }
 }
 
-/// A stream that must say something soon, and may then take its time.
-struct Greeted {
-    stream: UnixStream,
+/// A stream that must say something soon, and may then be silent for longer.
+struct Watched<'s> {
+    stream: &'s UnixStream,
+    idle: Duration,
     has_spoken: bool,
 }
 
-impl Greeted {
-    fn new(stream: UnixStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
-        Ok(Self { stream, has_spoken: false })
+impl<'s> Watched<'s> {
+    fn new(stream: &'s UnixStream, patience: Patience) -> Result<Self, control::Error> {
+        stream.set_read_timeout(Some(patience.greeting)).map_err(control::Error::Stream)?;
+        Ok(Self { stream, idle: patience.idle, has_spoken: false })
     }
 }
 
-impl Read for Greeted {
+impl Read for Watched<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.stream.read(buf)?;
         if !self.has_spoken {
-            self.stream.set_read_timeout(None)?;
+            self.stream.set_read_timeout(Some(self.idle))?;
             self.has_spoken = true;
         }
         Ok(len)
     }
 }
 
-impl Write for Greeted {
+impl Write for Watched<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.stream.write(buf)
     }
@@ -174,3 +233,26 @@ impl Write for Greeted {
         self.stream.flush()
     }
 }
+
+/// A handler for one connection, which may take its time while a request is under way.
+struct Attended<'a> {
+    handler: &'a dyn Handler,
+    stream: &'a UnixStream,
+    idle: Duration,
+}
+
+impl Handler for Attended<'_> {
+    fn handle(&self, request: &Request, peer: &mut dyn Peer) -> Result<Response, Failure> {
+        let allow = |timeout| {
+            let allowed = self.stream.set_read_timeout(timeout);
+            allowed.map_err(|error| Failure::new(Kind::Io, format!("the control connection: {error}")))
+        };
+        allow(None)?;
+        let answer = self.handler.handle(request, peer);
+        allow(Some(self.idle))?;
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests;

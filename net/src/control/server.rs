@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::connection::{Connection, FromClient, FromNode, Incoming, WINDOW_FRAMES};
 use super::error::{Error, Failure, Kind};
-use super::hello::{PROTOCOL, Versions, Welcome};
+use super::hello::{Hello, PROTOCOL, Versions, Welcome};
 use super::peer::{Handler, Peer, Progress, Received};
 use super::request::Request;
 
@@ -29,6 +29,18 @@ pub fn serve<S: Read + Write>(stream: S, handler: &dyn Handler, program: &str, p
     result
 }
 
+/// Tells a client, once it has introduced itself, why none of its requests is answered.
+///
+/// # Errors
+/// As [`serve`].
+pub fn refuse<S: Read + Write>(stream: S, why: &Failure) -> Result<(), Error> {
+    let mut connection = Connection::new(stream, REQUEST_BYTES_MAX);
+    match hello(&mut connection)? {
+        None => Ok(()),
+        Some(_) => connection.send(&FromNode::Failed(why.clone())),
+    }
+}
+
 fn converse<S: Read + Write>(
     connection: &mut Connection<S>,
     handler: &dyn Handler,
@@ -49,16 +61,21 @@ fn converse<S: Read + Write>(
 
 /// Greets the client; `false` if it left without a word.
 fn welcome<S: Read + Write>(connection: &mut Connection<S>, program: &str, pid: u32) -> Result<bool, Error> {
-    let hello = match connection.receive()? {
-        None => return Ok(false),
-        Some(Incoming::Message(FromClient::Hello(hello))) if hello.protocol == PROTOCOL => hello,
-        Some(_) => return Err(Error::Protocol("something else where a hello was due")),
-    };
+    let Some(hello) = hello(connection)? else { return Ok(false) };
     let Some(version) = Versions::OURS.common(hello.versions) else {
         return Err(Error::Version { min: hello.versions.min, max: hello.versions.max });
     };
     connection.send(&FromNode::Welcome(Welcome { version, program: program.into(), pid }))?;
     Ok(true)
+}
+
+/// How the client introduces itself; `None` if it left without a word.
+fn hello<S: Read + Write>(connection: &mut Connection<S>) -> Result<Option<Hello>, Error> {
+    match connection.receive()? {
+        None => Ok(None),
+        Some(Incoming::Message(FromClient::Hello(hello))) if hello.protocol == PROTOCOL => Ok(Some(hello)),
+        Some(_) => Err(Error::Protocol("something else where a hello was due")),
+    }
 }
 
 fn answer<S: Read + Write>(

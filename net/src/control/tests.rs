@@ -125,6 +125,17 @@ fn content_comes_back_as_it_went() {
 }
 
 #[test]
+fn a_client_can_be_told_why_it_is_not_served() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let node = thread::spawn(move || refuse(theirs, &Failure::new(Kind::Busy, "too many")));
+    match Client::connect(ours, "test") {
+        Err(Error::Failed(failure)) => assert_eq!((failure.kind, &*failure.message), (Kind::Busy, "too many")),
+        other => panic!("{other:?}"),
+    }
+    node.join().unwrap().unwrap();
+}
+
+#[test]
 fn content_can_be_taken_as_it_comes() {
     with_node(|stream| {
         let mut client = Client::connect(stream, "test").unwrap();

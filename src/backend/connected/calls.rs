@@ -20,7 +20,19 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
 const PROGRAM: &str = concat!("siltstone ", env!("CARGO_PKG_VERSION"));
 
-type Connection = Client<UnixStream>;
+/// A connection, and another handle on its socket, by which its end is seen.
+struct Connection {
+    client: Client<UnixStream>,
+    socket: UnixStream,
+}
+
+impl Connection {
+    /// Whether the daemon still listens: it closes what was idle for long, and everything when it stops.
+    fn is_open(&self) -> bool {
+        // Nothing is to come between two requests.
+        socket::is_quiet(&self.socket)
+    }
+}
 
 /// A way to ask one daemon. Clones are the same.
 #[derive(Clone)]
@@ -63,21 +75,21 @@ impl Calls {
         let path = self.dir.join("control.sock");
         let unreachable = |source| Cause::NoDaemon { dir: self.dir.to_path_buf(), source };
         let stream = socket::connect(&path).map_err(unreachable)?;
-        let timeouts = stream.try_clone().map_err(unreachable)?;
-        timeouts.set_read_timeout(Some(GREETING_TIMEOUT)).map_err(unreachable)?;
+        let socket = stream.try_clone().map_err(unreachable)?;
+        socket.set_read_timeout(Some(GREETING_TIMEOUT)).map_err(unreachable)?;
         let client = Client::connect(stream, PROGRAM).map_err(|error| match error {
             Error::Stream(source) => unreachable(source),
             other => Cause::Control(other),
         })?;
-        timeouts.set_read_timeout(None).map_err(unreachable)?;
-        Ok(client)
+        socket.set_read_timeout(None).map_err(unreachable)?;
+        Ok(Connection { client, socket })
     }
 
     /// Asks, and passes what comes before the answer to `listener`, whose error ends the request.
     pub(super) fn ask(&self, request: &Request, listener: &mut dyn Listener) -> Caused<Response> {
         let mut connection = self.connection()?;
         let mut asker = Asker { listener, broken: None, giving: request.uploads() || request.converses() };
-        let answer = connection.call(request, &mut asker);
+        let answer = connection.client.call(request, &mut asker);
         match (answer, asker.broken) {
             // The daemon may still be at it, and learns that nobody waits by the end of the connection.
             (Err(Error::Stream(_)), Some(cause)) => Err(cause),
@@ -89,15 +101,18 @@ impl Calls {
     /// Asks for content without waiting for all of it.
     pub(super) fn download(&self, request: &Request) -> Caused<Download> {
         let mut connection = self.connection()?;
-        match connection.start(request) {
+        match connection.client.start(request) {
             Ok(()) => Ok(Download { calls: self.clone(), connection: Some(connection) }),
             Err(error) => self.settle(Err(error), connection),
         }
     }
 
     fn connection(&self) -> Caused<Connection> {
-        let idle = self.idle().pop();
-        idle.map_or_else(|| self.dial(), Ok)
+        let open = {
+            let mut idle = self.idle();
+            std::iter::from_fn(|| idle.pop()).find(Connection::is_open)
+        };
+        open.map_or_else(|| self.dial(), Ok)
     }
 
     /// Keeps the connection of a request that is over, if it can be used again.
@@ -127,7 +142,7 @@ impl Download {
     /// What comes next; nothing after the answer.
     pub(super) fn next(&mut self) -> Caused<Event> {
         let mut connection = self.connection.take().ok_or(Cause::Answer)?;
-        match connection.next_event() {
+        match connection.client.next_event() {
             Ok(event @ (Event::Progress(_) | Event::Content(_))) => {
                 self.connection = Some(connection);
                 Ok(event)
@@ -208,3 +223,6 @@ impl Peer for Asker<'_> {
         Ok(given)
     }
 }
+
+#[cfg(test)]
+mod tests;
