@@ -387,7 +387,26 @@ impl Store {
     /// `NotFound`; `Invalid` for a snapshot, a reservation larger than the volume, or a quota below it; `OutOfSpace` if there
     /// is no room for the reservation; `Poisoned`. Nothing has changed then.
     pub fn set_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
-        self.inner.set_limits(id, limits)
+        if !limits.is_none() {
+            self.inner.count_for_limits(id)?;
+        }
+        self.inner.set_counted_limits(id, limits)
+    }
+
+    /// Reads what the volume maps, which takes seconds for each TiB, so that [`Store::set_counted_limits`] need not.
+    ///
+    /// # Errors
+    /// `NotFound`; those of reading the map.
+    pub fn count_for_limits(&self, id: VolumeId) -> Result<()> {
+        self.inner.count_for_limits(id)
+    }
+
+    /// As [`Store::set_limits`], for a volume that has just been counted: what was written meanwhile is known within bounds.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_counted_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
+        self.inner.set_counted_limits(id, limits)
     }
 
     /// As [`Store::set_limits`], for limits that were accepted before: they are not checked. What the volume maps is counted

@@ -32,10 +32,15 @@ impl Node {
     /// [`super::NodeError::NoSuchVolume`]; the store's `OutOfSpace` if there is no room for the reservation, `Invalid` if the
     /// limits make no sense. Nothing has changed then.
     pub fn set_limits(&self, name: &VolumeName, limits: Limits) -> Result<NamedVolume> {
+        if !limits.is_none() {
+            let id = ready(&self.catalog.read(), name)?.id;
+            // Outside the catalog's lock, under which all clients that open a volume would wait for it.
+            self.store.count_for_limits(id)?;
+        }
         let mut catalog = self.catalog.write();
         let id = ready(&catalog, name)?.id;
         let before = catalog.limits(id);
-        self.store.set_limits(id, limits)?;
+        self.store.set_counted_limits(id, limits)?;
         if let Err(error) = self.store.put_records(vec![catalog::limits_record(id, &limits)]) {
             self.store.restore_limits(id, before)?;
             return Err(error.into());

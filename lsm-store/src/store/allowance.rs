@@ -119,6 +119,15 @@ impl Allowance {
         self.limited.store(!limits.is_none(), Ordering::Relaxed);
     }
 
+    /// Keeps bounds from now on, for limits that are still to come. The caller holds the front's lock.
+    pub(super) fn foresee(&self) {
+        if !self.limited.load(Ordering::Relaxed) {
+            let mut known = self.known.lock();
+            *known = Known { epoch: known.epoch + 1, ..Known::default() };
+            self.limited.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The volume holds something else now. The caller holds the front's lock.
     pub(super) fn forget(&self) {
         let mut known = self.known.lock();
@@ -189,6 +198,11 @@ impl Allowance {
     /// The volume cannot be counted: it stays as it is known.
     pub(super) fn give_up_counting(&self) {
         self.known.lock().uncountable = true;
+    }
+
+    /// True if it was counted, and bounds are kept since.
+    pub(super) fn is_counted(&self) -> bool {
+        self.limited.load(Ordering::Relaxed) && self.known.lock().counted.is_some()
     }
 
     /// True if it is known, within bounds, how much is mapped, or never will be.

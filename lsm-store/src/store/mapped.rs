@@ -192,14 +192,24 @@ impl Inner {
         Ok(is_known.then_some(kept))
     }
 
-    /// See [`super::Store::set_limits`].
-    pub(super) fn set_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
+    /// See [`super::Store::count_for_limits`].
+    pub(super) fn count_for_limits(&self, id: VolumeId) -> Result<()> {
+        let volume = self.volume_state(id)?;
+        check_kind(&volume)?;
+        {
+            let _front = self.front.lock();
+            volume.allowance().foresee();
+        }
+        let _turn = volume.allowance().turn();
+        self.count(&volume)
+    }
+
+    /// See [`super::Store::set_counted_limits`].
+    pub(super) fn set_counted_limits(&self, id: VolumeId, limits: Limits) -> Result<()> {
         self.refuse_if_unwritable()?;
         let _changing = self.volume_changes.lock();
         let volume = self.volume_state(id)?;
-        if volume.snapshot_of().is_some() {
-            return Err(Error::Invalid { what: "what has limits", must: "a volume, not a snapshot" });
-        }
+        check_kind(&volume)?;
         check_sense(&limits, volume.size_bytes())?;
         let before = volume.allowance().limits();
         self.restore_limits(id, limits)?;
@@ -210,14 +220,16 @@ impl Inner {
         checked
     }
 
-    /// Counts what the volume maps, and fails if there is no room for the rest of a larger reservation. Without limits nothing
-    /// has to be known: they can also be taken away where the map cannot be read.
+    /// Fails if there is no room for the rest of a larger reservation. Counts what the volume maps if it was not counted before.
+    /// Without limits nothing has to be known: they can also be taken away where the map cannot be read.
     fn check_reservation(&self, volume: &VolumeState, limits: &Limits, before: &Limits) -> Result<()> {
         if limits.is_none() {
             return Ok(());
         }
         let turn = volume.allowance().turn();
-        self.count(volume)?;
+        if !volume.allowance().is_counted() {
+            self.count(volume)?;
+        }
         drop(turn);
         let wanted = limits.reserve_bytes.unwrap_or(0);
         if wanted <= before.reserve_bytes.unwrap_or(0) {
@@ -237,6 +249,13 @@ const LOOKED_UP_MAX: u64 = 16 << 10;
 
 /// Stretches between two looks at whether to go on.
 const STRETCHES_BETWEEN: usize = 4096;
+
+fn check_kind(volume: &VolumeState) -> Result<()> {
+    match volume.snapshot_of() {
+        None => Ok(()),
+        Some(_) => Err(Error::Invalid { what: "what has limits", must: "a volume, not a snapshot" }),
+    }
+}
 
 fn check_sense(limits: &Limits, size_bytes: u64) -> Result<()> {
     let reserve = limits.reserve_bytes.unwrap_or(0);

@@ -1,6 +1,7 @@
 //! Reservations and quotas.
 
 use super::*;
+use crate::device::sim::OperationKind;
 use crate::error::ErrorKind;
 
 const MIB: u64 = 1 << 20;
@@ -204,4 +205,25 @@ fn what_cannot_be_backed_is_not_reserved() {
     assert_eq!(invalid(Limits { reserve_bytes: Some(2 * MIB), quota_bytes: Some(MIB) }), ErrorKind::Invalid);
     store.delete_volume(one.id(), Vec::new()).unwrap();
     assert_eq!(store.status().reserved_bytes, 0);
+}
+
+/// Whoever sets limits holds locks that others wait for.
+#[test]
+fn limits_of_a_volume_that_was_counted_are_set_without_reading_the_map() {
+    let device = SimDevice::new(36, Faults::none());
+    let store = new_store(&device);
+    let volume = new_volume(&store, 16 * MIB);
+    try_write(&volume, 0, &pattern(1, MIB as usize)).unwrap();
+    settle(&store);
+    let reads = || device.operation_count_of(OperationKind::Read);
+    let before = reads();
+    store.count_for_limits(volume.id()).unwrap();
+    let counted = reads();
+    assert!(counted > before);
+    try_write(&volume, MIB, &pattern(2, BLOCK)).unwrap();
+    store.set_counted_limits(volume.id(), quota(MIB + 2 * BLOCK as u64)).unwrap();
+    assert_eq!(reads(), counted);
+    // What was written in between counts.
+    try_write(&volume, 2 * MIB, &pattern(3, BLOCK)).unwrap();
+    assert_eq!(try_write(&volume, 3 * MIB, &pattern(4, BLOCK)), Err(ErrorKind::OutOfSpace));
 }
