@@ -44,7 +44,7 @@ use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::events::Events;
 use crate::export::{Changes, Export, Exports};
 use crate::name::{ExportName, ObjectName, SnapshotName, VolumeName};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Turns};
 pub use changes::VolumeChanges;
 use claim::Claims;
 pub use duties::Duties;
@@ -124,8 +124,8 @@ pub struct Node {
     open: Mutex<HashMap<VolumeId, Arc<OpenCount>>>,
     /// How often the content of a snapshot is kept for somebody who reads it.
     held: Mutex<HashMap<VolumeId, usize>>,
-    /// When the schedules of volumes were last followed, in milliseconds since the Unix epoch.
-    looked_at: Mutex<HashMap<VolumeId, u64>>,
+    /// When the schedules of volumes were last followed.
+    turns: Mutex<Turns<VolumeId>>,
     /// The objects that are being put.
     uploading: Claims<ObjectName>,
     /// The volumes into which snapshots come that could be gone on with.
@@ -149,7 +149,7 @@ impl Node {
             catalog: RwLock::new(catalog),
             open: Mutex::default(),
             held: Mutex::default(),
-            looked_at: Mutex::default(),
+            turns: Mutex::default(),
             uploading: Claims::default(),
             receiving: Claims::default(),
             events,
@@ -333,7 +333,7 @@ impl Node {
         catalog.set_schedule(id, None);
         catalog.set_limits(id, Limits::default());
         catalog.set_allow(id, everybody);
-        self.looked_at.lock().remove(&id);
+        self.turns.lock().forget(id);
         self.open.lock().remove(&id);
         Ok(())
     }

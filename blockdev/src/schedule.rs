@@ -5,6 +5,7 @@
 //! seconds, of the last day one for each minute.
 
 mod following;
+mod turns;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use crate::name::VolumeName;
 use crate::span::{InvalidSpan, Span};
 pub(crate) use following::Scheduled;
+pub(crate) use turns::Turns;
 
 /// Most rules of one schedule.
 pub const RULES_MAX: usize = 16;

@@ -13,11 +13,11 @@ use super::Result;
 use super::asking::Session;
 use super::clones::seed_bytes;
 use super::core::Core;
-use super::schedules::LookedAt;
 use super::trash::expired;
 use super::volumes::order;
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
+use crate::schedule::Turns;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Seen {
 struct Memory {
     incomplete: Seen,
     used_seeds: Seen,
-    looked_at: LookedAt,
+    turns: Turns<VolumeId>,
 }
 
 impl Core {
@@ -61,7 +61,7 @@ impl Core {
             self.settle_imports();
             self.remove_seeds(&mut memory.used_seeds);
             self.purge_expired();
-            self.follow_schedules(&mut memory.looked_at);
+            self.follow_schedules(&mut memory.turns);
             while !self.is_stopping() && clock.monotonic() - begun < LOOK {
                 self.wait_change(LOOK);
             }

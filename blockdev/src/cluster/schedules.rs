@@ -1,7 +1,6 @@
 //! Schedules of replicated volumes, which their primaries follow, and going back by time.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use net::config::state::{Command, Volume, VolumeState};
@@ -14,7 +13,7 @@ use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 use crate::replica::operation::Operation;
-use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, free_name, is_automatic, stamped};
+use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, Turns, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -73,26 +72,24 @@ fn newest_until(known: &[ClusterSnapshot], name: &VolumeName, time_ms: u64) -> R
     newest.ok_or_else(|| NodeError::NoneSoOld(name.clone()).into())
 }
 
-/// When schedules were last followed, in milliseconds since the Unix epoch.
-#[derive(Default)]
-pub(super) struct LookedAt(HashMap<VolumeId, u64>);
-
 impl Core {
     /// Follows the schedules of the volumes that this node serves.
-    pub(super) fn follow_schedules(self: &Arc<Self>, looked_at: &mut LookedAt) {
+    pub(super) fn follow_schedules(self: &Arc<Self>, turns: &mut Turns<VolumeId>) {
         let (configuration, now_ms) = (self.configuration(), self.wall_ms());
+        let now = self.node.store().clock().monotonic();
         let served = self.served();
-        looked_at.0.retain(|id, _| served.contains(id));
+        turns.retain(|id| served.contains(&id));
         for volume in served.iter().filter_map(|id| configuration.volume(*id)) {
             let Some(schedule) = schedule_of(volume).filter(|_| is_followed(volume)) else { continue };
-            if !schedule.is_due(looked_at.0.get(&volume.id).copied(), now_ms) {
+            if !turns.is_due(volume.id, &schedule, now_ms, now) {
                 continue;
             }
             match self.follow_schedule(volume.id, &schedule, now_ms) {
-                Ok(()) => _ = looked_at.0.insert(volume.id, now_ms),
+                Ok(()) => turns.followed(volume.id, now_ms),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(volume = %volume.name, error, "a schedule cannot be followed now");
+                    turns.failed(volume.id, now);
                 }
             }
         }

@@ -7,13 +7,35 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Node, Purge, Result};
+use super::{Node, NodeError, Purge, Result};
 
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The same after a failure, which is likely to be there for a while.
-const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// How long a duty rests after a failure, which is likely to be there for a while.
+const REST: Duration = Duration::from_secs(60);
+
+/// What is due by the clock's time and can fail.
+struct Duty {
+    /// What it is about.
+    what: &'static str,
+    act: fn(&Node) -> Result<()>,
+}
+
+const DUTIES: [Duty; 5] = [
+    Duty { what: "the trash", act: Node::purge_expired },
+    Duty { what: "objects", act: Node::expire_objects },
+    Duty { what: "uploads", act: Node::expire_uploads },
+    Duty { what: "what came of snapshots", act: Node::expire_receptions },
+    Duty { what: "scrubs", act: Node::scrub_when_due },
+];
+
+/// What was seen at earlier looks.
+#[derive(Default)]
+struct Memory {
+    /// Until when each duty rests, by the monotonic clock.
+    rests: [Duration; DUTIES.len()],
+}
 
 /// The thread that tends a node; dropping it waits until what is under way is done.
 pub struct Duties {
@@ -51,38 +73,52 @@ impl Drop for Duties {
 }
 
 fn tend_all(node: &Node, shared: &Shared) {
+    let mut memory = Memory::default();
     let mut stopping = shared.stopping.lock();
     while !*stopping {
         drop(stopping);
-        let pause = match node.tend() {
-            Ok(()) => LOOK,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a duty of the node failed");
-                LOOK_AFTER_FAILURE
-            }
-        };
+        node.tend_after(&mut memory);
         stopping = shared.stopping.lock();
         if !*stopping {
-            shared.stopped.wait_for(&mut stopping, pause);
+            shared.stopped.wait_for(&mut stopping, LOOK);
         }
     }
 }
 
 impl Node {
     /// Does what is due by the clock's time: volumes in the trash, objects and what was broken off go whose time is
-    /// over, schedules are followed, and a scrub begins. What has changed by itself is noted.
+    /// over, schedules are followed, and a scrub begins. What has changed by itself is noted. What fails keeps nothing else from
+    /// being done.
     ///
     /// # Errors
-    /// Those of the store. What is still to do is due at the next call.
+    /// The first of those of the store. What is still to do is due at the next call.
     pub fn tend(&self) -> Result<()> {
+        self.tend_after(&mut Memory::default()).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// As [`Node::tend`], without what rests. Says what failed, which rests from now on.
+    fn tend_after(&self, memory: &mut Memory) -> Vec<NodeError> {
+        let now = self.store.clock().monotonic();
         self.note_changes();
+        let mut failures = Vec::new();
+        for (duty, until) in DUTIES.iter().zip(&mut memory.rests) {
+            if *until > now {
+                continue;
+            }
+            if let Err(error) = (duty.act)(self) {
+                tracing::warn!(duty.what, error = &error as &dyn std::error::Error, "a duty of the node failed");
+                *until = now + REST;
+                failures.push(error);
+            }
+        }
+        self.follow_schedules();
+        failures
+    }
+
+    fn purge_expired(&self) -> Result<()> {
         for volume in self.purge(&Purge::Expired)? {
             tracing::info!(volume = %volume.trashed.name, id = volume.info.id.0, "removed a volume from the trash");
         }
-        self.expire_objects()?;
-        self.expire_uploads()?;
-        self.expire_receptions()?;
-        self.scrub_when_due()?;
-        self.follow_schedules()
+        Ok(())
     }
 }

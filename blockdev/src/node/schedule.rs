@@ -1,6 +1,7 @@
 //! Snapshots that the node makes and thins by itself, and going back to them by time.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use lsm_store::id::VolumeId;
 
@@ -85,29 +86,31 @@ impl Node {
         self.store.put_records(vec![record])?;
         catalog.set_schedule(id, schedule);
         // So that it is followed at once.
-        self.looked_at.lock().remove(&id);
+        self.turns.lock().forget(id);
         drop(catalog);
         self.volume(name)
     }
 
     /// Makes the snapshots that are due, of volumes that changed since the last one, and removes those that no rule keeps.
-    /// A failure with one volume does not keep the others from their turn; the first is returned.
-    pub(super) fn follow_schedules(&self) -> Result<()> {
-        let now_ms = self.wall_ms();
-        let follow = |due: Due| {
-            let Due { name, id, schedule, made } = due;
-            schedule.follow(&OfNode { node: self, name: &name }, made, now_ms)?;
-            self.looked_at.lock().insert(id, now_ms);
-            Ok(())
-        };
-        let failures: Vec<NodeError> = self.due(now_ms).into_iter().filter_map(|due| follow(due).err()).collect();
-        failures.into_iter().next().map_or(Ok(()), Err)
+    /// A failure with one volume does not keep the others from their turn.
+    pub(super) fn follow_schedules(&self) {
+        let (now_ms, now) = (self.wall_ms(), self.store.clock().monotonic());
+        for Due { name, id, schedule, made } in self.due(now_ms, now) {
+            match schedule.follow(&OfNode { node: self, name: &name }, made, now_ms) {
+                Ok(()) => self.turns.lock().followed(id, now_ms),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(volume = %name, error, "a schedule cannot be followed now");
+                    self.turns.lock().failed(id, now);
+                }
+            }
+        }
     }
 
-    fn due(&self, now_ms: u64) -> Vec<Due> {
+    fn due(&self, now_ms: u64, now: Duration) -> Vec<Due> {
         let catalog = self.catalog.read();
-        let looked_at = self.looked_at.lock();
-        let is_due = |id: VolumeId, schedule: &Schedule| schedule.is_due(looked_at.get(&id).copied(), now_ms);
+        let turns = self.turns.lock();
+        let is_due = |id: VolumeId, schedule: &Schedule| turns.is_due(id, schedule, now_ms, now);
         let scheduled = catalog.iter().filter(|(_, entry)| entry.state == State::Ready);
         let scheduled = scheduled.filter_map(|(name, entry)| Some((name, entry.id, catalog.schedule(entry.id)?)));
         let due: Vec<_> = scheduled.filter(|(_, id, schedule)| is_due(*id, schedule)).collect();

@@ -20,11 +20,23 @@ pub(crate) trait Scheduled {
 
 impl Schedule {
     /// Makes a snapshot if one is due at `now_ms`, and removes those that no rule keeps. `made` is what was made before, with
-    /// the times in milliseconds, from the oldest.
+    /// the times in milliseconds, from the oldest. They go also if none could be made, for which there may have been no room.
     pub(crate) fn follow<S: Scheduled>(
         &self,
         volume: &S,
         mut made: Vec<(VolumeName, u64)>,
+        now_ms: u64,
+    ) -> Result<(), S::Error> {
+        let snapshot = self.snapshot_if_due(volume, &mut made, now_ms);
+        let times: Vec<u64> = made.iter().map(|(_, time_ms)| *time_ms).collect();
+        let thinned = self.thin(&times, now_ms).into_iter().try_for_each(|index| volume.remove(&made[index].0));
+        snapshot.and(thinned)
+    }
+
+    fn snapshot_if_due<S: Scheduled>(
+        &self,
+        volume: &S,
+        made: &mut Vec<(VolumeName, u64)>,
         now_ms: u64,
     ) -> Result<(), S::Error> {
         let newest = made.last();
@@ -37,7 +49,6 @@ impl Schedule {
             let time_ms = volume.snapshot(&name)?;
             made.extend(time_ms.map(|time_ms| (name, time_ms)));
         }
-        let times: Vec<u64> = made.iter().map(|(_, time_ms)| *time_ms).collect();
-        self.thin(&times, now_ms).into_iter().try_for_each(|index| volume.remove(&made[index].0))
+        Ok(())
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -110,6 +112,57 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
         };
         Schedule::new(span(every), rules.into_iter().map(rule).collect()).unwrap()
     })
+}
+
+/// A volume for which no snapshot can be made, whose snapshots go when they are told to.
+#[derive(Default)]
+struct Full(std::cell::RefCell<Vec<String>>);
+
+impl Scheduled for Full {
+    type Error = &'static str;
+
+    fn has_changed(&self, _: Option<&VolumeName>) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+
+    fn snapshot(&self, _: &VolumeName) -> Result<Option<u64>, Self::Error> {
+        Err("full")
+    }
+
+    fn remove(&self, name: &VolumeName) -> Result<(), Self::Error> {
+        self.0.borrow_mut().push(name.to_string());
+        Ok(())
+    }
+}
+
+#[test]
+fn what_no_rule_keeps_goes_also_when_there_is_no_room_for_a_snapshot() {
+    let made = [10_000, 20_000, 95_000].map(|time_ms| (automatic_name(time_ms), time_ms)).to_vec();
+    let volume = Full::default();
+    assert_eq!(schedule("10s", "10s:30s").follow(&volume, made.clone(), 100_000), Err("full"));
+    assert_eq!(*volume.0.borrow(), [made[0].0.to_string(), made[1].0.to_string()]);
+}
+
+#[test]
+fn a_volume_that_fails_rests_and_others_do_not() {
+    let (schedule, second) = (schedule("10s", "10s:1h"), Duration::from_secs(1));
+    let mut turns = Turns::default();
+    turns.failed('a', 5 * second);
+    turns.followed('b', 100_000);
+    let due = |turns: &Turns<char>, at: u32| {
+        ['a', 'b'].map(|id| turns.is_due(id, &schedule, 95_000 + u64::from(at) * 1000, at * second))
+    };
+    assert_eq!(due(&turns, 6), [false, false], "one rests, the other was followed in this step");
+    assert_eq!(due(&turns, 15), [false, true]);
+    assert_eq!(due(&turns, 65), [true, true]);
+    turns.followed('a', 160_000);
+    assert_eq!(due(&turns, 66), [false, true]);
+    turns.failed('a', 66 * second);
+    turns.forget('a');
+    assert_eq!(due(&turns, 66), [true, true], "it has another schedule");
+    turns.failed('a', 66 * second);
+    turns.retain(|id| id == 'b');
+    assert_eq!(due(&turns, 66), [true, true]);
 }
 
 /// That each of `made` within a rule's reach has one of `left` in the same step.
