@@ -145,7 +145,8 @@ impl Server {
         self.shared.registry.connections()
     }
 
-    /// What was done on every export ever opened here, by name, connections of the past included.
+    /// What was done on the exports that were opened here, by name, connections of the past included: all those that are open
+    /// now, and 4096 others, those that were left last.
     #[must_use]
     pub fn export_counters(&self) -> Vec<(String, Counters)> {
         self.shared.registry.export_counters()

@@ -12,6 +12,9 @@ use parking_lot::{Condvar, Mutex};
 use super::{Counters, Shared, Socket};
 use crate::access::Principal;
 
+/// Exports without a connection that counts are kept of: names of volumes and snapshots come and go.
+pub(super) const ENDED_MAX: usize = 4096;
+
 /// Number of a connection, from 1 in the order of arrival.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct ConnectionId(pub u64);
@@ -74,8 +77,29 @@ struct Entry {
 struct State {
     last_id: u64,
     live: BTreeMap<ConnectionId, Entry>,
-    /// Counts of ended connections by export. The lock makes the holder its one writer.
-    ended: BTreeMap<String, Counters>,
+    /// Counts of ended connections by export, of those that ended last. The lock makes the holder its one writer.
+    ended: BTreeMap<String, Ended>,
+    last_end: u64,
+}
+
+#[derive(Default)]
+struct Ended {
+    counters: Counters,
+    /// When a connection ended last, as a number that grows.
+    at: u64,
+}
+
+impl State {
+    fn end(&mut self, name: String, counters: &Counters) {
+        self.last_end += 1;
+        let ended = self.ended.entry(name).or_default();
+        ended.counters.absorb(counters);
+        ended.at = self.last_end;
+        if self.ended.len() > ENDED_MAX {
+            let oldest = self.ended.iter().min_by_key(|(_, ended)| ended.at).map(|(name, _)| name.clone());
+            oldest.map(|name| self.ended.remove(&name));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -121,8 +145,8 @@ impl Registry {
     pub(super) fn export_counters(&self) -> Vec<(String, Counters)> {
         let state = self.state.lock();
         let mut sums: BTreeMap<String, Counters> = BTreeMap::new();
-        for (name, counters) in &state.ended {
-            sums.entry(name.clone()).or_default().absorb(counters);
+        for (name, ended) in &state.ended {
+            sums.entry(name.clone()).or_default().absorb(&ended.counters);
         }
         for info in state.live.values().map(|entry| &entry.info) {
             if let Some(name) = &info.export {
@@ -135,7 +159,7 @@ impl Registry {
     fn remove(&self, id: ConnectionId) {
         let mut state = self.state.lock();
         if let Some(Entry { info: ConnectionInfo { export: Some(name), counters, .. }, .. }) = state.live.remove(&id) {
-            state.ended.entry(name).or_default().absorb(&counters);
+            state.end(name, &counters);
         }
         self.left.notify_all();
     }
@@ -184,3 +208,6 @@ impl Drop for Registered {
         self.shared.registry.remove(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;
