@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use indicatif::ProgressBar;
 use siltstone::control::{Error, Failure, Kind, NoTransfer, Peer, Progress, Received, Request, Response};
 use siltstone::name::ExportName;
@@ -49,7 +48,7 @@ impl Export {
             Response::Transferred(done) => done,
             other => return Err(backend::unexpected(&other)),
         };
-        taker.sink.finish(done.size_bytes).with_context(|| format!("writing {}", self.file.display()))?;
+        finish_sink(taker.sink, &self.file, done.size_bytes)?;
         backend.close()?;
         if self.file.as_os_str() != "-" {
             let sizes = (size::human(done.size_bytes), size::human(done.data_bytes));
@@ -63,13 +62,22 @@ impl Export {
 /// Opens a file to write content to, or says how to replace it.
 pub(super) fn open_sink(file: &Path, force: bool) -> anyhow::Result<ImageSink> {
     let existing = if force { Existing::Replace } else { Existing::Keep };
-    ImageSink::open(file, existing).map_err(|error| match error.kind() {
+    ImageSink::open(file, existing).map_err(|error| explained(error, "opening", file))
+}
+
+/// Gives a file its size and its name.
+pub(super) fn finish_sink(sink: ImageSink, file: &Path, size_bytes: u64) -> anyhow::Result<()> {
+    sink.finish(size_bytes).map_err(|error| explained(error, "writing", file))
+}
+
+fn explained(error: io::Error, doing: &str, file: &Path) -> anyhow::Error {
+    match error.kind() {
         io::ErrorKind::AlreadyExists => {
             let message = format!("{} exists: --force replaces it", file.display());
             Complaint::new(Kind::Exists, message).into()
         }
-        _ => anyhow::Error::from(error).context(format!("opening {}", file.display())),
-    })
+        _ => anyhow::Error::from(error).context(format!("{doing} {}", file.display())),
+    }
 }
 
 /// Takes the content of a volume or object.

@@ -3,11 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use siltstone::control::{Kind, NoTransfer, Request, Response};
 use siltstone::name::ObjectName;
 
-use super::export::{Taker, open_sink};
+use super::export::{Taker, finish_sink, open_sink};
 use crate::args::Global;
 use crate::backend::{self, Backend};
 use crate::data_dir::{Access, DataDir};
@@ -61,7 +60,7 @@ impl Get {
             Response::Transferred(done) => done,
             other => return Err(backend::unexpected(&other)),
         };
-        taker.sink.finish(done.size_bytes).with_context(|| format!("writing {}", self.file.display()))?;
+        finish_sink(taker.sink, &self.file, done.size_bytes)?;
         backend.close()?;
         if !is_stdout {
             Output::new(global).done(&done, || format!("got {}, {}", done.name, size::human(done.size_bytes)))?;

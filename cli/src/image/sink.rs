@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// An image being written in order of offsets. Dropped before [`ImageSink::finish`], it leaves no file.
@@ -16,7 +19,7 @@ pub(crate) struct ImageSink {
 
 enum Output {
     /// Gaps are holes.
-    File { file: File, partial: PathBuf, path: PathBuf },
+    File { file: File, partial: PathBuf, path: PathBuf, existing: Existing },
     /// Gaps must be written: the device may hold anything.
     Device(File),
     /// Gaps must be written: there is no other way.
@@ -45,18 +48,18 @@ impl ImageSink {
                 }
                 Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
                 Ok(_) if existing == Existing::Keep => return Err(io::ErrorKind::AlreadyExists.into()),
-                _ => Self::new_file(path)?,
+                _ => Self::new_file(path, existing)?,
             }
         };
         Ok(Self { output, position: 0 })
     }
 
-    fn new_file(path: &Path) -> io::Result<Output> {
+    fn new_file(path: &Path, existing: Existing) -> io::Result<Output> {
         let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         name.push(format!(".{}.partial", std::process::id()));
         let partial = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
-        Ok(Output::File { file, partial, path: path.into() })
+        Ok(Output::File { file, partial, path: path.into(), existing })
     }
 
     /// Writes a piece at or behind the end of the last one; what lies between is zeros.
@@ -90,19 +93,42 @@ impl ImageSink {
         Ok(())
     }
 
-    /// Fills the image to its size, makes it durable and gives it its name.
+    /// Fills the image to its size, makes it durable and gives it its name. A file that has come there meanwhile stays, and this
+    /// fails, unless files are to be replaced.
     pub(crate) fn finish(mut self, size_bytes: u64) -> io::Result<()> {
         self.fill_to(size_bytes)?;
         match &mut self.output {
-            Output::File { file, partial, path } => {
+            Output::File { file, partial, path, existing } => {
                 file.set_len(size_bytes)?;
                 file.sync_all()?;
-                fs::rename(&*partial, path)
+                match existing {
+                    Existing::Keep => rename_to_new(partial, path)?,
+                    Existing::Replace => fs::rename(&*partial, &*path)?,
+                }
+                sync_directory_of(path)
             }
             Output::Device(file) => file.sync_all(),
             Output::Stream(stream) => stream.flush(),
         }
     }
+}
+
+/// Renames unless there is a file of that name.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if fs::symlink_metadata(to).is_err() => {
+            fs::rename(from, to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::AlreadyExists.into()),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Makes the name of a file durable.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Drop for ImageSink {

@@ -85,3 +85,15 @@ fn going_back_is_refused() {
     sink.write(10, b"ab").unwrap();
     assert_eq!(sink.write(11, b"c").unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_file_that_came_meanwhile_stays() {
+    let scratch = Scratch::new("meanwhile");
+    let path = scratch.0.join("a.img");
+    let mut sink = ImageSink::open(&path, Existing::Keep).unwrap();
+    sink.write(0, b"new").unwrap();
+    fs::write(&path, "precious").unwrap();
+    assert_eq!(sink.finish(3).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+    assert_eq!(scratch.names(), ["a.img"], "what was refused leaves nothing");
+}
