@@ -36,6 +36,9 @@ const EXPORT_NAME_PADDING: [u8; 124] = [0; 124];
 /// Contexts that wildcards list at most.
 pub const CONTEXTS_LISTED_MAX: usize = 256;
 
+/// Bytes of the answer to one LIST: it waits in memory for clients that nobody knows yet.
+pub const LIST_BYTES_MAX: usize = 256 << 10;
+
 /// Contexts that a client may choose at once: each is asked for every BLOCK_STATUS.
 pub const CONTEXTS_CHOSEN_MAX: usize = 16;
 
@@ -425,7 +428,8 @@ impl Handshake {
         }
     }
 
-    /// Answers [`Demand::Names`].
+    /// Answers [`Demand::Names`]. Of more names than [`LIST_BYTES_MAX`] takes the first are listed; the others can be opened
+    /// all the same.
     ///
     /// # Panics
     /// If that was not demanded.
@@ -434,7 +438,12 @@ impl Handshake {
         match names {
             Err(refusal) => self.reply_refusal(OptionCode::LIST, refusal),
             Ok(names) => {
-                for name in names {
+                let mut listed_bytes = 0;
+                let fits = |name: &&String| {
+                    listed_bytes += OptionReplyHeader::BYTES + 4 + name.len();
+                    listed_bytes <= LIST_BYTES_MAX
+                };
+                for name in names.iter().take_while(fits) {
                     let len = (name.len() as u32).to_be_bytes();
                     self.reply(OptionCode::LIST, OptionReply::SERVER, &[&len, name.as_bytes()]);
                 }

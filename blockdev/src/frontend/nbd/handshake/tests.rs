@@ -478,3 +478,18 @@ proptest! {
         feed(&bytes, step);
     }
 }
+
+#[test]
+fn a_list_of_names_is_bounded() {
+    let mut handshake = started();
+    let (_, demand) = handshake.handle_input(&option(OptionCode::LIST, b"")).unwrap();
+    assert_eq!(demand, Demand::Names);
+    let names: Vec<_> = (0..100_000).map(|number| format!("vol{number:06}")).collect();
+    handshake.give_names(Ok(&names));
+    let replies = replies(&mut handshake);
+    let (last, listed) = replies.split_last().unwrap();
+    assert_eq!(last.0, OptionReply::ACK);
+    let each = OptionReplyHeader::BYTES + 4 + names[0].len();
+    assert_eq!(listed.len(), LIST_BYTES_MAX / each);
+    assert!(listed.iter().zip(&names).all(|((_, data), name)| data[4..] == *name.as_bytes()), "the first of them");
+}
