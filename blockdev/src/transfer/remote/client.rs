@@ -30,6 +30,15 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
+    /// It ended the connection before it took the sender: it has as many as it takes, or is stopping, or the link broke.
+    #[error("the connection with {address} was lost before the receiver had answered")]
+    Lost {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The two cannot agree on whom they speak with.
     #[error("{address} and this machine cannot speak under TLS")]
     Tls {
@@ -66,7 +75,8 @@ pub fn connect(
     let spoken = tls.connect(name).map_err(io::Error::other).and_then(|session| greet(session, stream, volume));
     match spoken {
         Ok(line) => Ok(Line(Arc::new(Mutex::new(line)))),
-        Err(source) => Err(RemoteError::Tls { address, source }),
+        Err(source) if is_of_tls(&source) => Err(RemoteError::Tls { address, source }),
+        Err(source) => Err(RemoteError::Lost { address, source }),
     }
 }
 
@@ -92,6 +102,10 @@ fn greet(
     line.flush()?;
     line.sock.greeted()?;
     Ok(line)
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<rustls::Error>())
 }
 
 /// That a certificate is not taken is told after the handshake.

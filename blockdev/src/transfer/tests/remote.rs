@@ -115,6 +115,12 @@ fn who_has_no_certificate_of_the_authority_gets_nothing_in() {
     assert!(!matches!(tried, Ok(Ok(_))));
     let deceived = others.client_tls(&remote.authority, "sender");
     assert!(matches!(remote.line(&deceived, "copy"), Err(RemoteError::Tls { .. })), "another authority's server");
+    let full = std::net::TcpListener::bind(loopback()).unwrap();
+    let port = full.local_addr().unwrap().port();
+    let closing = std::thread::spawn(move || drop(full.accept().unwrap()));
+    let refused = connect(("localhost", port), &remote.sender(), &system(), &volume_name("copy"));
+    assert!(matches!(refused, Err(RemoteError::Lost { .. })), "a server that has no room");
+    closing.join().unwrap();
     let mut clear = TcpStream::connect(remote.address).unwrap();
     clear.write_all(b"SiltSend\x01\0\0\0\x04\0\0\0copy").unwrap();
     clear.shutdown(std::net::Shutdown::Write).unwrap();

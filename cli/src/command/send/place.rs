@@ -107,6 +107,7 @@ fn explained(error: RemoteError) -> anyhow::Error {
     let (kind, advice) = match &error {
         RemoteError::Host(_) => (Kind::Invalid, "write silt://HOST/VOLUME"),
         RemoteError::Unreachable { .. } => (Kind::Unavailable, "is there a `silt serve --receive` at that address?"),
+        RemoteError::Lost { .. } => (Kind::Unavailable, "it may have too many senders, or be stopping: try again"),
         _ => (Kind::Invalid, "--tls-ca has to certify the receiver by this name, and its --tls-client-ca this sender"),
     };
     anyhow::Error::new(error).context(Complaint::new(kind, advice))
