@@ -43,7 +43,11 @@ impl FromStr for Size {
             return Err(InvalidSize::TooLarge);
         }
         let scale = 10u128.pow(fraction.len() as u32);
-        let scaled = (digits(whole)? * scale + digits(fraction)?) << shift;
+        let unscaled = digits(whole)? * scale + digits(fraction)?;
+        if unscaled.leading_zeros() < shift {
+            return Err(InvalidSize::TooLarge);
+        }
+        let scaled = unscaled << shift;
         if !scaled.is_multiple_of(scale) {
             return Err(InvalidSize::Fraction);
         }

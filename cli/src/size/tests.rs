@@ -33,6 +33,11 @@ fn everything_else_is_refused() {
     assert_eq!(parse("0.3K"), Err(InvalidSize::Fraction));
     assert_eq!(parse("18446744073709551616"), Err(InvalidSize::TooLarge));
     assert_eq!(parse("16384P"), Err(InvalidSize::TooLarge));
+    for wrapping in
+        ["302231455.000000000000000P", "1234567890.500000000000000P", "99999999999999999999.000000000000000P"]
+    {
+        assert_eq!(parse(wrapping), Err(InvalidSize::TooLarge), "{wrapping}");
+    }
     assert_eq!(parse("999999999999999999999999999999999999999999"), Err(InvalidSize::TooLarge));
 }
 
