@@ -25,8 +25,7 @@ use crate::size::{self, Size};
 /// allow=NAME,... lets only clients whose certificate has one of these names (common name, DNS name or URI) open it and its
 /// snapshots over the network; allow= lets in everybody again. Clients of the Unix socket are not asked.
 ///
-/// replicas=N changes how many nodes of the cluster hold a replicated volume, 1 to 7. Of such a volume a schedule can be set as well,
-/// which its primary follows, and nothing else.
+/// replicas=N changes how many nodes of the cluster hold a replicated volume, 1 to 7. Such a volume has all other settings too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Set {
     /// The volume.
@@ -115,9 +114,6 @@ fn check_allowed(asked: Option<Vec<String>>, volume: &VolumeDescription) -> Resu
 }
 
 fn text(volume: &VolumeDescription) -> String {
-    if let Some(replication) = &volume.replication {
-        return format!("{} is to have {} replicas", volume.name, replication.replicas_wanted);
-    }
     let mut text = match &volume.schedule {
         Some(schedule) => format!("{} is snapshot every {}, kept {}", volume.name, schedule.every, schedule.keep),
         None => format!("{} is not snapshot by itself", volume.name),
@@ -131,5 +127,37 @@ fn text(volume: &VolumeDescription) -> String {
     if !volume.allow.is_empty() {
         text.push_str(&format!(", is open to {}", volume.allow.join(", ")));
     }
+    if let Some(replication) = &volume.replication {
+        text.push_str(&format!(", is to have {} replicas", replication.replicas_wanted));
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use siltstone::control::ReplicationDescription;
+
+    use super::*;
+
+    #[test]
+    fn all_settings_of_a_replicated_volume_are_told() {
+        let replication = ReplicationDescription { replicas_wanted: 3, ..ReplicationDescription::default() };
+        let volume = VolumeDescription {
+            name: "vm".into(),
+            id: 1,
+            size_bytes: 10 << 30,
+            codec: "lz4".into(),
+            created: String::new(),
+            connections: 0,
+            state: "ready".into(),
+            snapshots: 0,
+            origin: None,
+            schedule: None,
+            reserve_bytes: None,
+            quota_bytes: Some(5 << 30),
+            allow: Vec::new(),
+            replication: Some(Box::new(replication)),
+        };
+        assert_eq!(text(&volume), "vm is not snapshot by itself, may hold 5 GiB, is to have 3 replicas");
+    }
 }
