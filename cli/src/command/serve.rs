@@ -148,8 +148,9 @@ impl Serve {
             warn_at: self.warn_at.clone(),
             warnings,
         };
-        let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;
+        // First, so that one that comes while the store is opened stops the daemon cleanly too.
         let mut signals = Signals::catch()?;
+        let daemon = Daemon::start(&dir, &options, |handler| self.create_wanted(handler))?;
         announce(global, &dir, &daemon)?;
         signals.wait()?;
         tracing::info!("stopping");

@@ -181,3 +181,16 @@ fn the_limit_of_open_files_is_raised_and_a_low_one_is_told() {
     assert!(warnings.contains("at most 96 clients are served at a time"), "{warnings}");
     daemon.stop().expect(0);
 }
+
+#[test]
+fn a_signal_that_comes_during_the_start_stops_it_cleanly() {
+    let scratch = Scratch::new("early-signal");
+    let silt = Silt::new(&scratch.join("data"));
+    let mut command = silt.command(&["serve", "--no-tcp", "--memory", "256M"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !silt.data().exists() {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    outcome(child).expect(0);
+}
