@@ -9,6 +9,7 @@ mod export;
 mod fingerprints;
 mod import;
 mod objects;
+mod pages;
 mod replicated;
 mod schedule;
 mod scrub;
@@ -107,12 +108,12 @@ impl NodeHandler {
             return self.create_replicated(request, replicas);
         }
         let name = name(&request.name)?;
-        let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
         if request.reuse
             && let Some(there) = self.reuse_replicated(&name, request.size_bytes)?
         {
             return Ok(there);
         }
+        let spec = VolumeSpec { size_bytes: request.size_bytes, codec: self.codec(request.codec.as_deref())? };
         match self.node.create_limited(&name, spec, settings::limits_of(request)) {
             Err(NodeError::NameTaken(_)) if request.reuse => self.reuse(&name, request.size_bytes),
             other => Ok(describe::answer(&other.map_err(failure)?)),
@@ -219,7 +220,7 @@ impl Handler for NodeHandler {
             Request::Restore { name, id, to } => self.restore(name, *id, to.as_deref()),
             Request::Purge(purge) => self.purge(purge),
             Request::Snapshot { names } => self.snapshot(names),
-            Request::ListSnapshots { volume } => self.list_snapshots(volume.as_deref()),
+            Request::ListSnapshots { volume, after } => self.list_snapshots(volume.as_deref(), after.as_deref()),
             Request::RemoveSnapshot { name } => self.remove_snapshot(name),
             Request::RenameSnapshot { name, to } => self.rename_snapshot(name, to),
             Request::RollBack { name } => self.roll_back(name),
@@ -227,7 +228,7 @@ impl Handler for NodeHandler {
             Request::Set(wishes) => self.set(wishes),
             Request::Clone { of, name } => self.clone_volume(of, name),
             Request::Children { name } => self.children(name),
-            Request::Usage { names } => self.usage(names, peer),
+            Request::Usage { names, after } => self.usage(names, after.as_deref(), peer),
             Request::Changes { from, to, offset } => self.changes(from, to, *offset),
             Request::Fingerprints { name, offset, length } => self.fingerprints(name, *offset, *length, peer),
             Request::FingerprintsOf { name, ranges } => self.fingerprints_of(name, ranges, peer),

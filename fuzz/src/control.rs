@@ -38,7 +38,7 @@ fn requests() -> Vec<Request> {
         Request::Restore { name: name(), id: Some(7), to: Some("back".into()) },
         Request::Purge(Purge { expired: true, ..Purge::default() }),
         Request::Snapshot { names: vec!["vol@a".into(), "\u{1f980}@b".into()] },
-        Request::ListSnapshots { volume: None },
+        Request::ListSnapshots { volume: None, after: Some("vol".into()) },
         Request::Rewind(Rewind { name: name(), ago_s: Some(300), ..Rewind::default() }),
         Request::Set(SetVolume {
             name: name(),
@@ -49,7 +49,7 @@ fn requests() -> Vec<Request> {
             allow: Some(vec!["backup".into()]),
             replicas: Some(2),
         }),
-        Request::Usage { names: vec![name()] },
+        Request::Usage { names: vec![name()], after: None },
         Request::Changes { from: "vol@a".into(), to: name(), offset: 4096 },
         Request::Uris { name: name() },
         Request::SetCapacity { capacity_bytes: None },
@@ -167,7 +167,9 @@ impl Handler for Obliging {
         Ok(match request {
             Request::Info { .. } | Request::Create(_) | Request::Set(_) => Response::Volume(volume()),
             Request::List => Response::Volumes { volumes: vec![volume(), volume()] },
-            Request::Snapshot { .. } => Response::Snapshots { snapshots: vec![snapshot(), snapshot()] },
+            Request::Snapshot { .. } | Request::ListSnapshots { .. } => {
+                Response::Snapshots { snapshots: vec![snapshot(), snapshot()], next: Some("vol".into()) }
+            }
             Request::Rewind(_) => {
                 let (to, before) = ("vol@a".into(), Some("vol@rewind".into()));
                 Response::Rewound(Box::new(Rewound { volume: volume(), to, before }))

@@ -56,7 +56,7 @@ impl Connected {
 
     fn ask_snapshots(&self, request: &Request) -> Caused<Vec<SnapshotInfo>> {
         match self.ask(request)? {
-            Response::Snapshots { snapshots } => snapshots.into_iter().map(describe::snapshot).collect(),
+            Response::Snapshots { snapshots, .. } => snapshots.into_iter().map(describe::snapshot).collect(),
             _ => Err(Cause::Answer),
         }
     }
@@ -123,7 +123,16 @@ impl Backend for Connected {
     }
 
     fn snapshots(&self, of: Option<&VolumeName>) -> Caused<Vec<SnapshotInfo>> {
-        self.ask_snapshots(&Request::ListSnapshots { volume: of.map(ToString::to_string) })
+        let (mut listed, mut after) = (Vec::new(), String::new());
+        loop {
+            let request = Request::ListSnapshots { volume: of.map(ToString::to_string), after: Some(after.clone()) };
+            let Response::Snapshots { snapshots, next } = self.ask(&request)? else { return Err(Cause::Answer) };
+            listed.extend(snapshots.into_iter().map(describe::snapshot).collect::<Caused<Vec<_>>>()?);
+            match next {
+                Some(next) => after = behind(&after, next)?,
+                None => return Ok(listed),
+            }
+        }
     }
 
     fn snapshot(&self, name: &SnapshotName) -> Caused<SnapshotInfo> {
@@ -166,9 +175,15 @@ impl Backend for Connected {
     }
 
     fn usage(&self, watch: Watch<'_>) -> Caused<Usage> {
-        match self.calls.watched(&Request::Usage { names: Vec::new() }, watch)? {
-            Response::Usage(usage) => Ok(describe::usage(usage)),
-            _ => Err(Cause::Answer),
+        let (mut volumes, mut after) = (Vec::new(), String::new());
+        loop {
+            let request = Request::Usage { names: Vec::new(), after: Some(after.clone()) };
+            let Response::Usage(mut page) = self.calls.watched(&request, watch)? else { return Err(Cause::Answer) };
+            volumes.append(&mut page.volumes);
+            match page.next.take() {
+                Some(next) => after = behind(&after, next)?,
+                None => return Ok(describe::usage(blockdev::net::control::Usage { volumes, ..page })),
+            }
         }
     }
 
@@ -197,6 +212,11 @@ impl Backend for Connected {
             _ => Err(Cause::Answer),
         }
     }
+}
+
+/// Where the next page begins, which must be further on.
+fn behind(before: &str, next: String) -> Caused<String> {
+    if *next > *before { Ok(next) } else { Err(Cause::Answer) }
 }
 
 /// What the daemon says of changes, by pages.

@@ -4,8 +4,8 @@ use siltstone::control::{NodeUsage, ObjectsUsage, Request, Response, Usage, Volu
 use siltstone::name::ExportName;
 
 use crate::args::Global;
-use crate::backend;
-use crate::data_dir::Access;
+use crate::backend::{self, Backend};
+use crate::data_dir::{Access, DataDir};
 use crate::exit::Exit;
 use crate::output::{Output, table};
 use crate::progress;
@@ -23,16 +23,31 @@ pub(crate) struct Du {
 
 impl Du {
     pub(crate) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
-        let request = Request::Usage { names: self.names.iter().map(ToString::to_string).collect() };
+        let mut backend = Backend::open(&DataDir::new(&global.data)?, Access::Read)?;
         let mut watcher = progress::Watcher { bar: progress::steps(global, "du") };
-        let answer = backend::transfer(global, Access::Read, &request, &mut watcher);
+        let usage = self.usage(&mut backend, &mut watcher);
         watcher.bar.finish_and_clear();
-        match answer? {
-            Response::Usage(usage) => {
-                Output::new(global).answer(&usage, || text(&usage))?;
-                Ok(Exit::Ok)
+        let usage = usage?;
+        backend.close()?;
+        Output::new(global).answer(&usage, || text(&usage))?;
+        Ok(Exit::Ok)
+    }
+
+    /// What is on all pages, and beside them what the last says.
+    fn usage(&self, backend: &mut Backend, watcher: &mut progress::Watcher) -> anyhow::Result<Usage> {
+        let (mut volumes, mut after) = (Vec::new(), String::new());
+        loop {
+            let names = self.names.iter().map(ToString::to_string).collect();
+            match backend.call(&Request::Usage { names, after: Some(after) }, watcher)? {
+                Response::Usage(mut page) => {
+                    volumes.append(&mut page.volumes);
+                    match page.next.take() {
+                        Some(next) => after = next,
+                        None => return Ok(Usage { volumes, ..page }),
+                    }
+                }
+                other => return Err(backend::unexpected(&other)),
             }
-            other => Err(backend::unexpected(&other)),
         }
     }
 }

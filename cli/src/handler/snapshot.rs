@@ -5,6 +5,7 @@ use siltstone::control::{Failure, Kind, Response, SnapshotDescription};
 use siltstone::name::{ExportName, SnapshotName, VolumeName};
 use siltstone::node::NamedSnapshot;
 
+use super::pages::{PAGE_ENTRIES, page};
 use super::{NodeHandler, describe, failure, name};
 
 impl NodeHandler {
@@ -25,15 +26,16 @@ impl NodeHandler {
             );
             return Err(Failure::new(Kind::Unsupported, message));
         }
-        Ok(Response::Snapshots { snapshots: any.freeze(&names)? })
+        Ok(Response::Snapshots { snapshots: any.freeze(&names)?, next: None })
     }
 
-    pub(super) fn list_snapshots(&self, of: Option<&str>) -> Result<Response, Failure> {
+    /// All of them at once, or from the volume behind `after` on a page.
+    pub(super) fn list_snapshots(&self, of: Option<&str>, after: Option<&str>) -> Result<Response, Failure> {
         let of: Option<VolumeName> = of.map(name).transpose()?;
         if let Some(of) = &of
             && let Some(replicated) = self.replicated(of)?
         {
-            return Ok(Response::Snapshots { snapshots: replicated.snapshots()? });
+            return Ok(Response::Snapshots { snapshots: replicated.snapshots()?, next: None });
         }
         let snapshots = match &of {
             Some(of) => self.node().snapshots(of).map_err(failure)?,
@@ -47,16 +49,23 @@ impl NodeHandler {
         };
         let mut described: Vec<_> = snapshots.iter().map(described).collect();
         if of.is_none() {
-            described.extend(self.replicated_snapshots()?);
+            described.extend(self.replicated_snapshots(after.unwrap_or_default())?);
         }
-        Ok(Response::Snapshots { snapshots: described })
+        // From the oldest, those of each volume are already.
+        described.sort_by(|one, other| one.volume.cmp(&other.volume));
+        let (snapshots, next) = match after {
+            Some(after) => page(described, |snapshot| &snapshot.volume, after, PAGE_ENTRIES),
+            None => (described, None),
+        };
+        Ok(Response::Snapshots { snapshots, next })
     }
 
-    /// The snapshots of all replicated volumes that somebody can be asked about now.
-    fn replicated_snapshots(&self) -> Result<Vec<SnapshotDescription>, Failure> {
+    /// The snapshots of the replicated volumes behind `after` that somebody can be asked about now.
+    fn replicated_snapshots(&self, after: &str) -> Result<Vec<SnapshotDescription>, Failure> {
         let report = self.cluster_report().unwrap_or_default();
         let mut snapshots = Vec::new();
-        for volume in report.volumes.iter().filter(|volume| volume.health != VolumeHealth::Stalled) {
+        let asked = report.volumes.iter().filter(|volume| volume.name.as_str() > after);
+        for volume in asked.filter(|volume| volume.health != VolumeHealth::Stalled) {
             if let Some(replicated) = self.replicated(&volume.name)? {
                 snapshots.extend(replicated.snapshots()?);
             }
@@ -110,5 +119,5 @@ impl NodeHandler {
 }
 
 fn answer(snapshots: &[NamedSnapshot]) -> Response {
-    Response::Snapshots { snapshots: snapshots.iter().map(describe::snapshot).collect() }
+    Response::Snapshots { snapshots: snapshots.iter().map(describe::snapshot).collect(), next: None }
 }

@@ -6,11 +6,18 @@ use siltstone::name::ExportName;
 use siltstone::node::ObjectTotals;
 use siltstone::store::id::VolumeId;
 
+use super::pages::{PAGE_ENTRIES, page};
 use super::{NodeHandler, failure, name};
 
 impl NodeHandler {
-    /// What the volumes and snapshots in `names` (all if empty) take, and the whole node.
-    pub(super) fn usage(&self, names: &[String], peer: &mut dyn Peer) -> Result<Response, Failure> {
+    /// What the volumes and snapshots in `names` (all if empty) take, all at once or from the volume behind `after` on a page,
+    /// and the whole node.
+    pub(super) fn usage(
+        &self,
+        names: &[String],
+        after: Option<&str>,
+        peer: &mut dyn Peer,
+    ) -> Result<Response, Failure> {
         let names = names.iter().map(|text| name(text)).collect::<Result<Vec<ExportName>, _>>()?;
         let held = self.cluster().map(|cluster| cluster.held()).unwrap_or_default();
         let is_held = |name: &ExportName| held.iter().any(|(held, _)| held == name);
@@ -39,8 +46,12 @@ impl NodeHandler {
             volumes.chain(snapshots).chain(held).filter(|(name, _)| names.is_empty() || names.contains(name)).collect();
         // A volume, then its snapshots from the oldest.
         wanted.sort_by(|(a, _), (b, _)| a.volume().cmp(b.volume()));
+        let (wanted, next) = match after {
+            Some(after) => page(wanted, |(name, _)| name.volume().as_str(), after, PAGE_ENTRIES),
+            None => (wanted, None),
+        };
         let volumes = wanted.iter().map(|(name, info)| volume_usage(name, info.size_bytes, info.id, &census)).collect();
-        Ok(Response::Usage(Usage { volumes, objects, receptions, node: node_usage(size_bytes, &census) }))
+        Ok(Response::Usage(Usage { volumes, objects, receptions, node: node_usage(size_bytes, &census), next }))
     }
 
     /// That something is there, and its blocks are on this node.

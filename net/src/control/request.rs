@@ -70,6 +70,9 @@ pub enum Request {
         /// The volume; all if absent.
         #[serde(default)]
         volume: Option<String>,
+        /// Absent for all at once. For a page of them, by volume: empty for the first, then `next` of the answer before.
+        #[serde(default)]
+        after: Option<String>,
     },
     /// Removes a snapshot. Answer: `Done`.
     RemoveSnapshot {
@@ -110,6 +113,9 @@ pub enum Request {
         /// The volumes, and snapshots as `VOLUME@NAME`, to report; all if empty.
         #[serde(default)]
         names: Vec<String>,
+        /// As in [`Request::ListSnapshots`].
+        #[serde(default)]
+        after: Option<String>,
     },
     /// Where `to` differs from `from`, from an offset on. Answer: `Changes`, one page of it.
     Changes {

@@ -29,6 +29,9 @@ pub enum Response {
     Snapshots {
         /// The snapshots.
         snapshots: Vec<SnapshotDescription>,
+        /// What to ask on with, if a page was asked for and there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     /// A volume went back to a time, or was cloned from one.
     Rewound(Box<Rewound>),
@@ -412,6 +415,9 @@ pub struct Usage {
     pub receptions: Vec<VolumeUsage>,
     /// The whole node.
     pub node: NodeUsage,
+    /// What to ask on with, if a page was asked for and there are more volumes and snapshots. All else is on every page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What a volume or snapshot takes.

@@ -93,7 +93,14 @@ fn answer<S: Read + Write>(
         Ok(answer) => FromNode::Answer { answer: Box::new(answer) },
         Err(failure) => FromNode::Failed(failure),
     };
-    peer.connection.send(&message)?;
+    match peer.connection.send(&message) {
+        // Nothing of it has been sent.
+        Err(Error::Protocol(why)) => {
+            let message = format!("{why}: ask for a part of it");
+            peer.connection.send(&FromNode::Failed(Failure::new(Kind::Unsupported, message)))?;
+        }
+        sent => sent?,
+    }
     peer.drain()
 }
 

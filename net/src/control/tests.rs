@@ -32,6 +32,7 @@ impl Handler for Memory {
                 Ok(transferred(name, 0))
             }
             Request::List => Ok(Response::Volumes { volumes: Vec::new() }),
+            Request::Children { .. } => Ok(transferred(&"x".repeat(MESSAGE_BYTES_MAX), 0)),
             // Says everything twice.
             Request::Offer { .. } => loop {
                 match peer.receive()? {
@@ -120,6 +121,19 @@ fn content_comes_back_as_it_went() {
         assert_eq!(files.sent.len(), 30);
         assert!(files.sent.iter().zip(0..).all(|(chunk, i)| chunk.offset == i * 5000 && chunk.data[0] == i as u8 + 1));
         assert_eq!(files.progressed, 30);
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_answer_that_is_too_long_fails_and_the_connection_goes_on() {
+    with_node(|stream| {
+        let mut client = Client::connect(stream, "test").unwrap();
+        match client.call(&Request::Children { name: "a".into() }, &mut NoTransfer) {
+            Err(Error::Failed(failure)) => assert_eq!(failure.kind, Kind::Unsupported),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(client.call(&Request::List, &mut NoTransfer).unwrap(), Response::Volumes { volumes: Vec::new() });
     })
     .unwrap();
 }
@@ -433,7 +447,11 @@ fn messages_have_this_json() {
     let requests = [
         (Request::Remove { name: "a".into(), snapshots: true }, r#"{"verb":"remove","name":"a","snapshots":true}"#),
         (Request::Snapshot { names: vec!["a@s".into()] }, r#"{"verb":"snapshot","names":["a@s"]}"#),
-        (Request::ListSnapshots { volume: None }, r#"{"verb":"list_snapshots","volume":null}"#),
+        (
+            Request::ListSnapshots { volume: None, after: None },
+            r#"{"verb":"list_snapshots","volume":null,"after":null}"#,
+        ),
+        (Request::Usage { names: Vec::new(), after: Some(String::new()) }, r#"{"verb":"usage","names":[],"after":""}"#),
         (Request::RemoveSnapshot { name: "a@s".into() }, r#"{"verb":"remove_snapshot","name":"a@s"}"#),
         (
             Request::RenameSnapshot { name: "a@s".into(), to: "t".into() },

@@ -21,7 +21,7 @@ impl Create {
     pub(super) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
         let names = self.names.iter().map(ToString::to_string).collect();
         match backend::ask(global, Access::Write, &Request::Snapshot { names })? {
-            Response::Snapshots { snapshots } => {
+            Response::Snapshots { snapshots, .. } => {
                 let document = serde_json::json!({ "snapshots": snapshots });
                 let names: Vec<_> = snapshots.iter().map(|snapshot| snapshot.name.as_str()).collect();
                 Output::new(global).done(&document, || format!("created {}", names.join(", ")))?;

@@ -1,11 +1,11 @@
 //! `silt snap ls`
 
-use siltstone::control::{Request, Response, SnapshotDescription};
+use siltstone::control::{NoTransfer, Request, Response, SnapshotDescription};
 use siltstone::name::VolumeName;
 
 use crate::args::Global;
-use crate::backend;
-use crate::data_dir::Access;
+use crate::backend::{self, Backend};
+use crate::data_dir::{Access, DataDir};
 use crate::exit::Exit;
 use crate::output::{Output, table};
 use crate::size;
@@ -21,15 +21,21 @@ pub(super) struct Ls {
 
 impl Ls {
     pub(super) fn run(&self, global: &Global) -> anyhow::Result<Exit> {
-        let request = Request::ListSnapshots { volume: self.volume.as_ref().map(ToString::to_string) };
-        match backend::ask(global, Access::Read, &request)? {
-            Response::Snapshots { snapshots } => {
-                let document = serde_json::json!({ "snapshots": snapshots });
-                Output::new(global).answer(&document, || text(&snapshots))?;
-                Ok(Exit::Ok)
+        let mut backend = Backend::open(&DataDir::new(&global.data)?, Access::Read)?;
+        let (mut listed, mut after) = (Vec::new(), Some(String::new()));
+        while after.is_some() {
+            let volume = self.volume.as_ref().map(ToString::to_string);
+            match backend.call(&Request::ListSnapshots { volume, after }, &mut NoTransfer)? {
+                Response::Snapshots { snapshots, next } => {
+                    listed.extend(snapshots);
+                    after = next;
+                }
+                other => return Err(backend::unexpected(&other)),
             }
-            other => Err(backend::unexpected(&other)),
         }
+        backend.close()?;
+        Output::new(global).answer(&serde_json::json!({ "snapshots": listed }), || text(&listed))?;
+        Ok(Exit::Ok)
     }
 }
 
