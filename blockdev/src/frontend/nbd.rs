@@ -19,7 +19,6 @@ mod inbox;
 mod outbox;
 #[cfg(feature = "nbd")]
 pub mod server;
-mod session;
 mod socket;
 #[cfg(test)]
 mod testing;
@@ -31,7 +30,6 @@ pub mod wire;
 pub use client::{Client, ClientError};
 #[cfg(feature = "nbd")]
 pub use server::Server;
-pub use session::{Retry, Session};
 pub use uri::NbdUri;
 
 /// What a server grants its clients. The defaults suit a node with some hundred volumes.
