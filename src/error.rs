@@ -38,7 +38,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// The store was closed, or its daemon is gone: open it, or connect to it, again.
     Unavailable,
-    /// The other side, or what wrote the store, is newer: use the newer version. Or a replicated volume cannot do it yet.
+    /// The other side, or what wrote the store, is newer: use the newer version. Or a replicated volume cannot do it yet, of
+    /// which often a snapshot can.
     Unsupported,
     /// The caller's own watch ended it; what was done until then stays done.
     Cancelled,

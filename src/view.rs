@@ -151,7 +151,7 @@ impl View {
     /// # Errors
     /// [`Cancelled`](crate::ErrorKind::Cancelled), [`Unavailable`](crate::ErrorKind::Unavailable);
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`Io`](crate::ErrorKind::Io) if the map or a fingerprint cannot be read;
-    /// [`ReadOnly`](crate::ErrorKind::ReadOnly) for a volume of a store that is: its snapshots have roots.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a replicated volume: its snapshots have roots.
     pub fn root(&self, watch: Watch<'_>) -> Result<Root> {
         Ok(self.store.backend().root(&self.name, watch)?)
     }

@@ -100,6 +100,8 @@ fn readers_share_a_store_and_change_nothing() {
         assert_eq!(reader.create_volume("more", &VolumeOptions::new(1)).unwrap_err().kind(), ErrorKind::ReadOnly);
         volume.flush().unwrap();
         volume.verify(&mut unwatched).unwrap();
+        let frozen = reader.snapshot("disk@a").unwrap();
+        assert_eq!(volume.root(&mut unwatched).unwrap(), frozen.root(&mut unwatched).unwrap());
     }
     assert_eq!(options().open(&data).unwrap_err().kind(), ErrorKind::Busy);
 }
