@@ -68,6 +68,8 @@ pub mod kind {
     pub const DISK_HAS_ROOM: &str = "disk_has_room";
     /// The store has stopped after an I/O error.
     pub const STORE_STOPPED: &str = "store_stopped";
+    /// The machine's clock was set ahead, or stood still.
+    pub const CLOCK_JUMPED: &str = "clock_jumped";
 }
 
 /// Something that happened.

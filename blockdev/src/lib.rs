@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod events;
 pub mod export;
 pub mod frontend;
+mod jumps;
 pub mod name;
 pub mod node;
 pub mod object;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use crate::name::VolumeName;
 use crate::span::{InvalidSpan, Span};
-pub(crate) use following::Scheduled;
+pub(crate) use following::{Scheduled, Thinning};
 pub(crate) use turns::Turns;
 
 /// Most rules of one schedule.

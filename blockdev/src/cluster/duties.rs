@@ -15,9 +15,10 @@ use super::clones::seed_bytes;
 use super::core::Core;
 use super::trash::expired;
 use super::volumes::order;
+use crate::jumps::Jumps;
 use crate::node::seed_name;
 use crate::replica::operation::Operation;
-use crate::schedule::Turns;
+use crate::schedule::{Thinning, Turns};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -49,6 +50,7 @@ struct Memory {
     incomplete: Seen,
     used_seeds: Seen,
     turns: Turns<VolumeId>,
+    jumps: Jumps,
 }
 
 impl Core {
@@ -60,8 +62,13 @@ impl Core {
             self.settle_clones(&mut memory.incomplete);
             self.settle_imports();
             self.remove_seeds(&mut memory.used_seeds);
-            self.purge_expired();
-            self.follow_schedules(&mut memory.turns);
+            // The duties of the node, which see the same clock, tell of it.
+            memory.jumps.look(clock.wall(), begun);
+            let is_held = memory.jumps.is_held();
+            if !is_held {
+                self.purge_expired();
+            }
+            self.follow_schedules(&mut memory.turns, if is_held { Thinning::Held } else { Thinning::Due });
             while !self.is_stopping() && clock.monotonic() - begun < LOOK {
                 self.wait_change(LOOK);
             }

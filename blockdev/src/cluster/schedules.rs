@@ -13,7 +13,7 @@ use super::{Cluster, ClusterError, ClusterSnapshot, Result, VolumeReport};
 use crate::name::{ExportName, SnapshotName, VolumeName};
 use crate::node::NodeError;
 use crate::replica::operation::Operation;
-use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, Turns, free_name, is_automatic, stamped};
+use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, Thinning, Turns, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ fn newest_until(known: &[ClusterSnapshot], name: &VolumeName, time_ms: u64) -> R
 
 impl Core {
     /// Follows the schedules of the volumes that this node serves.
-    pub(super) fn follow_schedules(self: &Arc<Self>, turns: &mut Turns<VolumeId>) {
+    pub(super) fn follow_schedules(self: &Arc<Self>, turns: &mut Turns<VolumeId>, thinning: Thinning) {
         let (configuration, now_ms) = (self.configuration(), self.wall_ms());
         let now = self.node.store().clock().monotonic();
         let served = self.served();
@@ -84,7 +84,7 @@ impl Core {
             if !turns.is_due(volume.id, &schedule, now_ms, now) {
                 continue;
             }
-            match self.follow_schedule(volume.id, &schedule, now_ms) {
+            match self.follow_schedule(volume.id, &schedule, now_ms, thinning) {
                 Ok(()) => turns.followed(volume.id, now_ms),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -95,11 +95,17 @@ impl Core {
         }
     }
 
-    fn follow_schedule(self: &Arc<Self>, id: VolumeId, schedule: &Schedule, now_ms: u64) -> Result<()> {
+    fn follow_schedule(
+        self: &Arc<Self>,
+        id: VolumeId,
+        schedule: &Schedule,
+        now_ms: u64,
+        thinning: Thinning,
+    ) -> Result<()> {
         let known = self.node.replica_snapshots(id)?;
         let made = known.into_iter().filter(|snapshot| is_automatic(&snapshot.name.snapshot));
         let made = made.map(|snapshot| (snapshot.name.snapshot, snapshot.info.created_ms)).collect();
-        schedule.follow(&OfCluster { core: self, id, now_ms }, made, now_ms)
+        schedule.follow(&OfCluster { core: self, id, now_ms }, made, now_ms, thinning)
     }
 }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Node, NodeError, Purge, Result};
+use crate::events::kind;
+use crate::jumps::Jumps;
+use crate::schedule::Thinning;
 
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_secs(1);
@@ -19,15 +22,17 @@ const REST: Duration = Duration::from_secs(60);
 struct Duty {
     /// What it is about.
     what: &'static str,
+    /// It removes what is too old.
+    removes: bool,
     act: fn(&Node) -> Result<()>,
 }
 
 const DUTIES: [Duty; 5] = [
-    Duty { what: "the trash", act: Node::purge_expired },
-    Duty { what: "objects", act: Node::expire_objects },
-    Duty { what: "uploads", act: Node::expire_uploads },
-    Duty { what: "what came of snapshots", act: Node::expire_receptions },
-    Duty { what: "scrubs", act: Node::scrub_when_due },
+    Duty { what: "the trash", removes: true, act: Node::purge_expired },
+    Duty { what: "objects", removes: true, act: Node::expire_objects },
+    Duty { what: "uploads", removes: true, act: Node::expire_uploads },
+    Duty { what: "what came of snapshots", removes: true, act: Node::expire_receptions },
+    Duty { what: "scrubs", removes: false, act: Node::scrub_when_due },
 ];
 
 /// What was seen at earlier looks.
@@ -35,6 +40,7 @@ const DUTIES: [Duty; 5] = [
 struct Memory {
     /// Until when each duty rests, by the monotonic clock.
     rests: [Duration; DUTIES.len()],
+    jumps: Jumps,
 }
 
 /// The thread that tends a node; dropping it waits until what is under way is done.
@@ -96,13 +102,18 @@ impl Node {
         self.tend_after(&mut Memory::default()).into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// As [`Node::tend`], without what rests. Says what failed, which rests from now on.
+    /// As [`Node::tend`], without what rests, and without removing anything for a while after the clock has jumped ahead. Says
+    /// what failed, which rests from now on.
     fn tend_after(&self, memory: &mut Memory) -> Vec<NodeError> {
-        let now = self.store.clock().monotonic();
+        let (wall, now) = (self.store.clock().wall(), self.store.clock().monotonic());
         self.note_changes();
+        if let Some(ahead) = memory.jumps.look(wall, now) {
+            self.note_jump(ahead);
+        }
+        let is_held = memory.jumps.is_held();
         let mut failures = Vec::new();
         for (duty, until) in DUTIES.iter().zip(&mut memory.rests) {
-            if *until > now {
+            if *until > now || duty.removes && is_held {
                 continue;
             }
             if let Err(error) = (duty.act)(self) {
@@ -111,8 +122,16 @@ impl Node {
                 failures.push(error);
             }
         }
-        self.follow_schedules();
+        self.follow_schedules(if is_held { Thinning::Held } else { Thinning::Due });
         failures
+    }
+
+    fn note_jump(&self, ahead: Duration) {
+        let text = format!(
+            "the clock went {} s further than time: nothing is removed by the date for an hour; set it right if it is not",
+            ahead.as_secs()
+        );
+        self.events.note(kind::CLOCK_JUMPED, "", &text);
     }
 
     fn purge_expired(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{NamedSnapshot, NamedVolume, Node, NodeError, Result, ready};
 use crate::catalog::{self, Catalog, State};
 use crate::export::Changes;
 use crate::name::{ExportName, SnapshotName, VolumeName};
-use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, free_name, is_automatic, stamped};
+use crate::schedule::{REWIND_PREFIX, Schedule, Scheduled, Thinning, free_name, is_automatic, stamped};
 
 /// What going back to a time did.
 #[derive(Clone, Debug)]
@@ -93,10 +93,10 @@ impl Node {
 
     /// Makes the snapshots that are due, of volumes that changed since the last one, and removes those that no rule keeps.
     /// A failure with one volume does not keep the others from their turn.
-    pub(super) fn follow_schedules(&self) {
+    pub(super) fn follow_schedules(&self, thinning: Thinning) {
         let (now_ms, now) = (self.wall_ms(), self.store.clock().monotonic());
         for Due { name, id, schedule, made } in self.due(now_ms, now) {
-            match schedule.follow(&OfNode { node: self, name: &name }, made, now_ms) {
+            match schedule.follow(&OfNode { node: self, name: &name }, made, now_ms, thinning) {
                 Ok(()) => self.turns.lock().followed(id, now_ms),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

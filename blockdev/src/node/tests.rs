@@ -482,6 +482,32 @@ fn the_thread_of_duties_tends_the_node() {
     assert_eq!(Arc::strong_count(&node), 1);
 }
 
+#[test]
+fn nothing_is_removed_for_a_while_after_the_clock_has_jumped_ahead() {
+    let scratch = Scratch::new("jump");
+    let calendar = Calendar::new(1_800_000_000_000);
+    let node = scratch.node_at(&calendar);
+    for (volume, keep_s) in [("old", 60), ("young", 120)] {
+        node.create(&name(volume), SPEC).unwrap();
+        node.discard(&name(volume), SnapshotLoss::Refused, Span::from_seconds(keep_s).unwrap()).unwrap();
+    }
+    calendar.advance(60);
+    let duties = Duties::start(Arc::clone(&node)).unwrap();
+    while node.trash().len() > 1 {
+        std::thread::yield_now();
+    }
+    calendar.advance(86_400);
+    let has_jumped = || node.events().since(0).iter().any(|event| event.kind == crate::events::kind::CLOCK_JUMPED);
+    while !has_jumped() {
+        calendar.sleep(Duration::from_millis(5));
+    }
+    calendar.sleep(Duration::from_millis(50));
+    assert_eq!(node.trash().len(), 1);
+    drop(duties);
+    node.tend().unwrap();
+    assert!(node.trash().is_empty(), "its time is over by this clock");
+}
+
 /// Makes a node tend for so many seconds, second by second, with a write to `demo` each second if `writing`.
 fn tend_for(node: &Node, calendar: &Calendar, seconds: u64, writing: bool) {
     for second in 0..seconds {

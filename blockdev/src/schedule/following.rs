@@ -18,6 +18,15 @@ pub(crate) trait Scheduled {
     fn remove(&self, name: &VolumeName) -> Result<(), Self::Error>;
 }
 
+/// Whether snapshots go that no rule keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Thinning {
+    /// They do.
+    Due,
+    /// They stay, since the date may be wrong.
+    Held,
+}
+
 impl Schedule {
     /// Makes a snapshot if one is due at `now_ms`, and removes those that no rule keeps. `made` is what was made before, with
     /// the times in milliseconds, from the oldest. They go also if none could be made, for which there may have been no room.
@@ -26,8 +35,12 @@ impl Schedule {
         volume: &S,
         mut made: Vec<(VolumeName, u64)>,
         now_ms: u64,
+        thinning: Thinning,
     ) -> Result<(), S::Error> {
         let snapshot = self.snapshot_if_due(volume, &mut made, now_ms);
+        if thinning == Thinning::Held {
+            return snapshot;
+        }
         let times: Vec<u64> = made.iter().map(|(_, time_ms)| *time_ms).collect();
         let thinned = self.thin(&times, now_ms).into_iter().try_for_each(|index| volume.remove(&made[index].0));
         snapshot.and(thinned)

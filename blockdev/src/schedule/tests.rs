@@ -139,7 +139,9 @@ impl Scheduled for Full {
 fn what_no_rule_keeps_goes_also_when_there_is_no_room_for_a_snapshot() {
     let made = [10_000, 20_000, 95_000].map(|time_ms| (automatic_name(time_ms), time_ms)).to_vec();
     let volume = Full::default();
-    assert_eq!(schedule("10s", "10s:30s").follow(&volume, made.clone(), 100_000), Err("full"));
+    assert_eq!(schedule("10s", "10s:30s").follow(&volume, made.clone(), 100_000, Thinning::Held), Err("full"));
+    assert!(volume.0.borrow().is_empty(), "the date may be wrong");
+    assert_eq!(schedule("10s", "10s:30s").follow(&volume, made.clone(), 100_000, Thinning::Due), Err("full"));
     assert_eq!(*volume.0.borrow(), [made[0].0.to_string(), made[1].0.to_string()]);
 }
 
