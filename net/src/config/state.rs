@@ -15,6 +15,7 @@ mod nodes;
 mod outcome;
 mod placement;
 mod replicas;
+mod rotation;
 mod snapshots;
 mod stored;
 mod token;
@@ -34,6 +35,7 @@ pub use limits::VolumeLimits;
 pub use node::{About, Node, NodeState};
 pub use outcome::{Limit, Outcome, Rejection};
 pub use placement::{choose_placement, choose_replacement};
+pub use rotation::{AUTHORITY_BYTES_MAX, Rotation, RotationStage};
 pub use token::{KeptKey, Token};
 pub use volume::{Copies, Origin, ReplicaSet, Snapshot, Trashed, Volume, VolumeState};
 pub use voters::{Membership, Step, VOTERS_MAX, choose_voters, next_step};
@@ -100,6 +102,10 @@ pub struct Configuration {
     allowed: BTreeMap<VolumeId, Vec<Identity>>,
     /// Reservations and quotas. A volume without is not in it.
     limits: BTreeMap<VolumeId, VolumeLimits>,
+    /// The certificate of the authority in force; none as long as that is the first.
+    authority: Option<Vec<u8>>,
+    /// Another authority that is being taken up.
+    rotation: Option<Rotation>,
     /// Volumes that are not in the trash, by name; derived.
     names: BTreeMap<Name, VolumeId>,
     /// Of all volumes; derived.
@@ -152,6 +158,9 @@ impl Configuration {
             Command::SetSetting { name, value } => self.set_setting(name, value.as_ref()),
             Command::SetAllowed { volume, names } => self.set_allowed(*volume, names),
             Command::SetLimits { volume, limits } => self.set_limits(*volume, *limits),
+            Command::BeginRotation { node, certificate } => self.begin_rotation(*node, certificate),
+            Command::ConfirmRotation { node, authority, stage } => self.confirm_rotation(*node, *authority, *stage),
+            Command::CancelRotation { authority } => self.cancel_rotation(*authority),
         }
     }
 

@@ -17,11 +17,13 @@ use super::name::server_name;
 use super::{Allowed, ClusterId, NodeId, peer_node};
 
 /// Names a cluster's authority in a token: the BLAKE3-256 of its certificate.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
+    /// That of an authority's certificate, X.509 DER.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
         Self(*blake3::hash(certificate).as_bytes())
     }
 }

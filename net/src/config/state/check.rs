@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::id::{NodeId, VolumeId};
 use super::limits::VolumeLimits;
 use super::node::{Node, NodeState};
+use super::rotation::{AUTHORITY_BYTES_MAX, Rotation, RotationStage};
 use super::volume::{ReplicaSet, Volume};
 use super::{Configuration, IDENTITIES_MAX, MOVING_MAX, REPLICAS_MAX};
 
@@ -36,6 +37,11 @@ pub enum Broken {
     /// A reservation or quota is of no volume, or says nothing.
     #[error("a reservation or quota is of no volume, or none that is ever written")]
     Limits,
+    /// A change of the authority with tokens, for nobody, or with nodes that it is not for.
+    #[error(
+        "a change of the authority has tokens beside it, is waited for by nobody, or was taken part in by nodes that are gone"
+    )]
+    Rotation,
 }
 
 impl Configuration {
@@ -50,6 +56,7 @@ impl Configuration {
         self.check_snapshots()?;
         self.check_allowed()?;
         self.check_limits()?;
+        self.check_rotation()?;
         self.volumes().try_for_each(|volume| self.check_replicas(volume))
     }
 
@@ -114,6 +121,24 @@ impl Configuration {
         let is_sound =
             |(volume, limits): (&VolumeId, &VolumeLimits)| self.volumes.contains_key(volume) && !limits.is_none();
         if self.limits.iter().all(is_sound) { Ok(()) } else { Err(Broken::Limits) }
+    }
+
+    fn check_rotation(&self) -> Result<(), Broken> {
+        let is_certificate = |bytes: &[u8]| (1..=AUTHORITY_BYTES_MAX).contains(&bytes.len());
+        let is_present = |node: NodeId| self.present_node(node).is_ok();
+        let is_sound = |rotation: &Rotation| {
+            let has_key = !rotation.done.is_empty() || is_present(rotation.from);
+            is_certificate(&rotation.certificate)
+                && self.authority.as_ref() != Some(&rotation.certificate)
+                && self.tokens.is_empty()
+                && self.nodes().all(|node| node.state != NodeState::Joining)
+                && rotation.done.is_sorted_by(|one, next| one < next)
+                && rotation.done.iter().all(|&node| is_present(node))
+                && (rotation.stage == RotationStage::Showing || has_key)
+                && self.awaited().next().is_some()
+        };
+        let is_authority_sound = self.authority.as_deref().is_none_or(is_certificate);
+        if is_authority_sound && self.rotation.as_ref().is_none_or(is_sound) { Ok(()) } else { Err(Broken::Rotation) }
     }
 
     fn check_replicas(&self, volume: &Volume) -> Result<(), Broken> {

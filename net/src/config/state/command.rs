@@ -9,9 +9,10 @@ use super::super::id::{ClusterId, Epoch, Lsn, NodeId, StoreId, TokenId, VolumeId
 use super::super::name::{Identity, Name, Text};
 use super::limits::VolumeLimits;
 use super::node::About;
+use super::rotation::RotationStage;
 use super::token::KeptKey;
 use super::volume::{Copies, Origin, VolumeState};
-use crate::identity::PublicKey;
+use crate::identity::{Fingerprint, PublicKey};
 use crate::replication;
 
 /// One change of the configuration. Times are milliseconds since the Unix epoch, by the clock of whoever asks.
@@ -244,6 +245,27 @@ pub enum Command {
         volume: VolumeId,
         /// All of them: what is not in it ends.
         limits: VolumeLimits,
+    },
+    /// Begins to take up another authority, and makes all tokens void. Its key is at the node alone.
+    BeginRotation {
+        /// The node that made it.
+        node: NodeId,
+        /// Its certificate, X.509 DER.
+        certificate: Vec<u8>,
+    },
+    /// Says that a node has done what the stage asks of it, so that no crash undoes it.
+    ConfirmRotation {
+        /// The node.
+        node: NodeId,
+        /// The new authority.
+        authority: Fingerprint,
+        /// The stage.
+        stage: RotationStage,
+    },
+    /// Gives a new authority up that not all nodes trust yet.
+    CancelRotation {
+        /// The new authority.
+        authority: Fingerprint,
     },
 }
 

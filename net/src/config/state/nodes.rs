@@ -96,7 +96,9 @@ impl Configuration {
         if let Some(first) = held().next() {
             return Err(Rejection::NodeHolds { node: id, volumes: held().count() as u64, first: first.id });
         }
-        self.change_state(id, &[NodeState::Draining, NodeState::Joining], NodeState::Removed)
+        self.change_state(id, &[NodeState::Draining, NodeState::Joining], NodeState::Removed)?;
+        self.leave_rotation();
+        Ok(Outcome::Done)
     }
 
     /// Removes a node together with what it holds. Replication finds out by itself which members are silent, so it stays
@@ -110,6 +112,7 @@ impl Configuration {
         self.change_state(id, &present, NodeState::Removed)?;
         let placed = self.volumes().filter(|volume| volume.replicas.placement.contains(&id)).map(|volume| volume.id);
         placed.collect::<Vec<VolumeId>>().into_iter().for_each(|volume| self.displace(volume, id));
+        self.leave_rotation();
         Ok(Outcome::Done)
     }
 

@@ -250,6 +250,24 @@ pub enum Rejection {
     /// A reservation larger than what it is of.
     #[error("a reservation is at most the volume's size, and a quota at least the reservation")]
     Limits,
+    /// The authority is being changed.
+    #[error(
+        "the cluster is taking up another authority: until that is done, which `silt cluster status` tells, it makes no tokens and \
+         takes up no other"
+    )]
+    Rotating,
+    /// A node is joining that would miss it.
+    #[error("node {0} is still joining: wait until it is a member, or remove it with `silt node rm {0}`")]
+    StillJoining(NodeId),
+    /// The certificate is none of a new authority.
+    #[error("this is no certificate of a new authority")]
+    Authority,
+    /// The step is done, or what it is a part of is.
+    #[error("no such change of the authority is under way")]
+    NoRotation,
+    /// It is too late to give it up.
+    #[error("nodes show certificates of the new authority already: it cannot be given up any more")]
+    RotationShown,
 }
 
 impl Limit {

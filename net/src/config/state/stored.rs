@@ -1,6 +1,6 @@
 //! The stored form of a configuration: flat lists, with nothing that can be derived. With lists of who may open volumes, and
 //! with reservations or quotas, it is another one, which earlier programs do not read: they would open what they must not, and let
-//! in what has no room.
+//! in what has no room. Once another authority is taken up it is yet another: they would neither trust nor show it.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use super::super::name::{Identity, Name, Text};
 use super::super::record::{self, InvalidRecord, Kind, Place};
 use super::limits::VolumeLimits;
 use super::node::Node;
+use super::rotation::Rotation;
 use super::token::Token;
 use super::volume::{Snapshot, Volume};
 use super::{Configuration, NextIds};
@@ -20,6 +21,9 @@ const KIND_WITH_LISTS: Kind = Kind(*b"cCfA");
 
 /// With these, or none, and reservations or quotas.
 const KIND_WITH_LIMITS: Kind = Kind(*b"cCfL");
+
+/// With these, or none, and an authority that is not the first, or is to take its place.
+const KIND_WITH_AUTHORITY: Kind = Kind(*b"cCfR");
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct ConfigurationV1 {
@@ -44,6 +48,13 @@ struct WithLists {
 struct WithLimits {
     rest: WithLists,
     limits: Vec<LimitsV1>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct WithAuthority {
+    rest: WithLimits,
+    authority: Option<Vec<u8>>,
+    rotation: Option<Rotation>,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -94,22 +105,29 @@ impl Configuration {
             snapshots: snapshots.collect(),
             settings: settings.collect(),
         };
-        if self.allowed.is_empty() && self.limits.is_empty() {
+        let has_first_authority = self.authority.is_none() && self.rotation.is_none();
+        if self.allowed.is_empty() && self.limits.is_empty() && has_first_authority {
             return record::encode(KIND, Place::default(), &stored);
         }
         let allowed = self.allowed.iter().map(|(&volume, names)| AllowedV1 { volume, names: names.clone() });
         let stored = WithLists { rest: stored, allowed: allowed.collect() };
-        if self.limits.is_empty() {
+        if self.limits.is_empty() && has_first_authority {
             return record::encode(KIND_WITH_LISTS, Place::default(), &stored);
         }
         let limits = self.limits.iter().map(|(&volume, &limits)| LimitsV1 { volume, limits });
         let stored = WithLimits { rest: stored, limits: limits.collect() };
-        record::encode(KIND_WITH_LIMITS, Place::default(), &stored)
+        if has_first_authority {
+            return record::encode(KIND_WITH_LIMITS, Place::default(), &stored);
+        }
+        let (authority, rotation) = (self.authority.clone(), self.rotation.clone());
+        let stored = WithAuthority { rest: stored, authority, rotation };
+        record::encode(KIND_WITH_AUTHORITY, Place::default(), &stored)
     }
 
     /// The configuration in a record; one that breaks an invariant is damage.
     pub(in super::super) fn decode(record: &[u8]) -> Result<Self, InvalidRecord> {
-        let WithLimits { rest: WithLists { rest: stored, allowed }, limits } = decode_any(record)?;
+        let WithAuthority { rest, authority, rotation } = decode_any(record)?;
+        let WithLimits { rest: WithLists { rest: stored, allowed }, limits } = rest;
         let snapshot_count = stored.snapshots.len();
         let mut snapshots: BTreeMap<VolumeId, BTreeMap<Name, Snapshot>> = BTreeMap::new();
         for SnapshotV1 { volume, name, snapshot } in stored.snapshots {
@@ -128,13 +146,22 @@ impl Configuration {
             snapshot_count,
             allowed: allowed.into_iter().map(|allowed| (allowed.volume, allowed.names)).collect(),
             limits: limits.into_iter().map(|limits| (limits.volume, limits.limits)).collect(),
+            authority,
+            rotation,
         };
         configuration.check().map(|()| configuration).map_err(|_| InvalidRecord::Damaged)
     }
 }
 
 /// What is in a record of any kind.
-fn decode_any(record: &[u8]) -> Result<WithLimits, InvalidRecord> {
+fn decode_any(record: &[u8]) -> Result<WithAuthority, InvalidRecord> {
+    if record.starts_with(&KIND_WITH_AUTHORITY.0) {
+        return record::decode(KIND_WITH_AUTHORITY, Place::default(), record);
+    }
+    Ok(WithAuthority { rest: decode_with_first_authority(record)?, authority: None, rotation: None })
+}
+
+fn decode_with_first_authority(record: &[u8]) -> Result<WithLimits, InvalidRecord> {
     if record.starts_with(&KIND_WITH_LIMITS.0) {
         return record::decode(KIND_WITH_LIMITS, Place::default(), record);
     }

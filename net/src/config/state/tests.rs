@@ -5,13 +5,14 @@ mod nodes;
 mod placement;
 mod properties;
 mod replicas;
+mod rotation;
 mod tokens;
 mod volumes;
 mod voters;
 
 use super::super::id::{ClusterId, Epoch, Lsn, NodeId, SnapshotId, StoreId, TokenId, VolumeId};
 use super::*;
-use crate::identity::PublicKey;
+use crate::identity::{Fingerprint, PublicKey};
 use crate::join::TokenKey;
 use crate::replication::{self, Member};
 
@@ -111,6 +112,31 @@ fn next(epoch: u64, members: &[(u64, u64)]) -> replication::Configuration {
         primary: NodeId(members[0].0),
         members: members.iter().map(member).collect(),
         loss: Epoch(0),
+    }
+}
+
+/// The certificate of an authority, for what the configuration knows of it.
+fn certificate(number: u8) -> Vec<u8> {
+    vec![number; 300]
+}
+
+fn begin_rotation(configuration: &mut Configuration, node: u64, authority: u8) {
+    done(configuration, Command::BeginRotation { node: NodeId(node), certificate: certificate(authority) });
+}
+
+fn confirmation(node: NodeId, authority: u8, stage: RotationStage) -> Command {
+    Command::ConfirmRotation { node, authority: Fingerprint::of(&certificate(authority)), stage }
+}
+
+fn confirm_rotation(configuration: &mut Configuration, node: u64, authority: u8, stage: RotationStage) {
+    done(configuration, confirmation(NodeId(node), authority, stage));
+}
+
+/// Takes all steps of a change of the authority that are left.
+fn rotate(configuration: &mut Configuration, authority: u8) {
+    while let Some(rotation) = configuration.rotation() {
+        let (stage, node) = (rotation.stage, configuration.awaited().next().unwrap());
+        done(configuration, confirmation(node, authority, stage));
     }
 }
 

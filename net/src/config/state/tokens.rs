@@ -14,6 +14,7 @@ impl Configuration {
         expires_ms: u64,
         now_ms: u64,
     ) -> Result<Outcome, Rejection> {
+        self.refuse_during_rotation()?;
         if expires_ms <= now_ms {
             return Err(Rejection::ExpiresInThePast);
         }

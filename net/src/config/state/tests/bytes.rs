@@ -58,6 +58,9 @@ fn commands() -> Vec<Command> {
         Command::PurgeVolume { volume, removed_ms: 8 },
         Command::SetAllowed { volume, names: vec![identity("backup")] },
         Command::SetLimits { volume, limits: VolumeLimits { reserve_bytes: Some(0x100), quota_bytes: Some(0x200) } },
+        Command::BeginRotation { node, certificate: vec![1, 2, 3] },
+        Command::ConfirmRotation { node, authority: Fingerprint([4; 32]), stage: RotationStage::Showing },
+        Command::CancelRotation { authority: Fingerprint([4; 32]) },
     ]
 }
 
@@ -123,6 +126,16 @@ fn the_bytes_are_these() {
     let mut with_both = with_lists;
     done(&mut with_both, Command::SetLimits { volume: VolumeId(1), limits });
     assert_eq!(Configuration::decode(&with_both.encode()).unwrap(), with_both);
+    let mut with_authority = cluster(2);
+    begin_rotation(&mut with_authority, 1, 7);
+    confirm_rotation(&mut with_authority, 2, 7, RotationStage::Trusting);
+    let record = with_authority.encode();
+    assert_eq!(Configuration::decode(&record).unwrap(), with_authority);
+    lines.push(line("configuration-with-rotation", &record));
+    rotate(&mut with_authority, 7);
+    let record = with_authority.encode();
+    assert_eq!(Configuration::decode(&record).unwrap(), with_authority);
+    lines.push(line("configuration-with-authority", &record));
     let found = lines.join("\n") + "\n";
     assert!(found == GOLDEN, "found\n{found}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: u64 = 31;
+const KINDS: u64 = 34;
 
 /// Numbers that a command is made of. Most name something that exists or could.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,24 @@ fn command(seed: Seed, configuration: &Configuration, step: u64) -> Command {
             let limit = |number: u64| (!number.is_multiple_of(3)).then_some(number);
             Command::SetLimits { volume, limits: VolumeLimits { reserve_bytes: limit(a), quota_bytes: limit(c) } }
         }
+        // One that is always refused, and mostly none: while there is one, nobody joins.
+        30 => Command::BeginRotation { node, certificate: certificate(if c % 4 == 0 { (a % 200) as u8 } else { 0 }) },
+        31 => rotation_step(configuration, node, c % 5 == 0),
+        32 => {
+            let of = |rotation: &Rotation| if c % 2 == 0 { rotation.authority() } else { Fingerprint([0; 32]) };
+            Command::CancelRotation { authority: configuration.rotation().map_or(Fingerprint([0; 32]), of) }
+        }
         _ => Command::SetSetting { name: called, value: (a % 2 == 0).then(|| text("v")) },
     }
+}
+
+/// A step of a change of the authority, mostly one that is awaited.
+fn rotation_step(configuration: &Configuration, node: NodeId, is_any: bool) -> Command {
+    let awaited = configuration.awaited().next().filter(|_| !is_any);
+    let (authority, stage) = configuration
+        .rotation()
+        .map_or((Fingerprint([0; 32]), RotationStage::Trusting), |rotation| (rotation.authority(), rotation.stage));
+    Command::ConfirmRotation { node: awaited.unwrap_or(node), authority, stage }
 }
 
 /// What must hold from one state to the next.
