@@ -28,6 +28,7 @@ mod pauses;
 mod receive;
 mod report;
 mod requests;
+mod rotation;
 mod schedules;
 mod sources;
 mod start;
@@ -63,8 +64,8 @@ pub use imports::ClusterImport;
 pub use news::ClusterEvent;
 pub use receive::{ClusterReceived, ClusterReceiver};
 pub use report::{
-    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
-    VolumeReport,
+    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, RotationReport,
+    VolumeHealth, VolumeReport,
 };
 pub use schedules::ClusterRewound;
 pub use trash::ClusterTrashed;

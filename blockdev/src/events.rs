@@ -54,6 +54,12 @@ pub mod kind {
     pub const PRIMARY_MOVED: &str = "primary_moved";
     /// A node's certificate and key were renewed.
     pub const CERTIFICATE_RENEWED: &str = "certificate_renewed";
+    /// The cluster takes up another authority, or has come a step further with it.
+    pub const AUTHORITY_CHANGING: &str = "authority_changing";
+    /// The cluster has another authority.
+    pub const AUTHORITY_CHANGED: &str = "authority_changed";
+    /// A new authority was given up.
+    pub const AUTHORITY_KEPT: &str = "authority_kept";
     /// Something on the disk is not what was written.
     pub const DAMAGE_FOUND: &str = "damage_found";
     /// Damage was repaired from another node.

@@ -25,7 +25,7 @@ pub use authority::{Authority, Issued, NODE_VALIDITY, RENEW_BEFORE_EXPIRY};
 pub use credentials::{Credentials, NodeKey, PublicKey};
 pub use error::Error;
 pub use folder::{Directory, Folder, MemoryFolder};
-pub use handing::{AUTHORITY, ask_authority, hand_authority, take_authority};
+pub use handing::{AUTHORITY, NEXT_AUTHORITY, ask_authority, ask_next_authority, hand_authority, take_authority};
 pub(crate) use name::{node_name, peer_node};
 pub(crate) use tls::{Tls, pinned_tls};
 pub use verifier::Fingerprint;

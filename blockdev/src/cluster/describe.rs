@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use lsm_store::codec::Codec;
 use lsm_store::store::VolumeInfo;
 use net::config::raft::Consensus;
-use net::config::state::{Configuration, Node as ClusterNode, NodeState, Origin, Volume, VolumeState};
+use net::config::state::{Configuration, Node as ClusterNode, NodeState, Origin, RotationStage, Volume, VolumeState};
 use net::id::{NodeId, VolumeId};
+use net::identity::Fingerprint;
 use net::news::Copying;
 use net::transport::Transport;
 
@@ -15,8 +16,8 @@ use super::access::allow_of;
 use super::core::Core;
 use super::limits::limits_of;
 use super::report::{
-    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, VolumeHealth,
-    VolumeReport,
+    ClusterReport, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport, ReplicaRole, RotationReport,
+    VolumeHealth, VolumeReport,
 };
 use super::schedules::schedule_of;
 use crate::name::{ExportName, SnapshotName, VolumeName};
@@ -45,6 +46,8 @@ impl Core {
             leader: metrics.leader.map(|node| node.0),
             nodes: nodes.collect(),
             volumes,
+            rotation: rotation_report(&configuration),
+            authority: configuration.authority().map(|certificate| Fingerprint::of(certificate).0),
         }
     }
 
@@ -128,6 +131,15 @@ impl Core {
             reached >= volume.copies.replicas.into() && set.placement.iter().all(|node| set.is_member(*node));
         if is_whole { VolumeHealth::Healthy } else { VolumeHealth::Degraded }
     }
+}
+
+fn rotation_report(configuration: &Configuration) -> Option<RotationReport> {
+    let rotation = configuration.rotation()?;
+    let awaited = configuration.awaited().filter_map(|node| configuration.node(node));
+    Some(RotationReport {
+        is_trusted: rotation.stage == RotationStage::Showing,
+        awaited: awaited.map(|node| node.about.name.as_str().to_owned()).collect(),
+    })
 }
 
 fn progress(copying: &Copying) -> Progress {

@@ -78,6 +78,17 @@ pub enum ClusterError {
     /// A node that is to be removed holds replicas.
     #[error("node {0} holds replicas: drain it first")]
     HoldsReplicas(String),
+    /// A node that would not take up another authority.
+    #[error(
+        "the cluster cannot take up another authority while node {node} cannot: {why}; one that will never come back is removed by \
+         `silt node rm {node} --lost`"
+    )]
+    CannotRotate {
+        /// The node.
+        node: String,
+        /// Why it cannot.
+        why: &'static str,
+    },
     /// The cluster did not agree.
     #[error(transparent)]
     Configuration(#[from] ProposeError),
@@ -211,6 +222,7 @@ impl ClusterError {
             | Self::NotReady(_)
             | Self::HoldsReplicas(_)
             | Self::BeingMade(_)
+            | Self::CannotRotate { .. }
             | Self::NoAuthority => ErrorKind::Busy,
             Self::Node(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -1,8 +1,10 @@
 //! The node's key and certificate, which are renewed in time, and the authority's key, which every member has
-//! (`docs/decisions/2026-11-26-keys-of-nodes.md`).
+//! (`docs/decisions/2026-11-26-keys-of-nodes.md`). Another authority takes its place in `rotation`.
 //!
 //! Invariant: a key that this node shows is the one that the cluster knows of, or there is a file with the other one. Which of the
 //! two it is, is found out by trying if the node stopped while it was being changed.
+
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -11,19 +13,21 @@ use std::time::Duration;
 use net::config::raft::{Consensus, ProposeError};
 use net::config::state::{Command, Configuration, NodeState, Rejection};
 use net::config::tokens::ConfiguredTokens;
-use net::envelope::Message;
+use net::envelope::{Kind, Message};
 use net::environment::{Clock, SystemRng};
 use net::id::NodeId;
 use net::identity::{
-    Authority, Credentials, Directory, Error, NodeKey, PublicKey, ask_authority, hand_authority, take_authority,
+    Authority, Credentials, Directory, Error, NEXT_AUTHORITY, NodeKey, PublicKey, ask_authority, hand_authority,
+    take_authority,
 };
 use net::join::Admission;
 use net::transport::quic::QuicTransport;
-use net::transport::{Transport, call};
+use net::transport::{Link, Transport, call};
 use parking_lot::Mutex;
 
 use super::core::Core;
 use crate::events::kind;
+pub(super) use rotation::trust_stored;
 
 /// Between two looks, unless something changes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +49,13 @@ pub(super) struct Keys {
     core: Weak<Core>,
     transport: Arc<QuicTransport>,
     clock: Arc<dyn Clock>,
+    folder: Directory,
+    /// The one that has signed this node's certificate.
     authority: Mutex<Option<Arc<Authority>>>,
+    /// The one that is to take its place, as in its file.
+    next_authority: Mutex<Option<Arc<Authority>>>,
+    /// When this node may last have offered one to the cluster, by the monotonic clock. Held while the file is changed.
+    offered: Mutex<Duration>,
     /// Whether this node knows of all keys that the others have now.
     is_current: Mutex<bool>,
 }
@@ -53,12 +63,15 @@ pub(super) struct Keys {
 /// What the thread that keeps them has.
 pub(super) struct Renewal {
     keys: Arc<Keys>,
-    folder: Directory,
     credentials: Credentials,
     /// To take their place as soon as the cluster knows of the key.
     next: Option<Credentials>,
     /// Handshakes are made with `next`, to see whether the cluster knows of that already.
     is_next_shown: bool,
+    /// The authority of the certificates before these, as long as others may show some of it.
+    former_authority: Option<Vec<u8>>,
+    /// What handshakes trust besides the authority in force.
+    trusted: Vec<Vec<u8>>,
     due: Due,
 }
 
@@ -68,12 +81,26 @@ struct Due {
     renew: Duration,
     obtain: Duration,
     show: Duration,
+    rotate: Duration,
 }
 
 impl Keys {
-    pub(super) fn new(core: &Arc<Core>, transport: Arc<QuicTransport>, clock: Arc<dyn Clock>) -> Self {
-        let (authority, is_current) = (Mutex::default(), Mutex::new(false));
-        Self { core: Arc::downgrade(core), transport, clock, authority, is_current }
+    pub(super) fn new(
+        core: &Arc<Core>,
+        transport: Arc<QuicTransport>,
+        clock: Arc<dyn Clock>,
+        folder: Directory,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            core: Arc::downgrade(core),
+            transport,
+            clock,
+            authority: Mutex::default(),
+            next_authority: Mutex::new(Authority::load_next(&folder)?.map(Arc::new)),
+            offered: Mutex::new(core.node.store().clock().monotonic()),
+            folder,
+            is_current: Mutex::new(false),
+        })
     }
 
     /// The authority, once this node has it.
@@ -81,11 +108,10 @@ impl Keys {
         self.authority.lock().clone()
     }
 
-    /// From now on this node signs for nodes that join.
-    fn set_authority(&self, folder: &Directory) -> Result<bool, Error> {
-        let (Some(authority), Some(for_joining)) = (Authority::load(folder)?, Authority::load(folder)?) else {
-            return Ok(false);
-        };
+    /// From now on this node signs for nodes that join, with the authority that has signed its own certificate.
+    fn set_authority(&self, own: &Credentials) -> Result<bool, Error> {
+        let load = || Authority::load_of(&self.folder, own);
+        let (Some(authority), Some(for_joining)) = (load()?, load()?) else { return Ok(false) };
         let Some(core) = self.core.upgrade() else { return Ok(false) };
         let consensus: Arc<dyn Consensus> = Arc::new(core.consensus().clone());
         let tokens = Arc::new(ConfiguredTokens::new(consensus, core.runtime.clone()));
@@ -100,11 +126,15 @@ impl Keys {
         self.transport.stop();
     }
 
-    /// Answers a node that asks for the authority. Only members get it.
-    pub(super) fn answer(&self, configuration: &Configuration, from: NodeId) -> Message {
+    /// Answers a node that asks for the authority, or for the next. Only members get it, and only from a node that knows the keys of all:
+    /// another one may be talking to somebody who has no more than the authority's key.
+    pub(super) fn answer(&self, configuration: &Configuration, link: Link, question: Kind) -> Message {
         let may_have = |state| matches!(state, NodeState::Member | NodeState::Draining);
-        let is_member = configuration.node(from).is_some_and(|node| may_have(node.state));
-        hand_authority(self.authority().filter(|_| is_member).as_deref())
+        let is_member = configuration.node(link.peer).is_some_and(|node| may_have(node.state));
+        // In this order: whoever was found to have a wrong key was told to end before this node counted as current.
+        let is_known = *self.is_current.lock() && self.transport.is_open(link);
+        let asked = if question == NEXT_AUTHORITY { self.next_authority() } else { self.authority() };
+        hand_authority(asked.filter(|_| is_member && is_known).as_deref())
     }
 
     /// The cluster has agreed on something, perhaps on other keys.
@@ -142,14 +172,16 @@ impl Keys {
 
 impl Renewal {
     /// Loads the authority if this node has it, and what an interrupted renewal has left.
-    pub(super) fn new(keys: Arc<Keys>, folder: Directory, credentials: Credentials) -> Result<Self, Error> {
-        keys.set_authority(&folder)?;
+    pub(super) fn new(keys: Arc<Keys>, credentials: Credentials) -> Result<Self, Error> {
+        keys.set_authority(&credentials)?;
         let own = credentials.public_key()?;
-        let next = match Credentials::load_next(&folder)? {
+        let next = match Credentials::load_next(&keys.folder)? {
             Some(next) if next.public_key()? != own => Some(next),
             _ => None,
         };
-        Ok(Self { keys, folder, credentials, next, is_next_shown: false, due: Due::default() })
+        let former_authority = Credentials::load_former_authority(&keys.folder)?;
+        let (trusted, due) = (Vec::new(), Due::default());
+        Ok(Self { keys, credentials, next, is_next_shown: false, former_authority, trusted, due })
     }
 
     /// Works until the node stops.
@@ -162,6 +194,14 @@ impl Renewal {
 
     fn look(&mut self, core: &Core) {
         let now = core.node.store().clock().monotonic();
+        if now >= self.due.rotate {
+            self.due.rotate = now + LOOK;
+            if let Err(error) = self.rotate(core) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "this node cannot take up the cluster's next authority");
+                self.due.rotate = now + AGAIN;
+            }
+        }
         if now >= self.due.renew {
             self.due.renew = now + LOOK;
             if let Err(error) = self.renew(core) {
@@ -200,9 +240,10 @@ impl Renewal {
     }
 
     fn take(&self, answer: &Message) -> Result<bool, Error> {
-        let Some(authority) = take_authority(answer, &self.credentials)? else { return Ok(false) };
-        authority.store(&self.folder)?;
-        self.keys.set_authority(&self.folder)
+        let own = self.credentials.authority_certificate();
+        let Some(authority) = take_authority(answer, own)? else { return Ok(false) };
+        authority.store_in_force(&self.keys.folder)?;
+        self.keys.set_authority(&self.credentials)
     }
 
     /// Sees to it that the certificate holds, and that the key does not get too old.
@@ -215,12 +256,12 @@ impl Renewal {
             self.adopt(core, reissued)?;
         }
         if let Some(next) = self.next.clone() {
-            if next.is_valid(now) {
+            if next.is_valid(now) && self.is_of_own_authority(&next) {
                 return self.settle(core, next);
             }
             // It was made long ago. The cluster may know of its key all the same, so that it must not be lost.
             let reissued = next.reissued(&authority, now, &SystemRng)?;
-            reissued.store_next(&self.folder)?;
+            reissued.store_next(&self.keys.folder)?;
             self.next = Some(reissued.clone());
             return self.settle(core, reissued);
         }
@@ -228,7 +269,7 @@ impl Renewal {
             let key = NodeKey::generate()?;
             let issued = authority.issue(core.me, key.public(), now, &SystemRng)?;
             let next = key.with_certificate(issued, now)?;
-            next.store_next(&self.folder)?;
+            next.store_next(&self.keys.folder)?;
             self.next = Some(next.clone());
             return self.settle(core, next);
         }
@@ -264,7 +305,7 @@ impl Renewal {
 
     /// From now on these count.
     fn adopt(&mut self, core: &Core, credentials: Credentials) -> Result<(), Error> {
-        credentials.store_renewed(&self.folder)?;
+        credentials.store_renewed(&self.keys.folder)?;
         self.keys.transport.renew(&credentials)?;
         let left = credentials.expires().saturating_sub(self.keys.clock.wall());
         let text = format!("this node's certificate was renewed and is good for {} days", left.as_secs() / 86_400);
@@ -275,7 +316,7 @@ impl Renewal {
 
     /// Without a majority, this node's next key may be the one that the others know of: it stopped before it heard so.
     fn show_other(&mut self) {
-        let Some(next) = &self.next else { return };
+        let Some(next) = self.next.as_ref().filter(|next| self.is_of_own_authority(next)) else { return };
         let shown = if self.is_next_shown { &self.credentials } else { next };
         match self.keys.transport.renew(shown) {
             Ok(()) => self.is_next_shown = !self.is_next_shown,

@@ -9,7 +9,7 @@ use net::config::raft::{CallError, Caller};
 use net::envelope::{Family, Kind, Message};
 use net::forward::FORWARD;
 use net::id::{NodeId, VolumeId};
-use net::identity::AUTHORITY;
+use net::identity::{AUTHORITY, NEXT_AUTHORITY};
 use net::news::NEWS;
 use net::replication::Event;
 use net::transport::{Class, Down, Handler, Link, Received, RequestError, Responder, Transport};
@@ -71,9 +71,9 @@ impl Handler for Network {
                     responder.answer(Message::new(AGREEMENT, answer));
                 });
             }
-            AUTHORITY => {
+            AUTHORITY | NEXT_AUTHORITY => {
                 if let Some(keys) = self.keys.get().and_then(Weak::upgrade) {
-                    responder.answer(keys.answer(&core.configuration(), link.peer));
+                    responder.answer(keys.answer(&core.configuration(), link, message.kind));
                 }
             }
             NEWS => self.workers.run(move || {

@@ -20,6 +20,19 @@ pub struct ClusterReport {
     pub nodes: Vec<NodeReport>,
     /// The volumes, by name.
     pub volumes: Vec<VolumeReport>,
+    /// Another authority that is being taken up.
+    pub rotation: Option<RotationReport>,
+    /// The fingerprint of the authority in force; `None` as long as that is the cluster's first.
+    pub authority: Option<[u8; 32]>,
+}
+
+/// How far a change of the cluster's authority has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RotationReport {
+    /// All nodes trust the new authority, and each is to show a certificate of it; until then each is to trust it.
+    pub is_trusted: bool,
+    /// The names of the nodes that are waited for.
+    pub awaited: Vec<String>,
 }
 
 /// Where a node is in its life.

@@ -22,7 +22,7 @@ use net::transport::{Peer, Transport};
 use tokio::runtime::{Builder, Runtime};
 
 use super::core::Core;
-use super::keys::{Keys, Renewal};
+use super::keys::{Keys, Renewal, trust_stored};
 use super::network::{AgreementCaller, Network};
 use super::outside::NodeAround;
 use super::workers::Workers;
@@ -219,6 +219,7 @@ fn run(
     let config = Config { program: PROGRAM.to_owned(), ..Config::within(address, memory_bytes) };
     let (clock, heard) = (clock(node), Arc::clone(&network));
     let transport = QuicTransport::start(config, &credentials, Arc::clone(&clock), Arc::new(SystemRng), heard)?;
+    trust_stored(&transport, &folder)?;
     let transport = Arc::new(transport);
     let kept = folder.replace(ADDRESS_FILE, address.to_string().as_bytes());
     kept.map_err(|source| io("writing the cluster's address", source))?;
@@ -238,9 +239,9 @@ fn run(
     if beginning.is_founder {
         runtime.block_on(raft.found(me.about(core.me, &credentials)?, wall_ms()))?;
     }
-    let keys = Arc::new(Keys::new(&core, transport, clock));
+    let keys = Arc::new(Keys::new(&core, transport, clock, folder)?);
     set_once(&network.keys, Arc::downgrade(&keys));
-    let renewal = Renewal::new(Arc::clone(&keys), folder, credentials)?;
+    let renewal = Renewal::new(Arc::clone(&keys), credentials)?;
     runtime.spawn(follow(Arc::downgrade(&core), Arc::downgrade(&keys)));
     runtime.spawn(Keys::learn(Arc::downgrade(&keys)));
     runtime.spawn(introduce(Arc::downgrade(&core), me));
@@ -282,7 +283,7 @@ fn made_valid(credentials: Credentials, folder: &Directory, now: Duration) -> Re
     if credentials.is_valid(now) {
         return Ok(credentials);
     }
-    let authority = Authority::load(folder)?.ok_or(ClusterError::Expired)?;
+    let authority = Authority::load_of(folder, &credentials)?.ok_or(ClusterError::Expired)?;
     let reissued = credentials.reissued(&authority, now, &SystemRng)?;
     reissued.store_renewed(folder)?;
     tracing::info!("this node's certificate did not hold any more and was made anew");

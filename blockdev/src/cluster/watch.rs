@@ -78,6 +78,7 @@ fn changes(before: &ClusterReport, now: &ClusterReport) -> Vec<Told> {
     let nodes: BTreeMap<u64, &NodeReport> = before.nodes.iter().map(|node| (node.id, node)).collect();
     let volumes: BTreeMap<u64, &VolumeReport> = before.volumes.iter().map(|volume| (volume.id, volume)).collect();
     let mut events = Vec::new();
+    events.extend(authority_change(before, now));
     for node in &now.nodes {
         node_changes(nodes.get(&node.id).copied(), node, &mut events);
     }
@@ -89,6 +90,25 @@ fn changes(before: &ClusterReport, now: &ClusterReport) -> Vec<Told> {
         }
     }
     events
+}
+
+/// What has become of the cluster's authority. A change may begin and end between two looks.
+fn authority_change(before: &ClusterReport, now: &ClusterReport) -> Option<Told> {
+    let is_trusted = |report: &ClusterReport| report.rotation.as_ref().map(|rotation| rotation.is_trusted);
+    let (kind, text) = match (is_trusted(before), is_trusted(now)) {
+        _ if before.authority != now.authority => (
+            kind::AUTHORITY_CHANGED,
+            "the cluster has another authority, and the one before it is not trusted any more",
+        ),
+        (None, Some(_)) => (kind::AUTHORITY_CHANGING, "the cluster takes up another authority: tokens are void"),
+        (Some(false), Some(true)) => (
+            kind::AUTHORITY_CHANGING,
+            "all nodes trust the cluster's new authority, and show certificates of it from now on",
+        ),
+        (Some(_), None) => (kind::AUTHORITY_KEPT, "the cluster's new authority was given up: the one before it stays"),
+        _ => return None,
+    };
+    Some((kind, String::new(), text.to_owned()))
 }
 
 fn node_changes(before: Option<&NodeReport>, now: &NodeReport, events: &mut Vec<Told>) {

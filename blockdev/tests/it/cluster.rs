@@ -6,6 +6,7 @@ mod full;
 mod keys;
 mod limits;
 mod news;
+mod rotation;
 mod schedules;
 mod sizes;
 mod together;

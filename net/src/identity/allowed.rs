@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rcgen::PublicKeyData;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::KeyUsage;
 
+use super::verifier::verify_chain;
 use super::{NodeId, PublicKey};
 
 /// The nodes that may speak, shared between whoever follows the configuration and the checks of certificates.
@@ -20,13 +23,15 @@ struct State {
     nodes: BTreeSet<NodeId>,
     /// `None` while this node may be behind: then others may have renewed their keys without its knowing.
     keys: Option<BTreeMap<NodeId, PublicKey>>,
+    /// Authorities besides that of the node's own certificate.
+    authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Allowed {
     /// These nodes and no others, with any key.
     #[must_use]
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
-        Self(Arc::new(RwLock::new(State { nodes: nodes.into_iter().collect(), keys: None })))
+        Self(Arc::new(RwLock::new(State { nodes: nodes.into_iter().collect(), ..State::default() })))
     }
 
     /// True if `node` may speak.
@@ -54,5 +59,22 @@ impl Allowed {
     /// True if keys were known before, so that whoever spoke until now had one that was right then.
     pub fn pin(&self, keys: Option<BTreeMap<NodeId, PublicKey>>) -> bool {
         std::mem::replace(&mut self.0.write().keys, keys).is_some()
+    }
+
+    /// From now on these authorities (X.509 DER) are trusted besides that of the node's own certificate, and no others. Handshakes see
+    /// it at once.
+    pub fn trust(&self, authorities: Vec<Vec<u8>>) {
+        self.0.write().authorities = authorities.into_iter().map(CertificateDer::from).collect();
+    }
+
+    /// True if one of the other authorities signed `certificate`, for this use, valid at `now`.
+    pub(super) fn is_signed_by_another(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> bool {
+        let state = self.0.read();
+        state.authorities.iter().any(|authority| verify_chain(certificate, authority, now, usage).is_ok())
     }
 }

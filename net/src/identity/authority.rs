@@ -11,7 +11,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use zeroize::Zeroizing;
 
-use super::credentials::PublicKey;
+use super::credentials::{Credentials, PublicKey};
 use super::error::Error;
 use super::folder::Folder;
 use super::name::node_name;
@@ -22,6 +22,9 @@ use crate::environment::{Rng, random};
 
 /// The file with the authority's key.
 const AUTHORITY_FILE: &str = "authority";
+
+/// The file with that of the authority which is to take its place.
+const NEXT_AUTHORITY_FILE: &str = "authority-next";
 
 /// How long a node's certificate is valid.
 pub const NODE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -64,16 +67,29 @@ impl Authority {
     /// # Errors
     /// [`Error::Exists`] if the folder has one already.
     pub fn create(folder: &dyn Folder, rng: &dyn Rng) -> Result<Self, Error> {
-        let cluster = ClusterId(random(rng));
+        let made = Self::draw(ClusterId(random(rng)), rng)?;
+        made.store(folder)?;
+        Ok(made)
+    }
+
+    /// Another authority for a cluster that there is, in memory only.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn draw(cluster: ClusterId, rng: &dyn Rng) -> Result<Self, Error> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut params = params(cluster);
         params.serial_number = Some(serial(rng));
         let certificate = params.self_signed(&key)?.der().to_vec();
         let stored =
             Stored { cluster, key: Zeroizing::new(key.serialize_der()), authority: certificate.clone(), certificate };
-        let made = Self::from_stored(&stored)?;
-        made.store(folder)?;
-        Ok(made)
+        Self::from_stored(&stored)
+    }
+
+    /// Its certificate, X.509 DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
     }
 
     /// Writes it to a folder that has none.
@@ -87,6 +103,18 @@ impl Authority {
         })
     }
 
+    /// Writes it in place of the one before it, whose certificates nobody shows any more.
+    pub fn store_in_force(&self, folder: &dyn Folder) -> Result<(), Error> {
+        let stored = folder.replace(AUTHORITY_FILE, &self.encode());
+        stored.map_err(|source| Error::Io { name: AUTHORITY_FILE, source })
+    }
+
+    /// Writes it beside the one in force, until the whole cluster trusts it.
+    pub fn store_next(&self, folder: &dyn Folder) -> Result<(), Error> {
+        let stored = folder.replace(NEXT_AUTHORITY_FILE, &self.encode());
+        stored.map_err(|source| Error::Io { name: NEXT_AUTHORITY_FILE, source })
+    }
+
     /// The bytes of its file, a secret.
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let certificate = self.certificate.to_vec();
@@ -95,10 +123,10 @@ impl Authority {
     }
 
     /// The authority of these bytes, if it is the one that the certificate is of.
-    pub(super) fn decode(bytes: &[u8], certificate: &CertificateDer<'_>) -> Result<Self, Error> {
+    pub(super) fn decode(bytes: &[u8], certificate: &[u8]) -> Result<Self, Error> {
         let authority = Self::from_stored(&Stored::decode(AUTHORITY_FILE, bytes)?)?;
-        let has_key = authority.issuer.key().subject_public_key_info() == key_info(certificate)?;
-        if authority.certificate != *certificate || !has_key {
+        let has_key = authority.issuer.key().subject_public_key_info() == key_info(&certificate.into())?;
+        if *authority.certificate != *certificate || !has_key {
             return Err(Error::Name { found: "another cluster's authority".to_owned() });
         }
         Ok(authority)
@@ -106,9 +134,32 @@ impl Authority {
 
     /// Reads the authority from its folder; `None` if this node does not have it.
     pub fn load(folder: &dyn Folder) -> Result<Option<Self>, Error> {
-        let bytes = folder.read(AUTHORITY_FILE).map_err(|source| Error::Io { name: AUTHORITY_FILE, source })?;
+        Self::load_file(folder, AUTHORITY_FILE)
+    }
+
+    /// Reads what [`Self::store_next`] wrote; `None` if there is nothing, or it was forgotten.
+    pub fn load_next(folder: &dyn Folder) -> Result<Option<Self>, Error> {
+        Self::load_file(folder, NEXT_AUTHORITY_FILE)
+    }
+
+    /// Removes what [`Self::store_next`] wrote, if anything.
+    pub fn forget_next(folder: &dyn Folder) -> Result<(), Error> {
+        folder.remove(NEXT_AUTHORITY_FILE).map_err(|source| Error::Io { name: NEXT_AUTHORITY_FILE, source })
+    }
+
+    /// Reads the authority that signed these credentials, which may have been in force or the next; `None` if this node does not have it.
+    pub fn load_of(folder: &dyn Folder, credentials: &Credentials) -> Result<Option<Self>, Error> {
+        let is_its = |authority: &Self| authority.certificate == *credentials.authority();
+        match Self::load(folder)?.filter(is_its) {
+            Some(authority) => Ok(Some(authority)),
+            None => Ok(Self::load_next(folder)?.filter(is_its)),
+        }
+    }
+
+    fn load_file(folder: &dyn Folder, name: &'static str) -> Result<Option<Self>, Error> {
+        let bytes = folder.read(name).map_err(|source| Error::Io { name, source })?;
         let Some(bytes) = bytes else { return Ok(None) };
-        Self::from_stored(&Stored::decode(AUTHORITY_FILE, &bytes)?).map(Some)
+        Self::from_stored(&Stored::decode(name, &bytes)?).map(Some)
     }
 
     fn from_stored(stored: &Stored) -> Result<Self, Error> {

@@ -22,6 +22,9 @@ pub(super) const NODE_FILE: &str = "node";
 /// The file with those that are to take their place.
 const NEXT_FILE: &str = "node-next";
 
+/// The file with the certificate of the authority that was in force before.
+const FORMER_FILE: &str = "authority-former";
+
 /// An Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct PublicKey(pub [u8; 32]);
@@ -153,7 +156,25 @@ impl Credentials {
         folder.replace(NEXT_FILE, &self.encode()).map_err(|source| Error::Io { name: NEXT_FILE, source })
     }
 
-    /// The same key with a new certificate, valid from `now` on.
+    /// Notes the certificate of the authority that signed these, to be trusted on when another has signed the next ones.
+    pub fn store_former_authority(&self, folder: &dyn Folder) -> Result<(), Error> {
+        let (certificate, authority) = (self.authority.to_vec(), self.authority.to_vec());
+        let stored = Stored { cluster: self.cluster, key: Zeroizing::default(), certificate, authority };
+        folder.replace(FORMER_FILE, &stored.encode()).map_err(|source| Error::Io { name: FORMER_FILE, source })
+    }
+
+    /// Reads what [`Self::store_former_authority`] wrote, X.509 DER; `None` if there is nothing, or it was forgotten.
+    pub fn load_former_authority(folder: &dyn Folder) -> Result<Option<Vec<u8>>, Error> {
+        let bytes = folder.read(FORMER_FILE).map_err(|source| Error::Io { name: FORMER_FILE, source })?;
+        bytes.map(|bytes| Ok(Stored::decode(FORMER_FILE, &bytes)?.authority)).transpose()
+    }
+
+    /// Removes what [`Self::store_former_authority`] wrote, if anything.
+    pub fn forget_former_authority(folder: &dyn Folder) -> Result<(), Error> {
+        folder.remove(FORMER_FILE).map_err(|source| Error::Io { name: FORMER_FILE, source })
+    }
+
+    /// The same key with a new certificate, valid from `now` on, by the authority that signed these or another of the cluster.
     pub fn reissued(&self, authority: &Authority, now: Duration, rng: &dyn Rng) -> Result<Self, Error> {
         let Issued { cluster, node, certificate, authority } =
             authority.issue(self.node, self.public_key()?, now, rng)?;
@@ -230,6 +251,12 @@ impl Credentials {
     #[must_use]
     pub fn authority_fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.authority)
+    }
+
+    /// The certificate of the authority, X.509 DER.
+    #[must_use]
+    pub fn authority_certificate(&self) -> &[u8] {
+        &self.authority
     }
 
     pub(super) fn authority(&self) -> &CertificateDer<'static> {

@@ -22,6 +22,9 @@ pub trait Folder: Send + Sync {
 
     /// Makes a file or puts these bytes in its place, durable on return.
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes a file, durably on return; one that is not there is no error.
+    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// A real directory, with mode 0700, its files 0600.
@@ -94,6 +97,14 @@ impl Folder for Directory {
         fs::rename(&aside, self.path.join(name))?;
         self.sync()
     }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => self.sync(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A folder in memory, for simulation and tests.
@@ -118,6 +129,11 @@ impl Folder for MemoryFolder {
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.files.lock().insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.lock().remove(name);
         Ok(())
     }
 }

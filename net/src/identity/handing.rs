@@ -5,14 +5,16 @@
 use zeroize::Zeroizing;
 
 use super::authority::Authority;
-use super::credentials::Credentials;
 use super::error::Error;
 use crate::envelope::{Kind, Message, decode_body, encode_body};
 
 /// The question for it.
 pub const AUTHORITY: Kind = Kind::control(2);
 
-/// The answer.
+/// The question for the authority that is to take its place.
+pub const NEXT_AUTHORITY: Kind = Kind::control(6);
+
+/// The answer to both.
 const HANDED: Kind = Kind::control(3);
 
 /// What errors call an answer.
@@ -30,7 +32,14 @@ pub fn ask_authority() -> Message {
     Message::new(AUTHORITY, Vec::new())
 }
 
-/// The answer to it.
+/// The message that asks for the authority that is to take its place. A node that knows of no other answers with none, and one whose
+/// program knows of no such change does not answer.
+#[must_use]
+pub fn ask_next_authority() -> Message {
+    Message::new(NEXT_AUTHORITY, Vec::new())
+}
+
+/// The answer to either.
 #[must_use]
 pub fn hand_authority(authority: Option<&Authority>) -> Message {
     handed(authority.map(|authority| authority.encode().to_vec()))
@@ -40,15 +49,15 @@ pub(super) fn handed(file: Option<Vec<u8>>) -> Message {
     Message::new(HANDED, encode_body(&HandedV1 { file }))
 }
 
-/// The authority in an answer, if it has one and that is the authority of the node's own cluster.
+/// The authority in an answer, if it has one and that is the authority with this certificate, X.509 DER.
 ///
 /// # Errors
 /// [`Error::Damaged`] if it is no answer, [`Error::Name`] if it is of another authority.
-pub fn take_authority(message: &Message, own: &Credentials) -> Result<Option<Authority>, Error> {
+pub fn take_authority(message: &Message, certificate: &[u8]) -> Result<Option<Authority>, Error> {
     let damaged = |what| Error::Damaged { name: ANSWER, what };
     if message.kind != HANDED {
         return Err(damaged("it answers something else"));
     }
     let HandedV1 { file } = decode_body(&message.body).map_err(|_| damaged("it cannot be read"))?;
-    file.map(Zeroizing::new).map(|file| Authority::decode(&file, own.authority())).transpose()
+    file.map(Zeroizing::new).map(|file| Authority::decode(&file, certificate)).transpose()
 }

@@ -11,7 +11,7 @@ use super::handing::handed;
 use super::stored::Stored;
 use super::{
     Authority, ClusterId, Credentials, Directory, Error, Folder, Issued, MemoryFolder, NODE_VALIDITY, NodeId, NodeKey,
-    ask_authority, hand_authority, node_name, peer_node, take_authority, verifier::verify_chain,
+    ask_authority, ask_next_authority, hand_authority, node_name, peer_node, take_authority, verifier::verify_chain,
 };
 use crate::envelope::Message;
 use crate::environment::SystemRng;
@@ -148,6 +148,7 @@ fn a_directory_keeps_secrets_to_its_owner() {
     assert_eq!(&folder.read("node").unwrap().unwrap()[..], b"three");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&path.join("node"))), (0o700, 0o600));
+    folder.remove("long").unwrap();
     std::fs::write(path.join("long"), vec![0; 70_000]).unwrap();
     assert_eq!(folder.read("long").unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
     std::fs::remove_dir_all(&path).unwrap();
@@ -177,14 +178,14 @@ fn only_the_node_s_own_authority_is_taken() {
     let (ours, other) = (authority(), authority());
     let (key, issued) = issue(&ours, 3);
     let own = key.with_certificate(issued, NOW).unwrap();
-    let taken = take_authority(&hand_authority(Some(&ours)), &own).unwrap().unwrap();
+    let taken = take_authority(&hand_authority(Some(&ours)), own.authority()).unwrap().unwrap();
     let folder = MemoryFolder::default();
     taken.store(&folder).unwrap();
     let (key, issued) = issue(&Authority::load(&folder).unwrap().unwrap(), 4);
     assert!(key.with_certificate(issued, NOW).unwrap().is_valid(NOW));
     assert!(matches!(taken.store(&folder), Err(Error::Exists { .. })));
-    assert!(take_authority(&hand_authority(None), &own).unwrap().is_none());
-    assert!(matches!(take_authority(&hand_authority(Some(&other)), &own), Err(Error::Name { .. })));
+    assert!(take_authority(&hand_authority(None), own.authority()).unwrap().is_none());
+    assert!(matches!(take_authority(&hand_authority(Some(&other)), own.authority()), Err(Error::Name { .. })));
     // The right certificate with a key that is not its own.
     let mut forged = Stored::decode("", &other.encode()).unwrap();
     forged.certificate = Stored::decode("", &ours.encode()).unwrap().certificate;
@@ -192,12 +193,40 @@ fn only_the_node_s_own_authority_is_taken() {
     assert!(matches!(forged, Err(Error::Name { .. })));
     let mut cut = hand_authority(Some(&ours));
     cut.body.truncate(40);
-    assert!(matches!(take_authority(&cut, &own), Err(Error::Damaged { .. })));
-    assert!(matches!(take_authority(&ask_authority(), &own), Err(Error::Damaged { .. })));
+    assert!(matches!(take_authority(&cut, own.authority()), Err(Error::Damaged { .. })));
+    assert!(matches!(take_authority(&ask_authority(), own.authority()), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn another_authority_takes_the_place_of_the_one_in_force() {
+    let folder = MemoryFolder::default();
+    let first = Authority::create(&folder, &SystemRng).unwrap();
+    let (key, issued) = issue(&first, 3);
+    let old = key.with_certificate(issued, NOW).unwrap();
+    let next = Authority::draw(first.cluster(), &SystemRng).unwrap();
+    assert_ne!(next.fingerprint(), first.fingerprint());
+    next.store_next(&folder).unwrap();
+    old.store_former_authority(&folder).unwrap();
+    let new = old.reissued(&Authority::load_next(&folder).unwrap().unwrap(), NOW, &SystemRng).unwrap();
+    assert_eq!((new.node(), new.public_key().unwrap()), (old.node(), old.public_key().unwrap()));
+    assert!(new.is_valid(NOW));
+    assert_eq!(new.authority_fingerprint(), next.fingerprint());
+    assert_eq!(Credentials::load_former_authority(&folder).unwrap().as_deref(), Some(first.certificate()));
+    // Whichever certificate the node has, it finds the authority of that.
+    let of = |credentials: &Credentials| Authority::load_of(&folder, credentials).unwrap().map(|it| it.fingerprint());
+    assert_eq!((of(&old), of(&new)), (Some(first.fingerprint()), Some(next.fingerprint())));
+    next.store_in_force(&folder).unwrap();
+    Authority::forget_next(&folder).unwrap();
+    Credentials::forget_former_authority(&folder).unwrap();
+    Credentials::forget_former_authority(&folder).unwrap();
+    assert_eq!((of(&old), of(&new)), (None, Some(next.fingerprint())));
+    assert_eq!(Credentials::load_former_authority(&folder).unwrap(), None);
+    assert!(Authority::load_next(&folder).unwrap().is_none());
 }
 
 #[test]
 fn golden_handing() {
+    assert_eq!((ask_next_authority().kind.0, ask_next_authority().body.len()), (0x0206, 0));
     let hex = |message: &Message| message.body.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!((ask_authority().kind.0, hex(&ask_authority())), (0x0202, String::new()));
     let nothing = hand_authority(None);

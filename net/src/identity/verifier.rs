@@ -73,7 +73,11 @@ pub(super) struct Check {
 impl Check {
     /// The node the peer is.
     fn peer(&self, certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) -> Result<NodeId, rustls::Error> {
-        verify_chain(certificate, &self.authority, now, usage).map_err(refused)?;
+        if let Err(error) = verify_chain(certificate, &self.authority, now, usage)
+            && !self.allowed.is_signed_by_another(certificate, now, usage)
+        {
+            return Err(refused(error));
+        }
         let node = peer_node(self.cluster, certificate).map_err(refused)?;
         let key_info = key_info(certificate).map_err(refused)?;
         if !self.allowed.permits(node, &key_info) {

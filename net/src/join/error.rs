@@ -46,6 +46,12 @@ pub enum JoinError {
     /// None of the token's addresses could be reached.
     #[error("no node of the cluster could be reached")]
     Unreachable(#[source] Down),
+    /// A node answered that has another authority than the token was made with.
+    #[error(
+        "the node at {0} does not have the authority that the join token was made with: the cluster has another since, or it is \
+         another cluster: get a new one with silt cluster token"
+    )]
+    OtherAuthority(std::net::SocketAddr),
     /// The token names no address.
     #[error("the join token names no address")]
     NoAddress,

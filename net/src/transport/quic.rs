@@ -170,6 +170,18 @@ impl QuicTransport {
         }
     }
 
+    /// From now on these authorities (X.509 DER) are trusted besides that of this node's own certificate, and no others. Handshakes see
+    /// it at once; sessions go on.
+    pub fn trust(&self, authorities: Vec<Vec<u8>>) {
+        self.shared.allowed.trust(authorities);
+    }
+
+    /// True if a link is up and nobody has asked it to end.
+    #[must_use]
+    pub fn is_open(&self, link: Link) -> bool {
+        self.shared.outbox(link).is_some_and(|outbox| !outbox.is_ended())
+    }
+
     /// Ends all sessions in good order, and listens no more. Blocks until peers have been told.
     pub fn stop(&self) {
         // Fails only if the thread has stopped already.

@@ -1,7 +1,7 @@
 use lsm_store::codec::Codec;
 use lsm_store::store::Limits;
 
-use super::super::report::ReplicaReport;
+use super::super::report::{ReplicaReport, RotationReport};
 use super::*;
 use crate::access::AllowList;
 
@@ -47,7 +47,7 @@ fn volume() -> VolumeReport {
 }
 
 fn report(nodes: Vec<NodeReport>, volumes: Vec<VolumeReport>) -> ClusterReport {
-    ClusterReport { cluster: "c".into(), here: 1, leader: Some(1), nodes, volumes }
+    ClusterReport { cluster: "c".into(), here: 1, leader: Some(1), nodes, volumes, ..ClusterReport::default() }
 }
 
 fn kinds(before: &ClusterReport, now: &ClusterReport) -> Vec<(&'static str, String)> {
@@ -114,4 +114,23 @@ fn a_leader_that_is_not_reached_leads_nobody() {
     assert!(leads(&report, Some(2)) && !leads(&report, None) && !leads(&report, Some(3)));
     report.nodes[1].is_reachable = false;
     assert!(!leads(&report, Some(2)));
+}
+
+#[test]
+fn a_change_of_the_authority_is_told_step_by_step() {
+    let at = |is_trusted: Option<bool>, authority: u8| ClusterReport {
+        rotation: is_trusted.map(|is_trusted| RotationReport { is_trusted, awaited: Vec::new() }),
+        authority: (authority > 0).then_some([authority; 32]),
+        ..report(vec![node(1)], Vec::new())
+    };
+    let told =
+        |before: &ClusterReport, now: &ClusterReport| kinds(before, now).into_iter().map(|(kind, _)| kind).next();
+    assert_eq!(told(&at(None, 0), &at(None, 0)), None);
+    assert_eq!(told(&at(None, 0), &at(Some(false), 0)), Some(kind::AUTHORITY_CHANGING));
+    assert_eq!(told(&at(Some(false), 0), &at(Some(true), 0)), Some(kind::AUTHORITY_CHANGING));
+    assert_eq!(told(&at(Some(true), 0), &at(Some(true), 0)), None);
+    assert_eq!(told(&at(Some(true), 0), &at(None, 1)), Some(kind::AUTHORITY_CHANGED));
+    assert_eq!(told(&at(Some(false), 1), &at(None, 1)), Some(kind::AUTHORITY_KEPT));
+    // Between two looks.
+    assert_eq!(told(&at(None, 1), &at(None, 2)), Some(kind::AUTHORITY_CHANGED));
 }

@@ -33,6 +33,14 @@ pub(super) fn close(connection: &Connection, reason: &Down) {
     connection.close(code(reason), text.as_bytes());
 }
 
+/// TLS's alert for a certificate of an authority that this side does not know (RFC 8446, section 6.2).
+const UNKNOWN_AUTHORITY: u64 = 0x100 + 48;
+
+/// True if this side does not know the authority that the other end showed.
+pub(super) fn is_unknown_authority(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::TransportError(error) if u64::from(error.code) == UNKNOWN_AUTHORITY)
+}
+
 /// Why a connection ended.
 pub(super) fn reason(error: ConnectionError) -> Down {
     match error {

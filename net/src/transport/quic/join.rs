@@ -77,7 +77,7 @@ pub fn join(
         for address in token.addresses() {
             let attempt = ask(token, key, client.clone(), *address, (addresses, program.to_owned()));
             match timeout(ADDRESS_TIMEOUT, attempt).await.unwrap_or(Err(JoinError::Unreachable(Down::Silent))) {
-                Err(JoinError::Unreachable(reason)) => failure = JoinError::Unreachable(reason),
+                Err(elsewhere @ (JoinError::Unreachable(_) | JoinError::OtherAuthority(_))) => failure = elsewhere,
                 done => return done,
             }
         }
@@ -97,7 +97,10 @@ async fn ask(
     let unreachable = |error| JoinError::Unreachable(close::reason(error));
     let connecting = endpoint.connect_with(client, address, ANY_NAME);
     let connecting = connecting.map_err(|error| JoinError::Unreachable(Down::Failed(error.to_string())))?;
-    let connection = connecting.await.map_err(unreachable)?;
+    let connection = connecting.await.map_err(|error| match error {
+        error if close::is_unknown_authority(&error) => JoinError::OtherAuthority(address),
+        error => unreachable(error),
+    })?;
     let binding = binding(&connection, token.id()).map_err(JoinError::Unreachable)?;
     let request = JoinRequest::new((token.id(), &token.key()), key, &binding, about)?.encode();
     let garbled = |error: ReadError| JoinError::Unreachable(error.into_down(&connection));

@@ -139,6 +139,11 @@ impl Outbox {
         });
     }
 
+    /// True once somebody has asked the session to end.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
     /// Waits until somebody asks the session to end.
     pub(super) async fn ended(&self) -> Down {
         let mut end = self.end.subscribe();

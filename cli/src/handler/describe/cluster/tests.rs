@@ -63,6 +63,7 @@ fn report() -> ClusterReport {
             volume_report("c", VolumeHealth::Stalled),
             volume_report("d", VolumeHealth::Degraded),
         ],
+        ..ClusterReport::default()
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Node, authority, config, credentials, credentials_at, introduce, numbered, pair, until};
-use crate::environment::{Clock, SystemClock};
-use crate::identity::{Credentials, NodeId, PublicKey};
+use crate::environment::{Clock, SystemClock, SystemRng};
+use crate::identity::{Authority, Credentials, NodeId, PublicKey};
 use crate::transport::quic::Config;
 use crate::transport::{Channel, Down, Peer, Transport};
 
@@ -175,6 +175,42 @@ fn renewing_a_key_interrupts_nothing() {
     // The next session is with the new key.
     one.transport.disconnect(to_two);
     assert!(one.up().session > to_two.session);
+}
+
+/// Both certificates are good while both authorities are trusted, and each alone where one is.
+#[test]
+fn two_authorities_are_trusted_as_long_as_they_shall_be() {
+    let former = authority();
+    let next = Authority::draw(former.cluster(), &SystemRng).unwrap();
+    let both = || vec![former.certificate().to_vec(), next.certificate().to_vec()];
+    let (first, second) = (credentials(&former, 1), credentials(&next, 2));
+    let one = Node::start(&first, config());
+    let two = Node::start(&second, config());
+    introduce(&[&one, &two]);
+    refused(&one, &two);
+    // One side is not enough: each shows what the other must trust.
+    one.transport.trust(both());
+    one.transport.set_peers(vec![one.peer()]);
+    until(&one, || one.transport.last_failure(two.id).is_none());
+    introduce(&[&one, &two]);
+    refused(&one, &two);
+    two.transport.trust(both());
+    let link = one.up();
+    assert!(one.transport.is_open(link));
+    // Sessions go on when the former one is not trusted any more, and no new one begins.
+    two.transport.trust(Vec::new());
+    two.up();
+    let channel = Channel::journal(1);
+    one.transport.send(link, channel, numbered(channel, 0, 8)).unwrap();
+    assert_eq!(two.message().message, numbered(channel, 0, 8));
+    one.transport.disconnect(link);
+    one.down();
+    assert!(!one.transport.is_open(link));
+    refused(&one, &two);
+    let now = SystemClock.wall();
+    one.transport.renew(&first.reissued(&next, now, &SystemRng).unwrap()).unwrap();
+    one.transport.trust(Vec::new());
+    one.up();
 }
 
 #[test]
