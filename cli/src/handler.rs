@@ -260,6 +260,7 @@ impl Handler for NodeHandler {
             Request::ClusterInit { name, zone } => self.found_cluster(name.as_deref(), zone.as_deref()),
             Request::ClusterToken { validity_s } => self.cluster_token(*validity_s),
             Request::ClusterStatus => self.cluster_status(),
+            Request::ClusterRotateAuthority { cancel } => self.rotate_authority(*cancel),
             Request::ClusterSet { catch_up_rate_bytes } => self.set_cluster(*catch_up_rate_bytes),
             Request::Events { since_s } => self.events(*since_s),
             Request::Node { name, action } => self.change_node(name, *action),

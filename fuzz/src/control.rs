@@ -10,8 +10,8 @@ use net::control::{
     EventDescription, Failure, Handler, ImportVolume, Kind, MoveReplica, NodeAction, NodeDescription,
     OriginDescription, PackCold, Peer, Progress, ProgressDescription, Purge, ReceiveSnapshot, Received,
     ReceivedDescription, ReplicaDescription, ReplicationDescription, Request, ResizeVolume, Response, Rewind, Rewound,
-    RootDescription, Scrub, ScrubAction, ScrubDescription, ScrubbedVolume, SentDescription, SetVolume,
-    SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
+    RootDescription, RotationDescription, Scrub, ScrubAction, ScrubDescription, ScrubbedVolume, SentDescription,
+    SetVolume, SnapshotDescription, Transferred, Uris, VolumeDescription, serve,
 };
 
 /// Bytes of a chunk in the golden conversation.
@@ -75,6 +75,7 @@ fn requests() -> Vec<Request> {
         Request::ClusterToken { validity_s: 3600 },
         Request::ClusterStatus,
         Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
+        Request::ClusterRotateAuthority { cancel: false },
         Request::Events { since_s: Some(60) },
         Request::Node { name: "n2".into(), action: NodeAction::Drain },
         Request::MoveReplica(MoveReplica { volume: name(), from: Some("n1".into()), to: "n2".into() }),
@@ -144,6 +145,7 @@ fn cluster() -> ClusterDescription {
         leader: Some(1),
         nodes: vec![node],
         volumes: vec![volume()],
+        rotation: Some(RotationDescription { stage: "trusting".into(), awaited: vec!["n2".into()] }),
     }
 }
 
@@ -241,7 +243,9 @@ impl Handler for Obliging {
                     volumes: vec![ScrubbedVolume { name, blocks_good: 1, blocks_damaged: 1, damage }],
                 }
             }
-            Request::ClusterInit { .. } | Request::ClusterStatus => Response::Cluster(Box::new(cluster())),
+            Request::ClusterInit { .. } | Request::ClusterStatus | Request::ClusterRotateAuthority { .. } => {
+                Response::Cluster(Box::new(cluster()))
+            }
             Request::ClusterToken { .. } => Response::Token { token: "silt1-token".into() },
             Request::Events { .. } => Response::Events { events: vec![event()], silent: vec!["n2".into()] },
             Request::MoveReplica(_) => Response::Volume(volume()),

@@ -24,7 +24,7 @@ mod tests;
 pub use client::{Client, Event};
 pub use cluster::{
     ClusterDescription, ClusterSummary, EventDescription, MoveReplica, NodeAction, NodeDescription,
-    ProgressDescription, ReplicaDescription, ReplicationDescription,
+    ProgressDescription, ReplicaDescription, ReplicationDescription, RotationDescription,
 };
 pub use error::{Error, Failure, Kind};
 pub use frame::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX};

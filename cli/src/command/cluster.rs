@@ -1,6 +1,7 @@
 //! `silt cluster`: its verbs, one file each.
 
 mod init;
+mod rotate_authority;
 mod set;
 mod status;
 mod token;
@@ -26,6 +27,7 @@ enum Verb {
     Init(init::Init),
     Token(token::Token),
     Set(set::Set),
+    RotateAuthority(rotate_authority::RotateAuthority),
     Status(status::Status),
 }
 
@@ -35,6 +37,7 @@ impl Cluster {
             Verb::Init(init) => init.run(global),
             Verb::Token(token) => token.run(global),
             Verb::Set(set) => set.run(global),
+            Verb::RotateAuthority(rotate) => rotate.run(global),
             Verb::Status(status) => status.run(global),
         }
     }

@@ -52,6 +52,12 @@ impl NodeHandler {
         Ok(Response::Done)
     }
 
+    pub(super) fn rotate_authority(&self, cancel: bool) -> Result<Response, Failure> {
+        let cluster = self.cluster()?;
+        if cancel { cluster.cancel_rotation() } else { cluster.rotate_authority() }.map_err(cluster_failure)?;
+        Ok(answer(&cluster.report()))
+    }
+
     /// What happened: at this node, and at the others if it is in a cluster.
     pub(super) fn events(&self, since_s: Option<u64>) -> Result<Response, Failure> {
         let now_ms = u64::try_from(self.node.store().clock().wall().as_millis()).unwrap_or(u64::MAX);

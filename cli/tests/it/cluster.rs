@@ -9,10 +9,12 @@ use crate::scratch::Scratch;
 use crate::silt::Silt;
 
 /// Verbs that make sense in a cluster only.
-const VERBS: [&[&str]; 10] = [
+const VERBS: [&[&str]; 12] = [
     &["cluster", "token"],
     &["cluster", "status"],
     &["cluster", "set", "catch-up-rate=1M"],
+    &["cluster", "rotate-authority"],
+    &["cluster", "rotate-authority", "--cancel"],
     &["node", "ls"],
     &["node", "drain", "n2"],
     &["node", "resume", "n2"],

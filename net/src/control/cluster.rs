@@ -48,6 +48,18 @@ pub struct ClusterDescription {
     pub nodes: Vec<NodeDescription>,
     /// The replicated volumes, by name.
     pub volumes: Vec<VolumeDescription>,
+    /// Another authority that is being taken up.
+    #[serde(default)]
+    pub rotation: Option<RotationDescription>,
+}
+
+/// How far a change of a cluster's certificate authority has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RotationDescription {
+    /// `trusting` until all nodes trust the new authority, then `showing` until each shows a certificate of it.
+    pub stage: String,
+    /// The names of the nodes that are waited for.
+    pub awaited: Vec<String>,
 }
 
 /// A node of a cluster.

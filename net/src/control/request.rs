@@ -271,6 +271,12 @@ pub enum Request {
         #[serde(default)]
         catch_up_rate_bytes: Option<u64>,
     },
+    /// Begins to replace the cluster's certificate authority, or gives up what was begun. Answer: `Cluster`.
+    ClusterRotateAuthority {
+        /// Give the new authority up that not all nodes trust yet.
+        #[serde(default)]
+        cancel: bool,
+    },
     /// What happened, at all nodes of the cluster that are reached. Answer: `Events`.
     Events {
         /// From so many seconds ago on; all that is kept if absent.

@@ -2,7 +2,7 @@
 
 use siltstone::control::{
     ClusterDescription, ClusterSummary, NodeDescription, ProgressDescription, ReplicaDescription,
-    ReplicationDescription, Request, VolumeDescription,
+    ReplicationDescription, Request, RotationDescription, VolumeDescription,
 };
 
 use crate::args::Global;
@@ -70,7 +70,18 @@ fn replicas_text(replication: &ReplicationDescription) -> String {
 pub(in crate::command) fn troubles(cluster: &ClusterDescription) -> String {
     let nodes = cluster.nodes.iter().filter_map(node_trouble);
     let volumes = cluster.volumes.iter().filter_map(volume_trouble);
-    nodes.chain(volumes).map(|line| line + "\n").collect()
+    let rotation = cluster.rotation.as_ref().map(rotation);
+    rotation.into_iter().chain(nodes).chain(volumes).map(|line| line + "\n").collect()
+}
+
+/// How far a change of the authority has come, and for whom it waits.
+pub(super) fn rotation(rotation: &RotationDescription) -> String {
+    let step = match &*rotation.stage {
+        "trusting" => "trusts it",
+        _ => "shows a certificate of it",
+    };
+    let awaited = rotation.awaited.join(", ");
+    format!("the cluster is taking up another authority: until each node {step} it waits for {awaited}")
 }
 
 fn node_trouble(node: &NodeDescription) -> Option<String> {

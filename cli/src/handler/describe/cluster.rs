@@ -2,11 +2,12 @@
 
 use siltstone::cluster::{
     ClusterReport, ClusterSnapshot, ClusterTrashed, NodeReport, NodeStanding, OriginReport, Progress, ReplicaReport,
-    ReplicaRole, VolumeHealth, VolumeReport,
+    ReplicaRole, RotationReport, VolumeHealth, VolumeReport,
 };
 use siltstone::control::{
     ClusterDescription, ClusterSummary, EventDescription, NodeDescription, OriginDescription, ProgressDescription,
-    ReplicaDescription, ReplicationDescription, Response, SnapshotDescription, TrashDescription, VolumeDescription,
+    ReplicaDescription, ReplicationDescription, Response, RotationDescription, SnapshotDescription, TrashDescription,
+    VolumeDescription,
 };
 use siltstone::events::Event;
 
@@ -23,7 +24,13 @@ pub(in crate::handler) fn cluster(report: &ClusterReport) -> ClusterDescription 
         leader: report.leader,
         nodes: report.nodes.iter().map(node).collect(),
         volumes: report.volumes.iter().map(volume).collect(),
+        rotation: report.rotation.as_ref().map(rotation),
     }
+}
+
+fn rotation(report: &RotationReport) -> RotationDescription {
+    let stage = if report.is_trusted { "showing" } else { "trusting" };
+    RotationDescription { stage: stage.to_owned(), awaited: report.awaited.clone() }
 }
 
 pub(in crate::handler) fn summary(report: &ClusterReport) -> ClusterSummary {

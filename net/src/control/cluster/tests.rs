@@ -91,6 +91,7 @@ fn requests_have_this_json() {
             Request::ClusterSet { catch_up_rate_bytes: Some(1 << 20) },
             r#"{"verb":"cluster_set","catch_up_rate_bytes":1048576}"#,
         ),
+        (Request::ClusterRotateAuthority { cancel: true }, r#"{"verb":"cluster_rotate_authority","cancel":true}"#),
         (Request::Events { since_s: Some(60) }, r#"{"verb":"events","since_s":60}"#),
         (action(NodeAction::Drain), r#"{"verb":"node","name":"n2","action":"drain"}"#),
         (action(NodeAction::Resume), r#"{"verb":"node","name":"n2","action":"resume"}"#),
@@ -126,12 +127,13 @@ fn answers_have_this_json() {
         leader: None,
         nodes: vec![node()],
         volumes: vec![volume()],
+        rotation: Some(RotationDescription { stage: "trusting".into(), awaited: vec!["n3".into()] }),
     };
     let answers = [
         (
             Response::Cluster(Box::new(cluster)),
             format!(
-                r#"{{"answer":"cluster","cluster":"c0ffee","here":1,"leader":null,"nodes":[{{"id":1,"name":"n1","addresses":["10.0.0.1:10809"],"zone":"left","standing":"member","reachable":false,"trouble":"timed out","voter":true,"replicas":4,"primaries":1}}],"volumes":[{described}]}}"#
+                r#"{{"answer":"cluster","cluster":"c0ffee","here":1,"leader":null,"nodes":[{{"id":1,"name":"n1","addresses":["10.0.0.1:10809"],"zone":"left","standing":"member","reachable":false,"trouble":"timed out","voter":true,"replicas":4,"primaries":1}}],"volumes":[{described}],"rotation":{{"stage":"trusting","awaited":["n3"]}}}}"#
             ),
         ),
         (
@@ -174,6 +176,11 @@ fn messages_of_other_versions_are_read() {
     let volume = r#"{"answer":"volume","name":"a","id":1,"size_bytes":5,"codec":"lz4","created":"","connections":0,"state":"ready"}"#;
     let Response::Volume(volume) = serde_json::from_str(volume).unwrap() else { panic!("it is a volume") };
     assert_eq!(volume.replication, None);
+    let cluster = r#"{"answer":"cluster","cluster":"c0ffee","here":1,"nodes":[],"volumes":[]}"#;
+    let Response::Cluster(cluster) = serde_json::from_str(cluster).unwrap() else { panic!("it is a cluster") };
+    assert_eq!(cluster.rotation, None);
+    let rotate: Request = serde_json::from_str(r#"{"verb":"cluster_rotate_authority"}"#).unwrap();
+    assert_eq!(rotate, Request::ClusterRotateAuthority { cancel: false });
     let promote: Request = serde_json::from_str(r#"{"verb":"node","name":"n2","action":"promote"}"#).unwrap();
     let replica = r#"{"node":1,"node_name":"n1","role":"primary","reachable":true}"#;
     assert_eq!(serde_json::from_str::<ReplicaDescription>(replica).unwrap().progress, None);

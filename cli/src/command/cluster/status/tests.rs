@@ -44,6 +44,7 @@ fn three() -> ClusterDescription {
         leader: Some(1),
         nodes: vec![node(1), node(2), node(3)],
         volumes: vec![volume("vm", &all, "healthy", None)],
+        rotation: None,
     }
 }
 
@@ -92,6 +93,18 @@ fn what_is_wrong_and_what_is_done_is_said() {
     }
     cluster.nodes[1].replicas = 0;
     assert!(super::text(&cluster).contains("node n2 is drained: `silt node rm n2` removes it"));
+}
+
+#[test]
+fn a_change_of_the_authority_says_for_whom_it_waits() {
+    let rotation =
+        |stage: &str| Some(RotationDescription { stage: stage.into(), awaited: vec!["n2".into(), "n3".into()] });
+    let mut cluster = three();
+    for (stage, step) in [("trusting", "trusts it"), ("showing", "shows a certificate of it")] {
+        cluster.rotation = rotation(stage);
+        let line = format!("the cluster is taking up another authority: until each node {step} it waits for n2, n3\n");
+        assert_eq!(troubles(&cluster), line);
+    }
 }
 
 #[test]

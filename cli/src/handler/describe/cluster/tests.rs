@@ -63,7 +63,8 @@ fn report() -> ClusterReport {
             volume_report("c", VolumeHealth::Stalled),
             volume_report("d", VolumeHealth::Degraded),
         ],
-        ..ClusterReport::default()
+        rotation: Some(RotationReport { is_trusted: false, awaited: vec!["n3".into()] }),
+        authority: None,
     }
 }
 
@@ -79,6 +80,8 @@ fn a_summary_counts_what_is_wrong() {
 fn a_description_has_all_that_the_report_has() {
     let described = cluster(&report());
     assert_eq!((&*described.cluster, described.here, described.leader), ("c0ffee", 2, Some(1)));
+    let rotation = RotationDescription { stage: "trusting".into(), awaited: vec!["n3".into()] };
+    assert_eq!(described.rotation, Some(rotation));
     let node = &described.nodes[0];
     assert_eq!((node.id, &*node.name, &*node.zone, &*node.standing), (1, "n1", "left", "draining"));
     assert_eq!((node.reachable, node.trouble.as_deref(), node.voter), (false, Some("timed out"), true));
