@@ -13,6 +13,8 @@ mod error;
 #[cfg(feature = "cluster")]
 mod held;
 mod import;
+#[cfg(feature = "cluster")]
+mod intake;
 mod limits;
 mod objects;
 mod receive;
@@ -52,12 +54,14 @@ pub use error::{NodeError, Result};
 #[cfg(feature = "cluster")]
 pub use held::HeldSnapshots;
 pub use import::Import;
+#[cfg(feature = "cluster")]
+pub(crate) use intake::{after_name, before_name, is_hidden, taker_of};
 pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
 pub(crate) use receive::{Hidden, Replacing};
 pub(crate) use receptions::Coming;
 pub use schedule::Rewound;
 #[cfg(feature = "cluster")]
-pub(crate) use seed::{seed_name, seed_of};
+pub(crate) use seed::seed_name;
 pub use snapshot::NamedSnapshot;
 pub use trash::{Purge, TrashName, TrashedVolume};
 pub use uploads::{ObjectSpec, ObjectWriter, UploadPosition};

@@ -27,7 +27,11 @@ pub use accept::accept;
 pub use decoder::StreamDecoder;
 pub use error::{Result, StreamError, TransferError};
 pub use format::{Base, Begin, End, OFFER_BLOCKS_MAX, Record, StreamEncoder};
+#[cfg(feature = "cluster")]
+pub(crate) use receiver::make_zero;
 pub use receiver::{ReceiveOptions, Received, Receiver};
+#[cfg(feature = "cluster")]
+pub(crate) use root::root_of;
 pub use root::{BytesRoot, Rooted};
 pub use sender::{Outlet, Sent, offer, send};
 pub use source::Source;

@@ -33,6 +33,7 @@ use crate::replica::ticks::Ticks;
 use super::answer_room::AnswerRoom;
 use super::answering::Sessions;
 use super::copying::Copies;
+use super::intake::Intakes;
 use super::mending::Mending;
 use super::opened::{Opened, OpenedSnapshots};
 use super::transfers::Transfers;
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     pub(super) view: OnceLock<watch::Receiver<View>>,
     /// Imports that were broken off and are still to be removed.
     pub(super) left_imports: Mutex<Vec<VolumeId>>,
+    /// Snapshots that this node brings into volumes.
+    pub(super) intakes: Intakes,
     /// Counts changes of what requests wait for.
     changes: Mutex<u64>,
     changed: Condvar,
@@ -122,6 +125,7 @@ impl Core {
         let ledger = Arc::new(Ledger::new(move |own| room(&store, own, &*logs)));
         let left_imports = Mutex::new(node.imports());
         let answer_room = Arc::new(AnswerRoom::of(node.store().budget().total_bytes));
+        let intakes = Intakes::left_by(&node);
         Self {
             me,
             node,
@@ -147,6 +151,7 @@ impl Core {
             short_reserves: Mutex::default(),
             view: OnceLock::new(),
             left_imports,
+            intakes,
             changes: Mutex::default(),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),

@@ -21,7 +21,7 @@ use super::report::{
 };
 use super::schedules::schedule_of;
 use crate::name::{ExportName, SnapshotName, VolumeName};
-use crate::node::seed_of;
+use crate::node::is_hidden;
 
 impl Core {
     /// What this node knows by itself.
@@ -173,7 +173,7 @@ impl Core {
         let name: VolumeName = volume.name.as_str().parse().ok()?;
         let info = self.node.replica_info(volume.id).ok()?;
         let snapshots = self.node.replica_snapshots(volume.id).ok()?.into_iter();
-        let snapshots = snapshots.filter(|snapshot| seed_of(&snapshot.name.snapshot).is_none());
+        let snapshots = snapshots.filter(|snapshot| !is_hidden(&snapshot.name.snapshot));
         let snapshots = snapshots.map(|snapshot| {
             let name = SnapshotName { volume: name.clone(), snapshot: snapshot.name.snapshot };
             (ExportName::Snapshot(name), snapshot.info)

@@ -61,6 +61,7 @@ impl Core {
             let begun = clock.monotonic();
             self.settle_clones(&mut memory.incomplete);
             self.settle_imports();
+            self.settle_intakes();
             self.remove_seeds(&mut memory.used_seeds);
             // The duties of the node, which see the same clock, tell of it.
             memory.jumps.look(clock.wall(), begun);

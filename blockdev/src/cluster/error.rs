@@ -155,8 +155,28 @@ pub enum ClusterError {
         name: SnapshotName,
     },
     /// A stream that does not bring everything.
-    #[error("the stream goes on from {0}, and replicated volumes are made of full streams: send it without --from")]
+    #[error(
+        "the stream goes on from {0}, and a new volume is made of a full stream: send it without --from, or receive it without \
+         --replicas into a volume that has that snapshot"
+    )]
     NotFull(SnapshotName),
+    /// A snapshot is on its way into the volume.
+    #[error(
+        "a snapshot comes into volume {volume} by node {node}: try again when that is over; should the node not come back, `silt \
+         snap rollback` ends it"
+    )]
+    TakenIn {
+        /// The volume.
+        volume: VolumeName,
+        /// The node that brings it.
+        node: String,
+    },
+    /// Clients of other nodes wrote to the volume while it was changed.
+    #[error(
+        "volume {0} was written to by clients of another node while the snapshot came into it, and holds again what it held before: \
+         disconnect them, and receive it again"
+    )]
+    Disturbed(VolumeName),
     /// Two that do not share their past, for all that the cluster knows.
     #[error(
         "{from} and {to} cannot be compared: of replicated volumes a snapshot can be with its own volume, and with another \
@@ -223,6 +243,8 @@ impl ClusterError {
             | Self::HoldsReplicas(_)
             | Self::BeingMade(_)
             | Self::CannotRotate { .. }
+            | Self::TakenIn { .. }
+            | Self::Disturbed(_)
             | Self::NoAuthority => ErrorKind::Busy,
             Self::Node(error) => error.kind(),
             Self::Store(error) => error.kind(),

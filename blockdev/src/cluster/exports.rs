@@ -7,17 +7,17 @@ use lsm_store::{Error, Result};
 use net::config::state::{Volume, VolumeState};
 use net::id::VolumeId;
 
-use super::ClusterSlot;
 use super::access::allow_of;
 use super::asking::Session;
 use super::changes::ClusterChanges;
 use super::core::Core;
 use super::export::{ClusterExport, RemoteSnapshot};
 use super::volumes::named;
+use super::{ClusterError, ClusterSlot};
 use crate::access::Principal;
 use crate::export::{Changes, Export, Exports};
 use crate::name::ExportName;
-use crate::node::{Node, seed_of};
+use crate::node::{Node, is_hidden};
 
 /// A node's volumes, and behind them those of its cluster: a name that both have is the node's own.
 pub struct AllExports {
@@ -111,6 +111,11 @@ fn nothing() -> Error {
     Error::NoSuchVolume(lsm_store::id::VolumeId::default())
 }
 
+fn changing(why: &ClusterError) -> Error {
+    let source = Arc::new(std::io::Error::other(why.to_string()));
+    Error::Io { action: "opening", file: "the volume".into(), source }
+}
+
 fn open_of_cluster(core: &Arc<Core>, name: &str, client: &Principal) -> Result<Arc<dyn Export>> {
     let name = ExportName::from_str(name).map_err(|_| nothing())?;
     // Another node may have shut it out a moment ago. And it takes as long whether there is such a volume or not.
@@ -131,8 +136,11 @@ fn open_of_cluster(core: &Arc<Core>, name: &str, client: &Principal) -> Result<A
         return Err(nothing());
     }
     match &name {
-        ExportName::Volume(_) => Ok(Arc::new(ClusterExport::new(core, volume))),
-        ExportName::Snapshot(snapshot) if seed_of(&snapshot.snapshot).is_some() => Err(nothing()),
+        ExportName::Volume(name) => match core.taker_of(volume) {
+            Some(taker) => Err(changing(&core.taken_in(name, taker))),
+            None => Ok(Arc::new(ClusterExport::new(core, volume))),
+        },
+        ExportName::Snapshot(snapshot) if is_hidden(&snapshot.snapshot) => Err(nothing()),
         ExportName::Snapshot(snapshot) => match core.node.replica_snapshot(volume, &snapshot.snapshot) {
             Ok(export) => Ok(export),
             // It may not have come here yet.

@@ -20,7 +20,7 @@ use crate::name::VolumeName;
 use crate::replica::operation::{Operation, Packer};
 
 /// How long a volume may not be served until its import fails: meanwhile nobody hears whether the client is still there.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A volume of the cluster while its content comes. Dropped before [`ClusterImport::finish`], it takes the volume with it.
 pub struct ClusterImport {

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::volumes::{READY_LOOK, READY_WAIT, snapshot_error};
 use super::{Cluster, ClusterError, Result};
 use crate::name::SnapshotName;
-use crate::node::seed_of;
+use crate::node::is_hidden;
 use crate::transfer::Source;
 
 impl Cluster {
@@ -22,7 +22,7 @@ impl Cluster {
     pub fn source(&self, name: &SnapshotName, base: Option<&SnapshotName>) -> Result<Source> {
         let volume = self.core.ready_volume(&name.volume)?.id;
         for wanted in [Some(name), base].into_iter().flatten() {
-            if seed_of(&wanted.snapshot).is_some() {
+            if is_hidden(&wanted.snapshot) {
                 return Err(snapshot_error(wanted, false));
             }
             self.check_snapshot(wanted)?;
@@ -37,7 +37,7 @@ impl Cluster {
 impl Core {
     /// Waits until this node's store has everything of a volume that was answered before the call; false if the node does not
     /// hold the volume, or takes long.
-    fn has_all_here(&self, volume: VolumeId) -> Result<bool> {
+    pub(super) fn has_all_here(&self, volume: VolumeId) -> Result<bool> {
         // A member's log has it.
         let configuration = self.fresh_configuration()?;
         let is_member = configuration.volume(volume).is_some_and(|volume| volume.replicas.is_member(self.me));

@@ -12,9 +12,10 @@ use net::forward::SnapshotEntry;
 use net::id::{NodeId, VolumeId};
 
 use super::asking::Session;
+use super::core::Core;
 use super::{Cluster, ClusterError, NewVolume, Result, VolumeReport};
 use crate::name::{SnapshotName, VolumeName};
-use crate::node::{NodeError, seed_of};
+use crate::node::{NodeError, is_hidden};
 use crate::replica::operation::{Draft, Operation};
 
 /// How long a new volume may take until it can be used.
@@ -193,11 +194,14 @@ impl Cluster {
     /// Makes a volume larger, or smaller if `allow_shrink`.
     ///
     /// # Errors
-    /// [`ClusterError::NoSuchVolume`], [`ClusterError::WouldShrink`], [`ClusterError::InUse`].
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::WouldShrink`], [`ClusterError::InUse`], [`ClusterError::TakenIn`].
     pub fn resize(&self, name: &VolumeName, size_bytes: u64, allow_shrink: bool) -> Result<VolumeReport> {
         let volume = self.core.ready_volume(name)?;
         let (id, from_bytes) = (volume.id, volume.size_bytes);
         check_size(size_bytes)?;
+        if let Some(taker) = self.core.taker_of(id) {
+            return Err(self.core.taken_in(name, taker));
+        }
         if size_bytes < from_bytes {
             if !allow_shrink {
                 return Err(ClusterError::WouldShrink { name: name.clone(), from_bytes, to_bytes: size_bytes });
@@ -211,24 +215,8 @@ impl Cluster {
             self.ordered(&volume, Operation::Resize { size_bytes })?;
             self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
         }
-        self.settle_size(id)?;
+        self.core.settle_size(&Session::new(self.core(), id))?;
         self.volume(name)
-    }
-
-    /// Has the configuration say the size that the last of all resizes gave the volume: another node may have ordered one
-    /// meanwhile, and have told the configuration earlier or later. Whoever tells it last looks again, so that the log's word counts.
-    fn settle_size(&self, id: VolumeId) -> Result<()> {
-        let session = Session::new(self.core(), id);
-        loop {
-            let size_bytes = session.size_bytes()?;
-            let configuration = self.core.fresh_configuration()?;
-            match configuration.volume(id) {
-                Some(volume) if volume.size_bytes != size_bytes => {
-                    self.changed(Command::ResizeVolume { volume: id, size_bytes })?;
-                }
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// Has every replica do something, durably.
@@ -335,30 +323,33 @@ impl Cluster {
         self.wait_snapshot(&new, true)?.ok_or_else(|| ClusterError::NotReady(name.volume.clone()))
     }
 
-    /// Puts a volume back to what a snapshot of it holds.
+    /// Puts a volume back to what a snapshot of it holds. Ends what a node that is away has begun to receive into it.
     ///
     /// # Errors
-    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`], [`ClusterError::InUse`].
+    /// [`ClusterError::NoSuchVolume`], [`ClusterError::Snapshot`], [`ClusterError::InUse`], [`ClusterError::TakenIn`].
     pub fn roll_back(&self, name: &SnapshotName) -> Result<VolumeReport> {
         let volume = self.core.ready_volume(&name.volume)?;
         self.check_unused(&name.volume, &volume)?;
         let size_bytes = self.check_snapshot(name)?.size_bytes;
+        let mut operations = vec![Operation::RollBack { to: name.snapshot.clone() }];
+        operations.extend(self.end_of_intake(&name.volume, volume.id)?);
         let resize = Command::ResizeVolume { volume: volume.id, size_bytes };
         // Nobody asks for what lies beyond the smaller of the two meanwhile.
         if size_bytes < volume.size_bytes {
             self.changed(resize.clone())?;
         }
-        self.ordered(&volume, Operation::RollBack { to: name.snapshot.clone() })?;
+        let session = Session::new(self.core(), volume.id);
+        order_together(&session, &operations)?;
         if size_bytes > volume.size_bytes {
             self.changed(resize)?;
         }
-        self.settle_size(volume.id)?;
+        self.core.settle_size(&session)?;
         self.volume(&name.volume)
     }
 
     /// That a snapshot can have this name.
     pub(super) fn check_free(&self, name: &SnapshotName) -> Result<()> {
-        if seed_of(&name.snapshot).is_some() {
+        if is_hidden(&name.snapshot) {
             return Err(ClusterError::ReservedName(name.snapshot.clone()));
         }
         if self.snapshots(&name.volume)?.iter().any(|known| known.name == *name) {
@@ -386,15 +377,38 @@ impl Cluster {
     }
 }
 
+impl Core {
+    /// Has the configuration say the size that the last of all resizes gave the volume: another node may have ordered one
+    /// meanwhile, and have told the configuration earlier or later. Whoever tells it last looks again, so that the log's word counts.
+    pub(super) fn settle_size(&self, session: &Session) -> Result<()> {
+        let id = session.volume;
+        loop {
+            let size_bytes = session.size_bytes()?;
+            let configuration = self.fresh_configuration()?;
+            match configuration.volume(id) {
+                Some(volume) if volume.size_bytes != size_bytes => {
+                    self.propose(Command::ResizeVolume { volume: id, size_bytes })?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
 /// The snapshots that people see.
 pub(super) fn named(entries: Vec<SnapshotEntry>) -> impl Iterator<Item = (VolumeName, SnapshotEntry)> {
     let parsed = entries.into_iter().filter_map(|entry| Some((entry.name.parse().ok()?, entry)));
-    parsed.filter(|(name, _)| seed_of(name).is_none())
+    parsed.filter(|(name, _)| !is_hidden(name))
 }
 
 /// Has every replica of a session's volume do something, durably.
 pub(super) fn order(session: &Session, operation: Operation) -> Result<()> {
-    session.write(&[Draft::of(&[operation])])?;
+    order_together(session, &[operation])
+}
+
+/// The same, of what is done at once or not at all.
+pub(super) fn order_together(session: &Session, operations: &[Operation]) -> Result<()> {
+    session.write(&[Draft::of(operations)])?;
     Ok(session.flush()?)
 }
 

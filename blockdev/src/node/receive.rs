@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use lsm_store::id::VolumeId;
 use lsm_store::store::{Record, Volume};
+use parking_lot::RwLockWriteGuard;
 
 use super::import::Import;
 use super::receptions::Reception;
 use super::snapshot::{find, free_place, origin};
 use super::{NamedSnapshot, Node, NodeError, Result, ready, refuse_if_taken};
-use crate::catalog::{self, Catalog, Entry, State};
+use crate::catalog::{self, Catalog, Entry, Origin, State};
 use crate::name::{ExportName, NAME_BYTES_MAX, SnapshotName, VolumeName};
 use crate::transfer::TransferError;
 
@@ -75,11 +77,20 @@ impl Hidden {
 impl Node {
     /// Makes a clone that nobody can open. It goes when it is dropped, or after a crash at the next start.
     pub(crate) fn hidden_clone(self: &Arc<Self>, of: &ExportName, purpose: &str) -> Result<Import> {
-        let mut catalog = self.catalog.write();
+        let catalog = self.catalog.write();
         let origin = origin(&catalog, of)?;
-        let source = origin.snapshot.unwrap_or(origin.volume);
+        self.hidden_clone_from(catalog, origin.snapshot.unwrap_or(origin.volume), Some(origin), purpose)
+    }
+
+    pub(super) fn hidden_clone_from(
+        self: &Arc<Self>,
+        mut catalog: RwLockWriteGuard<'_, Catalog>,
+        source: VolumeId,
+        origin: Option<Origin>,
+        purpose: &str,
+    ) -> Result<Import> {
         let name = self.unused_name(&catalog, purpose);
-        let entry = |id| Entry { id, state: State::Importing, origin: Some(origin) };
+        let entry = |id| Entry { id, state: State::Importing, origin };
         let id = self.store.clone_volume(source, |id| vec![catalog::record(&name, entry(id))])?;
         catalog.insert(name.clone(), entry(id));
         drop(catalog);

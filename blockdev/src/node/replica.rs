@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record, Volume, VolumeInfo, VolumeSpec};
 
+use super::intake::shown_meanwhile;
 use super::seed::seed_of;
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
@@ -18,7 +19,7 @@ pub(super) fn catalog_name(volume: net::id::VolumeId) -> VolumeName {
 }
 
 /// What a note's value is.
-const NOTED_VERSION: u8 = 1;
+pub(super) const NOTED_VERSION: u8 = 1;
 
 /// What the keys of notes of replicas begin with.
 const NOTES: &[u8] = b"replica/";
@@ -27,7 +28,7 @@ const NOTES: &[u8] = b"replica/";
 const IMPORTS: &[u8] = b"import/";
 
 /// The key of a note about a volume.
-fn noted_key(notes: &[u8], volume: net::id::VolumeId) -> Vec<u8> {
+pub(super) fn noted_key(notes: &[u8], volume: net::id::VolumeId) -> Vec<u8> {
     [notes, format!("{:016x}", volume.0).as_bytes()].concat()
 }
 
@@ -88,7 +89,7 @@ impl Node {
         self.numbers_under(NOTES)
     }
 
-    fn numbers_under(&self, prefix: &[u8]) -> Vec<net::id::VolumeId> {
+    pub(super) fn numbers_under(&self, prefix: &[u8]) -> Vec<net::id::VolumeId> {
         let noted = self.store.records().into_iter().filter(|record| record.value.is_some());
         let number = |key: &[u8]| u64::from_str_radix(std::str::from_utf8(key.strip_prefix(prefix)?).ok()?, 16).ok();
         noted.filter_map(|record| number(&record.key)).map(net::id::VolumeId).collect()
@@ -168,12 +169,15 @@ impl Node {
         Ok(self.store.resize_volume(entry.id, size_bytes)?)
     }
 
-    /// Freezes what a replica holds now.
+    /// Freezes what a replica holds now; while a snapshot is on its way into the volume, what it held before.
     pub(crate) fn snapshot_replica(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<()> {
         let mut catalog = self.catalog.write();
         let of = entry(&catalog, volume)?.id;
         if catalog.snapshot(of, name).is_some() {
             return Ok(());
+        }
+        if let Some(before) = shown_meanwhile(&catalog, of, name) {
+            return self.name_again(&mut catalog, of, name.clone(), before);
         }
         let record = |ids: &[VolumeId]| ids.iter().map(|id| catalog::snapshot_record(of, name, *id)).collect();
         for id in self.store.snapshot_volumes(&[of], record)? {

@@ -38,11 +38,16 @@ impl Node {
         let mut catalog = self.catalog.write();
         let volume = entry(&catalog, source)?.id;
         let Some(id) = catalog.snapshot(volume, of) else { return Ok(()) };
-        if catalog.snapshot(volume, &seed).is_none() {
-            // A second name for what is there.
-            self.store.put_records(vec![catalog::snapshot_record(volume, &seed, id)])?;
-            catalog.insert_snapshot(volume, seed, id);
+        if catalog.snapshot(volume, &seed).is_some() {
+            return Ok(());
         }
+        self.name_again(&mut catalog, volume, seed, id)
+    }
+
+    /// Gives a snapshot of a replica a second name.
+    pub(super) fn name_again(&self, catalog: &mut Catalog, of: VolumeId, name: VolumeName, id: VolumeId) -> Result<()> {
+        self.store.put_records(vec![catalog::snapshot_record(of, &name, id)])?;
+        catalog.insert_snapshot(of, name, id);
         Ok(())
     }
 

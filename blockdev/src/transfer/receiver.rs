@@ -291,7 +291,7 @@ fn is_bad(error: &TransferError) -> bool {
 }
 
 /// Makes blocks a hole; the volume's end may cut the last one.
-fn make_zero(volume: &Volume, offset: u64, count: u64) -> Result<()> {
+pub(crate) fn make_zero(volume: &Volume, offset: u64, count: u64) -> Result<()> {
     let len = (count * BLOCK_BYTES as u64).min(volume.size_bytes() - offset);
     Ok(volume.zero(offset, len, Zeroing::Hole)?)
 }

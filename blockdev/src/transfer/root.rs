@@ -50,7 +50,7 @@ impl Node {
 }
 
 /// The root of a volume that nobody writes to.
-pub(super) fn root_of(volume: &Volume, watch: &mut Watch<'_>) -> Result<Rooted> {
+pub(crate) fn root_of(volume: &Volume, watch: &mut Watch<'_>) -> Result<Rooted> {
     let size_bytes = volume.size_bytes();
     let mut builder = RootBuilder::new(PLAIN_DOMAIN, size_bytes);
     while !builder.is_complete() {

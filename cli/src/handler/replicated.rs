@@ -229,7 +229,7 @@ fn local_only(request: &Request) -> Vec<VolumeName> {
         {
             vec![name]
         }
-        Request::Receive(receive) | Request::Accept(receive) if receive.replicas.is_none() => vec![&receive.name],
+        Request::Accept(receive) if receive.replicas.is_none() => vec![&receive.name],
         _ => Vec::new(),
     };
     let volume = |text: &str| text.parse().ok().map(|name: ExportName| name.volume().clone());
@@ -243,8 +243,7 @@ fn instead(request: &Request) -> &'static str {
         Request::Fingerprints { .. } | Request::FingerprintsOf { .. } | Request::Root { .. } => {
             "make a snapshot of it, of which it is"
         }
-        Request::Receive(_) => "`silt recv --replicas` makes a new one of a full stream",
-        _ => "`silt export` gives what it holds",
+        _ => "`silt recv` without --serve takes what `silt send` writes",
     }
 }
 

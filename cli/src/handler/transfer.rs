@@ -86,7 +86,10 @@ impl NodeHandler {
                 self.check_not_of_node(&name)?;
                 Landing::Replicated(ClusterReceiver::new(self.cluster()?, name, options.codec, replicas))
             }
-            None => Landing::OfNode(Receiver::new(Arc::clone(self.node()), name, options)),
+            None => match self.replicated(&name)? {
+                Some(of) => Landing::Replicated(ClusterReceiver::into_volume(of.cluster, name, options.force)),
+                None => Landing::OfNode(Receiver::new(Arc::clone(self.node()), name, options)),
+            },
         };
         receive_all(landing, peer)
     }
@@ -141,11 +144,13 @@ fn answer(received: transfer::Received) -> Response {
     })
 }
 
-fn cluster_answer(received: &ClusterReceived) -> Response {
+fn cluster_answer(received: ClusterReceived) -> Response {
+    let name = received.snapshot.name;
+    let from = received.base.map(|base| SnapshotName { volume: name.volume.clone(), snapshot: base });
     Response::Received(ReceivedDescription {
-        name: received.snapshot.name.to_string(),
+        name: name.to_string(),
         id: 0,
-        from: None,
+        from: from.map(|from| from.to_string()),
         size_bytes: received.snapshot.size_bytes,
         data_bytes: bytes(received.data_blocks),
         had_bytes: 0,
@@ -161,12 +166,16 @@ enum Landing {
 
 impl Landing {
     fn push(&mut self, data: &[u8], teller: &mut Teller<'_>) -> Result<(), Failure> {
+        let mut watch = |done, total| teller.watch("proving the base", done, total);
         match self {
             Self::OfNode(receiver) => {
-                let pushed = receiver.push(data, &mut |done, total| teller.watch("proving the base", done, total));
+                let pushed = receiver.push(data, &mut watch);
                 teller.settle(pushed)
             }
-            Self::Replicated(receiver) => receiver.push(data).map_err(cluster_failure),
+            Self::Replicated(receiver) => {
+                let pushed = receiver.push(data, &mut watch);
+                teller.settle_by(pushed, cluster_failure)
+            }
         }
     }
 
@@ -185,12 +194,16 @@ impl Landing {
     }
 
     fn finish(self, teller: &mut Teller<'_>) -> Result<Response, Failure> {
+        let mut watch = |done, total| teller.watch("proving the root", done, total);
         match self {
             Self::OfNode(receiver) => {
-                let received = receiver.finish(&mut |done, total| teller.watch("proving the root", done, total));
+                let received = receiver.finish(&mut watch);
                 teller.settle(received).map(answer)
             }
-            Self::Replicated(receiver) => Ok(cluster_answer(&receiver.finish().map_err(cluster_failure)?)),
+            Self::Replicated(receiver) => {
+                let received = receiver.finish(&mut watch);
+                teller.settle_by(received, cluster_failure).map(cluster_answer)
+            }
         }
     }
 }
@@ -258,9 +271,13 @@ impl<'p> Teller<'p> {
 
     /// The result as it travels; if nobody listens any more, why.
     fn settle<T>(&mut self, result: TransferResult<T>) -> Result<T, Failure> {
+        self.settle_by(result, transfer_failure)
+    }
+
+    fn settle_by<T, E>(&mut self, result: Result<T, E>, failure: impl Fn(E) -> Failure) -> Result<T, Failure> {
         match self.gone.take() {
             Some(error) => Err(error.into()),
-            None => result.map_err(transfer_failure),
+            None => result.map_err(failure),
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::cluster::tests::{Fixture, name};
 use crate::name::ExportName;
 use crate::transfer::{self, Outlet, StreamEncoder, StreamError};
 
+mod based;
+
 /// Not a whole number of blocks.
 const SIZE: u64 = 600_000;
 
@@ -27,6 +29,10 @@ impl Outlet for Collected {
     fn progress(&mut self, _: &str, _: u64, _: u64) -> transfer::Result<()> {
         Ok(())
     }
+}
+
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 fn snapshot_name(text: &str) -> SnapshotName {
@@ -56,9 +62,9 @@ fn streams(fixture: &Fixture) -> (Vec<u8>, [Vec<u8>; 3]) {
 
 fn receive(fixture: &Fixture, stream: &[u8]) -> Result<ClusterReceived> {
     let mut receiver = ClusterReceiver::new(Arc::clone(&fixture.cluster), name("copy"), Codec::Lz4, 1);
-    stream.chunks(977).try_for_each(|piece| receiver.push(piece))?;
+    stream.chunks(977).try_for_each(|piece| receiver.push(piece, &mut go_on))?;
     assert!(receiver.size_bytes() == Some(SIZE) && receiver.position_bytes() <= SIZE);
-    receiver.finish()
+    receiver.finish(&mut go_on)
 }
 
 fn is_there(fixture: &Fixture) -> bool {
@@ -71,10 +77,10 @@ fn a_stream_becomes_a_volume_with_a_snapshot() {
     let (content, [_, full, _]) = streams(&fixture);
     let received = receive(&fixture, &full).unwrap();
     assert_eq!((received.snapshot.name.to_string(), received.snapshot.size_bytes), ("copy@b".into(), SIZE));
-    let source = fixture.node.root(&"source@b".parse().unwrap(), &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let source = fixture.node.root(&"source@b".parse().unwrap(), &mut go_on).unwrap();
     assert_eq!((received.root, received.data_blocks), (source.root, source.data_blocks));
     let copy = fixture.cluster.source(&snapshot_name("copy@b"), None).unwrap();
-    assert_eq!(copy.root(&mut |_, _| ControlFlow::Continue(())).unwrap().root, source.root);
+    assert_eq!(copy.root(&mut go_on).unwrap().root, source.root);
     let core = fixture.cluster.core();
     let volume = core.volume_named(&name("copy")).unwrap().id;
     for snapshot in [None, Some("b")] {
@@ -88,9 +94,9 @@ fn what_is_no_whole_stream_leaves_nothing() {
     let fixture = Fixture::new("receive-broken");
     let (_, [_, full, _]) = streams(&fixture);
     let mut receiver = ClusterReceiver::new(Arc::clone(&fixture.cluster), name("copy"), Codec::Lz4, 1);
-    receiver.push(&full[..full.len() - 1]).unwrap();
+    receiver.push(&full[..full.len() - 1], &mut go_on).unwrap();
     assert!(is_there(&fixture) && receiver.size_bytes() == Some(SIZE));
-    let error = receiver.finish().unwrap_err();
+    let error = receiver.finish(&mut go_on).unwrap_err();
     assert!(matches!(error, ClusterError::Transfer(TransferError::Stream(StreamError::Truncated { .. }))), "{error}");
     assert!(!is_there(&fixture));
     for at in (0..full.len()).step_by(full.len() / 40) {
@@ -119,9 +125,9 @@ fn a_root_that_does_not_fit_leaves_nothing() {
     let fixture = Fixture::new("receive-root");
     let (_, [first, ..]) = streams(&fixture);
     let mut receiver = ClusterReceiver::new(Arc::clone(&fixture.cluster), name("copy"), Codec::Lz4, 1);
-    receiver.push(&first).unwrap();
+    receiver.push(&first, &mut go_on).unwrap();
     receiver.end.as_mut().unwrap().root[0] ^= 1;
-    let error = receiver.finish().unwrap_err();
+    let error = receiver.finish(&mut go_on).unwrap_err();
     assert!(matches!(error, ClusterError::Transfer(TransferError::OtherRoot { .. })), "{error}");
     assert!(!is_there(&fixture));
 }
@@ -157,8 +163,8 @@ fn nothing_lies_beyond_the_end() {
     let fixture = Fixture::new("receive-beyond");
     let received = |stream: &[u8]| {
         let mut receiver = ClusterReceiver::new(Arc::clone(&fixture.cluster), name("copy"), Codec::Lz4, 1);
-        receiver.push(stream)?;
-        receiver.finish()
+        receiver.push(stream, &mut go_on)?;
+        receiver.finish(&mut go_on)
     };
     let error = received(&stream_with_byte(100)).unwrap_err();
     assert_eq!((error.kind(), is_there(&fixture)), (ErrorKind::Corrupt, false), "{error}");

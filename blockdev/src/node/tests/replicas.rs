@@ -84,3 +84,53 @@ fn snapshots_that_came_at_once_are_thinned_by_the_times_in_their_names() {
     let schedule: Schedule = "every=1h keep=1h:1d".parse().unwrap();
     assert!(schedule.thin(&found, now_ms).is_empty());
 }
+
+#[test]
+fn who_freezes_a_volume_while_a_snapshot_comes_into_it_gets_what_was_before() {
+    let scratch = Scratch::new("intake");
+    let node = scratch.node(false).unwrap();
+    let replica = node.replica(SOURCE, SPEC).unwrap();
+    let fill = |byte| replica.write(&[Write { offset: 0, data: &[byte; 4096] }]).unwrap();
+    let (before, after) = (before_name(net::id::NodeId(3)), after_name(net::id::NodeId(3)));
+    fill(1);
+    node.snapshot_replica(SOURCE, &before).unwrap();
+    assert_eq!(node.takers(SOURCE), [net::id::NodeId(3)]);
+    fill(2);
+    node.snapshot_replica(SOURCE, &name("meanwhile")).unwrap();
+    node.make_seed(SOURCE, CLONE, None).unwrap();
+    node.snapshot_replica(SOURCE, &after).unwrap();
+    // Done again, as after a crash.
+    node.snapshot_replica(SOURCE, &name("meanwhile")).unwrap();
+    node.remove_replica_snapshot(SOURCE, &before).unwrap();
+    fill(3);
+    node.snapshot_replica(SOURCE, &name("later")).unwrap();
+    let frozen = |snapshot: &VolumeName| first(node.replica_snapshot(SOURCE, snapshot).unwrap().volume());
+    let names = [&name("meanwhile"), &seed_name(CLONE), &after, &name("later")];
+    assert_eq!(names.map(frozen), [1, 1, 2, 3]);
+    for name in names {
+        node.remove_replica_snapshot(SOURCE, name).unwrap();
+    }
+    assert_eq!((node.takers(SOURCE).len(), node.store().volumes().len()), (0, 1));
+}
+
+#[test]
+fn hidden_names_are_told_from_others() {
+    let hidden = [before_name(net::id::NodeId(3)), after_name(net::id::NodeId(3)), seed_name(CLONE)];
+    assert!(hidden.iter().all(is_hidden));
+    for seen in ["intake-0000000000000003", "intake-3-before", "intake-000000000000000g-after", "before", "seed-6"] {
+        assert!(!is_hidden(&name(seen)), "{seen}");
+    }
+    assert_eq!(hidden.each_ref().map(taker_of), [Some(net::id::NodeId(3)), None, None]);
+}
+
+#[test]
+fn what_this_node_brings_is_noted_until_it_has_come() {
+    let scratch = Scratch::new("intake-notes");
+    let node = scratch.node(false).unwrap();
+    node.note_intake(SOURCE).unwrap();
+    node.note_intake(CLONE).unwrap();
+    node.forget_intake(CLONE).unwrap();
+    drop(node);
+    let node = scratch.node(false).unwrap();
+    assert_eq!((node.intakes(), node.imports()), (vec![SOURCE], vec![]));
+}
