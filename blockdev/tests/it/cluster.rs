@@ -6,6 +6,7 @@ mod full;
 mod keys;
 mod limits;
 mod news;
+mod receive;
 mod rotation;
 mod schedules;
 mod sizes;

@@ -39,7 +39,7 @@ pub(crate) struct Recv {
     /// How blocks of a new volume are compressed: lz4, zstd, zstd:1 to zstd:19, or none. The node's default is lz4.
     #[arg(long, value_parser = super::codec)]
     codec: Option<String>,
-    /// Make a new volume that so many nodes of the cluster hold, 1 to 7, of a full stream. Without it the volume is of this node alone.
+    /// Make a new volume that so many nodes of the cluster hold, 1 to 7, of a full stream. Without it a new volume is of this node alone.
     #[arg(long, value_name = "N", value_parser = super::replicas, conflicts_with_all = ["serve", "force"])]
     replicas: Option<u8>,
     /// Say on stdout what is lacking: for a sender that hears it.

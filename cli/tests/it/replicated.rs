@@ -15,6 +15,8 @@ use crate::scratch::Scratch;
 use crate::silt::Silt;
 use crate::snapshots::{BLOCK_BYTES, connect, names};
 
+mod receive;
+
 /// A cluster of three.
 struct Three {
     silts: Vec<Silt>,
