@@ -97,7 +97,9 @@ impl State {
         ended.at = self.last_end;
         if self.ended.len() > ENDED_MAX {
             let oldest = self.ended.iter().min_by_key(|(_, ended)| ended.at).map(|(name, _)| name.clone());
-            oldest.map(|name| self.ended.remove(&name));
+            if let Some(name) = oldest {
+                self.ended.remove(&name);
+            }
         }
     }
 }
