@@ -28,8 +28,10 @@ const SURVIVOR_BYTES_ALONE: u64 = SEGMENT_BYTES_MAX;
 const BATCHES_PER_LOOK: u32 = 4;
 const LOOK_PARTS: u64 = 8;
 
-/// Threads that read the map for one mark: each holds a read and a decoded page of every level.
+/// Threads that read the map for one mark at most, and the memory that the store has for each: one holds a read and a
+/// decoded page of every level.
 const MARK_THREADS_MAX: usize = 4;
+const MARK_THREAD_BYTES: u64 = 128 << 20;
 
 /// Parts of the memory budget: the bits of a mark, and the table of a batch.
 const MARK_PARTS: u64 = 32;
@@ -148,11 +150,10 @@ impl Inner {
     /// How many threads read the map: one while clients are at work.
     fn mark_threads(&self) -> usize {
         let is_quiet = self.collector.cold.is_quiet(self.clock.monotonic());
-        match self.background.mode {
-            BackgroundMode::Threads if is_quiet => {
-                available_parallelism().map_or(1, NonZero::get).min(MARK_THREADS_MAX)
-            }
-            _ => 1,
+        if self.background.mode != BackgroundMode::Threads || !is_quiet {
+            return 1;
         }
+        let in_memory = (self.budget.total_bytes / MARK_THREAD_BYTES).clamp(1, MARK_THREADS_MAX as u64) as usize;
+        available_parallelism().map_or(1, NonZero::get).min(in_memory)
     }
 }
