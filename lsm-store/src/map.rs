@@ -15,7 +15,7 @@ pub mod rewrite;
 pub mod run;
 mod sieve;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod version;
 
 use std::cmp::Reverse;

@@ -154,7 +154,7 @@ pub(super) fn memory_files() -> (Arc<MemoryDevice>, Arc<RunFiles>) {
 }
 
 /// The run files of `device` as after opening its store: nothing cached.
-pub(super) fn files_on(device: Arc<MemoryDevice>) -> Arc<RunFiles> {
+pub(crate) fn files_on(device: Arc<dyn Device>) -> Arc<RunFiles> {
     let limits = RunLimits { handles: 3, index_bytes: 1 << 20, filter_bytes: 1 << 20 };
     RunFiles::new(device, STORE, Arc::new(SystemClock::new()), Arc::new(EndlessCache::default()), limits)
 }
@@ -177,7 +177,7 @@ pub(super) fn lineage(layer: u64) -> Lineage {
 }
 
 /// Some layers, each the only one of its family, all of them read.
-pub(super) fn readers(layers: impl IntoIterator<Item = u64>) -> Visibility {
+pub(crate) fn readers(layers: impl IntoIterator<Item = u64>) -> Visibility {
     let mut tree = LayerTree::default();
     for layer in layers.into_iter().map(LayerId) {
         tree.add(layer, None);
@@ -186,17 +186,17 @@ pub(super) fn readers(layers: impl IntoIterator<Item = u64>) -> Visibility {
     tree.visibility()
 }
 
-pub(super) fn data(segment: u32, slot: u16) -> Target {
+pub(crate) fn data(segment: u32, slot: u16) -> Target {
     Target::Data(Location { segment: SegmentId(segment), slot: Slot(slot) })
 }
 
 /// A stretch of the first layer of a family.
-pub(super) fn stretch(layer: u64, first: u64, count: u64, target: Target) -> Stretch {
+pub(crate) fn stretch(layer: u64, first: u64, count: u64, target: Target) -> Stretch {
     version(layer, layer, first, count, target)
 }
 
 /// A stretch of any layer of a family.
-pub(super) fn version(family: u64, layer: u64, first: u64, count: u64, target: Target) -> Stretch {
+pub(crate) fn version(family: u64, layer: u64, first: u64, count: u64, target: Target) -> Stretch {
     Stretch { family: FamilyId(family), layer: LayerId(layer), first: BlockIndex(first), count, target }
 }
 

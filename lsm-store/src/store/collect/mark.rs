@@ -133,3 +133,78 @@ impl Mark {
         self.live.get(&id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::id::RunId;
+    use crate::map::testing::{data, files_on, readers, stretch};
+    use crate::map::{Edit, RunFiles, RunWriter};
+    use crate::test_device::TestDevice;
+
+    const SLOTS: u32 = 3000;
+
+    /// Twelve runs of 1,000 blocks in order, and over them a newer one that has every seventh block elsewhere.
+    fn map(files: &Arc<RunFiles>) -> Version {
+        let run = |id: u64, level, stretches: &mut dyn Iterator<Item = Stretch>| {
+            let mut writer = RunWriter::create(files, RunId(id), level, false).unwrap();
+            stretches.for_each(|stretch| writer.push_entry(stretch).unwrap());
+            (level, writer.finish().unwrap())
+        };
+        let old = |block: u64| stretch(1, block, 1, data((block % 5) as u32, (block % 2400) as u16));
+        let new = |block: u64| stretch(1, block, 1, data(7, (block / 7) as u16));
+        let mut added: Vec<_> = (0..12).map(|id| run(id, 1, &mut (1000 * id..1000 * id + 1000).map(old))).collect();
+        added.push(run(20, 0, &mut (0..12_000).step_by(7).map(new)));
+        Version::default().apply(&Edit { removed: Vec::new(), added })
+    }
+
+    fn mark(version: &Version, slots: u32, threads: usize, go_on: impl Fn() -> Result<()> + Sync) -> Result<Mark> {
+        let segments = [0, 2, 4, 7].map(|id| (SegmentId(id), slots));
+        Mark::take(segments, version, &readers([1]), threads, go_on)
+    }
+
+    #[test]
+    fn any_number_of_threads_marks_what_is_seen() {
+        let version = map(&files_on(Arc::new(TestDevice::default())));
+        assert!(version.parts(24).len() >= 12);
+        let place = |block: u64| match block % 7 {
+            0 => (7, (block / 7) as u16),
+            _ => ((block % 5) as u32, (block % 2400) as u16),
+        };
+        let seen: BTreeSet<_> = (0..12_000).map(place).collect();
+        for threads in [1, 3] {
+            let mark = mark(&version, SLOTS, threads, || Ok(())).unwrap();
+            for id in [0, 2, 4, 7] {
+                let slots = mark.slots(SegmentId(id)).unwrap();
+                let marked: Vec<_> = (0..SLOTS as u16).filter(|slot| slots.contains(Slot(*slot))).collect();
+                let expected: Vec<_> = seen.range((id, 0)..(id + 1, 0)).map(|place| place.1).collect();
+                assert_eq!(marked, expected, "{threads} threads, segment {id}");
+                assert_eq!(slots.count() as usize, expected.len());
+            }
+            assert!(mark.slots(SegmentId(1)).is_none());
+        }
+    }
+
+    #[test]
+    fn what_one_thread_meets_ends_the_mark() {
+        let version = map(&files_on(Arc::new(TestDevice::default())));
+        for threads in [1, 3] {
+            let beyond = mark(&version, 100, threads, || Ok(())).err().unwrap();
+            assert!(matches!(beyond, Error::Corrupt { .. }), "{beyond}");
+            let stopped = mark(&version, SLOTS, threads, || Err(Error::Closed)).err().unwrap();
+            assert!(matches!(stopped, Error::Closed), "{stopped}");
+        }
+    }
+
+    #[test]
+    fn slots_are_marked_across_words() {
+        let set = SlotSet::new(200);
+        assert!(set.insert(Slot(60), 80) && set.insert(Slot(0), 1) && set.insert(Slot(199), 1));
+        let marked: Vec<u16> = (0..300).filter(|slot| set.contains(Slot(*slot))).collect();
+        assert_eq!(marked, [0].into_iter().chain(60..140).chain([199]).collect::<Vec<_>>());
+        assert!(!set.insert(Slot(190), 11) && set.count() == 82);
+    }
+}
