@@ -32,11 +32,15 @@ impl Replica {
         let (Acting::Primary(primary), Some(now)) = (&self.acting, &self.configuration) else { return None };
         let end = self.local.end().lsn;
         let is_failing = |node: &NodeId| primary.peers.get(node).is_none_or(|peer| self.is_failing(peer, end));
-        let failing: Vec<NodeId> = now.others(self.me).filter(is_failing).collect();
+        let mut failing: Vec<NodeId> = now.others(self.me).filter(is_failing).collect();
         let is_new = |node: &NodeId| !now.contains(*node) && self.placement.contains(node);
         let returned = primary.peers.iter().find(|(node, peer)| is_new(node) && self.is_caught_up(peer));
-        let stay = now.members.len() - failing.len();
-        let is_enough = stay + usize::from(returned.is_some()) >= self.policy.in_sync_min;
+        let most = (now.members.len() + usize::from(returned.is_some())).saturating_sub(self.policy.in_sync_min);
+        let is_hanging = |node: &NodeId| primary.peers.get(node).is_some_and(|peer| self.is_hanging(peer));
+        // Without one that hangs flushes would go on. Without the others writes do too, so they go first.
+        let hanging = now.others(self.me).filter(|node| is_hanging(node) && !is_failing(node));
+        failing.extend(hanging.take(most.saturating_sub(failing.len())).collect::<Vec<_>>());
+        let is_enough = failing.len() <= most;
         let next = now.keeping(self.me, |node| !is_enough || !failing.contains(&node));
         if let Some((node, _)) = returned {
             return Some(next.with(*node));
@@ -133,11 +137,15 @@ impl Replica {
     }
 
     fn is_failing(&self, peer: &Peer, end: Lsn) -> bool {
-        let (now, member_us, sync_us) = (self.now, self.policy.timing.member_us, self.policy.timing.sync_us);
+        let (now, member_us) = (self.now, self.policy.timing.member_us);
         let is_silent = now.since(peer.heard_at) > member_us;
         let is_behind = peer.progress().is_none_or(|progress| progress.held < end || progress.synced < self.flushable);
-        let is_late = (is_behind && now.since(peer.progress_at) > member_us) || now.since(peer.synced_at) > sync_us;
-        peer.is_lost || peer.is_stuck() || is_silent || is_late
+        peer.is_lost || peer.is_stuck() || is_silent || (is_behind && now.since(peer.progress_at) > member_us)
+    }
+
+    /// Its sync does not come back.
+    fn is_hanging(&self, peer: &Peer) -> bool {
+        self.now.since(peer.synced_at) > self.policy.timing.sync_us
     }
 
     /// It has what every member has, and has synced what every member has synced: nothing would have to be taken back
