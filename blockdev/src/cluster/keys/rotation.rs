@@ -42,7 +42,13 @@ impl Keys {
         if core.configuration().rotation().is_some() {
             return Ok(None);
         }
-        *offered = core.node.store().clock().monotonic();
+        let now = core.node.store().clock().monotonic();
+        let is_in_force = |next: &Authority| self.authority().is_some_and(|it| it.certificate() == next.certificate());
+        if let Some(next) = self.next_authority().filter(|next| now < *offered + AGAIN && !is_in_force(next)) {
+            // Somebody else asks for it at this node at the same time: there is one file for its key.
+            return Ok(Some(next.certificate().to_vec()));
+        }
+        *offered = now;
         // The last change may have ended without this node's having put its files in order.
         if let Some(authority) = self.authority() {
             authority.store_in_force(&self.folder)?;
