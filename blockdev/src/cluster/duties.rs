@@ -64,12 +64,15 @@ impl Core {
             self.settle_intakes();
             self.remove_seeds(&mut memory.used_seeds);
             // The duties of the node, which see the same clock, tell of it.
-            memory.jumps.look(clock.wall(), begun);
-            let is_held = memory.jumps.is_held();
-            if !is_held {
+            let mut is_held = || {
+                memory.jumps.look(clock.wall(), clock.monotonic());
+                memory.jumps.is_held()
+            };
+            if !is_held() {
                 self.purge_expired();
             }
-            self.follow_schedules(&mut memory.turns, if is_held { Thinning::Held } else { Thinning::Due });
+            let thinning = if is_held() { Thinning::Held } else { Thinning::Due };
+            self.follow_schedules(&mut memory.turns, thinning);
             while !self.is_stopping() && clock.monotonic() - begun < LOOK {
                 self.wait_change(LOOK);
             }

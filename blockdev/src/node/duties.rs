@@ -105,14 +105,13 @@ impl Node {
     /// As [`Node::tend`], without what rests, and without removing anything for a while after the clock has jumped ahead. Says
     /// what failed, which rests from now on.
     fn tend_after(&self, memory: &mut Memory) -> Vec<NodeError> {
-        let (wall, now) = (self.store.clock().wall(), self.store.clock().monotonic());
+        let now = self.store.clock().monotonic();
         self.note_changes();
-        if let Some(ahead) = memory.jumps.look(wall, now) {
-            self.note_jump(ahead);
-        }
-        let is_held = memory.jumps.is_held();
+        let Memory { jumps, rests } = memory;
         let mut failures = Vec::new();
-        for (duty, until) in DUTIES.iter().zip(&mut memory.rests) {
+        for (duty, until) in DUTIES.iter().zip(rests) {
+            // The one before may have taken long.
+            let is_held = self.is_removal_held(jumps);
             if *until > now || duty.removes && is_held {
                 continue;
             }
@@ -122,8 +121,17 @@ impl Node {
                 failures.push(error);
             }
         }
-        self.follow_schedules(if is_held { Thinning::Held } else { Thinning::Due });
+        self.follow_schedules(if self.is_removal_held(jumps) { Thinning::Held } else { Thinning::Due });
         failures
+    }
+
+    /// Whether nothing is to be removed by the date now.
+    fn is_removal_held(&self, jumps: &mut Jumps) -> bool {
+        let clock = self.store.clock();
+        if let Some(ahead) = jumps.look(clock.wall(), clock.monotonic()) {
+            self.note_jump(ahead);
+        }
+        jumps.is_held()
     }
 
     fn note_jump(&self, ahead: Duration) {
