@@ -4,17 +4,20 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the store's files, the journal, the logs of replicas and the control socket.
-const KEPT: u64 = 832;
+/// For the store's files (256 segments, 256 runs, 256 more segments that are collected), the journal, the logs of some dozens of
+/// replicas, and the control socket.
+const KEPT: u64 = 1152;
 
 /// What is shared out even where the limit is below what is kept, so that there is a server at all.
 const SHARED_MIN: u64 = 64;
 
-/// Connections by NBD, one descriptor each, where there is no lack.
+/// Connections by NBD, and what each takes: its socket, a queue for reads, and with a replicated volume what wakes it.
 const NBD_MAX: u64 = 1024;
+const NBD_EACH: u64 = 4;
 
-/// Connections of senders, two descriptors each, where there is no lack.
+/// Connections of senders, and what each takes.
 const SENDERS_MAX: u64 = 256;
+const SENDER_EACH: u64 = 2;
 
 /// What the process may have open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,12 +45,12 @@ impl Descriptors {
 
     /// Connections to serve by NBD at a time.
     pub(super) fn nbd_connections(self) -> usize {
-        (self.shared() / 2).min(NBD_MAX) as usize
+        (self.shared() * 3 / 4 / NBD_EACH).clamp(1, NBD_MAX) as usize
     }
 
     /// Connections of senders to hear at a time.
     pub(super) fn senders(self) -> usize {
-        (self.shared() / 8).min(SENDERS_MAX) as usize
+        (self.shared() / 8 / SENDER_EACH).clamp(1, SENDERS_MAX) as usize
     }
 
     /// What is to be said of it.
