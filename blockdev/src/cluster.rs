@@ -142,6 +142,14 @@ impl Cluster {
         self.core.refresh();
     }
 
+    /// Waits until this node knows all that the cluster had agreed on when this was called.
+    ///
+    /// # Errors
+    /// [`ClusterError::Configuration`] after some seconds without a majority.
+    pub fn catch_up(&self) -> Result<()> {
+        Ok(self.core.fresh_configuration().map(drop)?)
+    }
+
     fn new(running: Running) -> Arc<Self> {
         Arc::new(Self { core: Arc::clone(&running.core), running: Mutex::new(running) })
     }

@@ -4,6 +4,7 @@ mod network;
 
 use std::str::FromStr;
 
+use anyhow::Context;
 use serde::Serialize;
 use siltstone::control::{CreateVolume, Handler, NoTransfer, Request};
 use siltstone::name::{InvalidName, VolumeName};
@@ -161,6 +162,10 @@ impl Serve {
 
     fn create_wanted(&self, handler: &NodeHandler) -> anyhow::Result<()> {
         for wanted in &self.create {
+            // Of a new name it must be certain that no replicated volume has it.
+            if handler.node().volumes().iter().all(|volume| volume.name != wanted.name) {
+                handler.know_cluster().with_context(|| format!("making volume {}", wanted.name))?;
+            }
             let create = CreateVolume {
                 name: wanted.name.to_string(),
                 size_bytes: wanted.size_bytes,

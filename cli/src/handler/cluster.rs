@@ -18,6 +18,11 @@ impl NodeHandler {
         self.membership()?.cluster().map_err(cluster_failure)
     }
 
+    /// Waits until what the cluster has agreed on is known here, if the node is in one.
+    pub(crate) fn know_cluster(&self) -> Result<(), Failure> {
+        self.cluster().map_or(Ok(()), |cluster| cluster.catch_up().map_err(cluster_failure))
+    }
+
     fn membership(&self) -> Result<&Membership, Failure> {
         self.serving.as_ref().map(|serving| &*serving.membership).ok_or_else(|| {
             let message = format!(
