@@ -201,7 +201,8 @@ impl Inner {
         let (Error::Corrupt { file, .. } | Error::Io { file, action: "reading" | "opening", .. }) = error else {
             return;
         };
-        if let Some(file) = ScrubFile::at(file) {
+        // What could not be opened for want of a descriptor says nothing of the file.
+        if let Some(file) = ScrubFile::at(file).filter(|_| !error.is_shortage()) {
             self.suspect_file(file);
         }
     }

@@ -103,6 +103,10 @@ impl Inner {
                     self.index.insert(&fingerprint, crate::id::Location { segment: id, slot });
                 }
             }
+            Err(error) if error.is_shortage() => {
+                self.to_index.lock().push(id);
+                return Err(error);
+            }
             // The index is a hint: a segment it cannot learn costs dedupe ratio, and its reads fail by themselves.
             Err(error) => {
                 tracing::warn!(segment = %id, error = %chain(&error), "a segment's fingerprints cannot be read")

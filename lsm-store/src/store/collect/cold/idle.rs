@@ -101,6 +101,7 @@ impl Inner {
         match packed {
             Ok(true) => return Ok(true),
             Ok(false) | Err(Error::OutOfSpace) => {}
+            Err(error) if error.is_shortage() => tracing::warn!(error = %chain(&error), "cold data is packed later"),
             Err(error) if schedule::is_unreadable(&error) => {
                 tracing::error!(error = %chain(&error), "nothing is collected any more: run silt check");
                 self.collector.schedule.stop();
