@@ -41,6 +41,7 @@ impl ImageSink {
         let output = if path == Path::new("-") {
             Output::Stream(rustix::io::dup(io::stdout())?.into())
         } else {
+            let is_dangling = || existing == Existing::Keep && fs::symlink_metadata(path).is_ok();
             match fs::metadata(path).map(|metadata| metadata.file_type()) {
                 Ok(kind) if kind.is_block_device() => Output::Device(OpenOptions::new().write(true).open(path)?),
                 Ok(kind) if kind.is_char_device() || kind.is_fifo() => {
@@ -48,6 +49,7 @@ impl ImageSink {
                 }
                 Ok(kind) if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
                 Ok(_) if existing == Existing::Keep => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) if is_dangling() => return Err(io::ErrorKind::AlreadyExists.into()),
                 _ => Self::new_file(path, existing)?,
             }
         };
@@ -125,10 +127,16 @@ fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the name of a file durable.
+/// Makes the name of a file durable, where directories can be read and synced: the file is there in any case.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    match File::open(parent.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
+            tracing::debug!(%error, "the name of the file is not synced");
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 impl Drop for ImageSink {
