@@ -1,4 +1,5 @@
-//! Long lists a page at a time, of whole volumes with all of their snapshots, so that what is removed between two pages is not missed.
+//! Long lists a page at a time, of whole volumes with all of their snapshots, so that what is removed between two pages
+//! makes nothing else be left out.
 
 /// From so many entries on a page is full. With those of its last volume it is within the size of a message: a schedule keeps
 /// 10,000 snapshots at most.
