@@ -136,7 +136,7 @@ fn open_of_cluster(core: &Arc<Core>, name: &str, client: &Principal) -> Result<A
         return Err(nothing());
     }
     match &name {
-        ExportName::Volume(name) => match core.taker_of(volume) {
+        ExportName::Volume(name) => match core.taker_of(volume)? {
             Some(taker) => Err(changing(&core.taken_in(name, taker))),
             None => Ok(Arc::new(ClusterExport::new(core, volume))),
         },

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsm_store::id::VolumeId as StoreVolumeId;
 use lsm_store::request::{BlockState, Write, Zeroing};
@@ -43,6 +44,10 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// Ranges of zeros ordered at once.
 const ZEROS_MAX: usize = 1024;
+
+/// How long a volume may not be served until nobody can tell whether a snapshot comes into it: longer than another node needs to
+/// take over, and shorter than a client may take to open a volume.
+const TELL_PATIENCE: Duration = Duration::from_secs(8);
 
 /// The snapshots that a node brings into volumes.
 pub(super) struct Intakes {
@@ -115,10 +120,10 @@ impl Cluster {
     /// What a rollback of a volume has to do besides, to end what a node that is away has begun to bring into it.
     ///
     /// # Errors
-    /// [`ClusterError::TakenIn`] if it is not away.
+    /// [`ClusterError::TakenIn`] if it is not away; those of [`Core::taker_of`].
     pub(super) fn end_of_intake(&self, name: &VolumeName, volume: VolumeId) -> Result<Vec<Operation>> {
         let core = &self.core;
-        let Some(taker) = core.taker_of(volume) else { return Ok(Vec::new()) };
+        let Some(taker) = core.taker_of(volume)? else { return Ok(Vec::new()) };
         let is_at_work =
             if taker == core.me { core.intakes.is_under_way(volume) } else { core.transport().link(taker).is_some() };
         if is_at_work { Err(core.taken_in(name, taker)) } else { Ok(removal(taker).into()) }
@@ -367,17 +372,17 @@ impl Batch {
 }
 
 impl Core {
-    /// The node that brings a snapshot into a volume now, if there is one and that can be told.
-    pub(super) fn taker_of(self: &Arc<Self>, volume: VolumeId) -> Option<NodeId> {
+    /// The node that brings a snapshot into a volume now, if there is one. The volume's primary tells: other replicas may not
+    /// have applied yet that it began.
+    ///
+    /// # Errors
+    /// Those of [`Session::snapshots`]; [`lsm_store::Error::Io`] if nobody serves the volume for [`TELL_PATIENCE`].
+    pub(super) fn taker_of(self: &Arc<Self>, volume: VolumeId) -> lsm_store::Result<Option<NodeId>> {
         if self.intakes.is_under_way(volume) {
-            return Some(self.me);
+            return Ok(Some(self.me));
         }
-        // A replica here that has not heard of its end has to ask too.
-        if self.replica(volume).is_some() && self.node.takers(volume).is_empty() {
-            return None;
-        }
-        let known = Session::new(Arc::clone(self), volume).snapshots_now()?;
-        known.iter().find_map(|entry| taker_of(&entry.name.parse().ok()?))
+        let known = Session::with_patience(Arc::clone(self), volume, TELL_PATIENCE).snapshots()?;
+        Ok(known.iter().find_map(|entry| taker_of(&entry.name.parse().ok()?)))
     }
 
     /// Why a volume cannot be used while this node brings a snapshot into it.

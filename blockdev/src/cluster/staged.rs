@@ -65,7 +65,7 @@ impl Staged {
         };
         cluster.check_free(name)?;
         cluster.check_unused(&name.volume, &volume)?;
-        if let Some(taker) = core.taker_of(volume.id) {
+        if let Some(taker) = core.taker_of(volume.id)? {
             return Err(core.taken_in(&name.volume, taker));
         }
         if !force && differ(&Session::new(core, volume.id), &base.snapshot, None)? {

@@ -199,7 +199,7 @@ impl Cluster {
         let volume = self.core.ready_volume(name)?;
         let (id, from_bytes) = (volume.id, volume.size_bytes);
         check_size(size_bytes)?;
-        if let Some(taker) = self.core.taker_of(id) {
+        if let Some(taker) = self.core.taker_of(id)? {
             return Err(self.core.taken_in(name, taker));
         }
         if size_bytes < from_bytes {

@@ -250,6 +250,23 @@ fn two_nodes_do_not_bring_snapshots_into_a_volume_at_once() {
 }
 
 #[test]
+fn a_volume_is_not_opened_before_all_that_was_ordered_is_known() {
+    let world = World::new("intake-unapplied");
+    let core = world.core();
+    for round in 0..3 {
+        // Ordered, and not applied before somebody asks for it.
+        let name = before_name(core.me);
+        world.session().write(&[Draft::of(&[Operation::Snapshot { name }])]).unwrap();
+        let opened = world.fixture.exports.open("db", &Principal::Local);
+        assert!(opened.is_err(), "round {round}");
+        order_together(&world.session(), &removal(core.me)).unwrap();
+        world.fixture.exports.open("db", &Principal::Local).unwrap();
+    }
+    // What cannot be told is not that there is none.
+    assert!(core.taker_of(VolumeId(999)).is_err());
+}
+
+#[test]
 fn a_rollback_by_hand_is_not_half_undone() {
     let world = World::new("intake-by-hand");
     let arriving = world.arriving();
