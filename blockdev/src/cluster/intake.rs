@@ -183,12 +183,16 @@ impl<'a> Intake<'a> {
         core.undo_intake(&self.session, core.me, None)?;
         core.node.note_intake(volume)?;
         self.step = Step::Frozen;
-        order(&self.session, Operation::Snapshot { name: before_name(core.me) })?;
-        let known = self.session.snapshots()?;
-        let takers = known.iter().filter_map(|entry| taker_of(&entry.name.parse().ok()?));
-        match takers.into_iter().find(|taker| *taker != core.me) {
-            Some(other) => Err(core.taken_in(&self.arriving.name.volume, other)),
-            None => Ok(()),
+        loop {
+            order(&self.session, Operation::Snapshot { name: before_name(core.me) })?;
+            let known = self.session.snapshots()?;
+            let takers = known.iter().filter_map(|entry| taker_of(&entry.name.parse().ok()?));
+            match takers.min_by_key(|taker| *taker == core.me) {
+                Some(taker) if taker == core.me => return Ok(()),
+                Some(other) => return Err(core.taken_in(&self.arriving.name.volume, other)),
+                // Another one kept this one out, and has come to its end since.
+                None => {}
+            }
         }
     }
 

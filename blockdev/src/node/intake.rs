@@ -62,6 +62,12 @@ pub(super) fn shown_meanwhile(catalog: &Catalog, of: VolumeId, name: &VolumeName
     before.filter(|_| !is_of_intake(name))
 }
 
+/// Whether a snapshot called `name` is what a volume holds before one comes into it, and another is on its way already. A node that
+/// freezes the volume then has to find only that other one: what the volume holds may be a part of what comes.
+pub(super) fn is_second_intake(catalog: &Catalog, of: VolumeId, name: &VolumeName) -> bool {
+    taker_of(name).is_some() && catalog.snapshots(of).any(|(known, _)| known != name && taker_of(known).is_some())
+}
+
 impl Node {
     /// The nodes that bring a snapshot into a volume, as the replica here knows.
     pub(crate) fn takers(&self, volume: ClusterVolume) -> Vec<NodeId> {

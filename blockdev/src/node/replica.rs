@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lsm_store::id::VolumeId;
 use lsm_store::store::{Limits, Record, Volume, VolumeInfo, VolumeSpec};
 
-use super::intake::shown_meanwhile;
+use super::intake::{is_second_intake, shown_meanwhile};
 use super::seed::seed_of;
 use super::{NamedSnapshot, Node, NodeError, Result, VolumeChanges, VolumeExport};
 use crate::catalog::{self, Catalog, Entry, State};
@@ -169,11 +169,12 @@ impl Node {
         Ok(self.store.resize_volume(entry.id, size_bytes)?)
     }
 
-    /// Freezes what a replica holds now; while a snapshot is on its way into the volume, what it held before.
+    /// Freezes what a replica holds now; while a snapshot is on its way into the volume, what it held before, and nothing for
+    /// another that is to come into it.
     pub(crate) fn snapshot_replica(&self, volume: net::id::VolumeId, name: &VolumeName) -> Result<()> {
         let mut catalog = self.catalog.write();
         let of = entry(&catalog, volume)?.id;
-        if catalog.snapshot(of, name).is_some() {
+        if catalog.snapshot(of, name).is_some() || is_second_intake(&catalog, of, name) {
             return Ok(());
         }
         if let Some(before) = shown_meanwhile(&catalog, of, name) {

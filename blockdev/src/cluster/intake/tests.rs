@@ -250,6 +250,28 @@ fn two_nodes_do_not_bring_snapshots_into_a_volume_at_once() {
 }
 
 #[test]
+fn a_volume_is_never_put_back_to_what_another_node_has_half_changed() {
+    let world = World::new("intake-second");
+    let arriving = world.arriving();
+    let write = || Operation::Write { offset: 0, data: vec![77; 4096].into() };
+    // There is no such node, and somebody may have noticed that before it counts.
+    let is_refused = (0..5).any(|_| {
+        let mut intake = Intake::begin(&world.fixture.cluster, &arriving).unwrap();
+        order_together(&world.session(), &[Operation::Snapshot { name: before_name(NodeId(2)) }, write()]).unwrap();
+        let refused = matches!(intake.freeze(), Err(ClusterError::TakenIn { .. }));
+        world.fixture.wait_until("the other is undone", || world.content_of(None)[0] == 1);
+        // Put back later, as after a crash.
+        intake.vanish();
+        world.core().undo_intake(&world.session(), world.core().me, None).unwrap();
+        world.core().node.forget_intake(world.id()).unwrap();
+        refused
+    });
+    assert!(is_refused);
+    world.fixture.wait_until("all is tidied up", || world.snapshots() == ["base"]);
+    world.assert_untouched();
+}
+
+#[test]
 fn a_volume_is_not_opened_before_all_that_was_ordered_is_known() {
     let world = World::new("intake-unapplied");
     let core = world.core();

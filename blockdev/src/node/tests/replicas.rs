@@ -114,6 +114,31 @@ fn who_freezes_a_volume_while_a_snapshot_comes_into_it_gets_what_was_before() {
 }
 
 #[test]
+fn a_second_node_freezes_nothing_that_is_half_changed() {
+    let scratch = Scratch::new("intake-second");
+    let node = scratch.node(false).unwrap();
+    let replica = node.replica(SOURCE, SPEC).unwrap();
+    let fill = |byte| replica.write(&[Write { offset: 0, data: &[byte; 4096] }]).unwrap();
+    let [first_before, second_before] = [3, 4].map(|node| before_name(net::id::NodeId(node)));
+    fill(1);
+    node.snapshot_replica(SOURCE, &first_before).unwrap();
+    fill(2);
+    node.snapshot_replica(SOURCE, &second_before).unwrap();
+    assert_eq!(node.takers(SOURCE), [net::id::NodeId(3)]);
+    // What is not there does no harm.
+    node.roll_back_replica(SOURCE, &second_before).unwrap();
+    node.remove_replica_snapshot(SOURCE, &second_before).unwrap();
+    assert_eq!(first(&replica), 2);
+    // Done again, as after a crash.
+    node.snapshot_replica(SOURCE, &first_before).unwrap();
+    node.roll_back_replica(SOURCE, &first_before).unwrap();
+    node.remove_replica_snapshot(SOURCE, &first_before).unwrap();
+    assert_eq!(first(&replica), 1);
+    node.snapshot_replica(SOURCE, &second_before).unwrap();
+    assert_eq!(node.takers(SOURCE), [net::id::NodeId(4)]);
+}
+
+#[test]
 fn hidden_names_are_told_from_others() {
     let hidden = [before_name(net::id::NodeId(3)), after_name(net::id::NodeId(3)), seed_name(CLONE)];
     assert!(hidden.iter().all(is_hidden));
