@@ -55,7 +55,7 @@ pub use error::{NodeError, Result};
 pub use held::HeldSnapshots;
 pub use import::Import;
 #[cfg(feature = "cluster")]
-pub(crate) use intake::{after_name, before_name, is_hidden, taker_of};
+pub(crate) use intake::{IntakeStage, after_name, before_name, is_hidden, taker_of};
 pub use objects::{NamedObject, ObjectPieces, ObjectTotals, OpenObject};
 pub(crate) use receive::{Hidden, Replacing};
 pub(crate) use receptions::Coming;

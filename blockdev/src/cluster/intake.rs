@@ -9,9 +9,10 @@
 //! 4. one record gives that snapshot its name and removes the first.
 //!
 //! As long as the first is there, the volume is put back to it: at once by who failed, at its next start by the node that ended, and
-//! by the volume's primary if that node was removed from the cluster. `docs/decisions/2026-11-26-send-and-receive.md` says why.
+//! by the volume's primary if that node was removed from the cluster. The node notes when it goes on to the second step: before that
+//! the volume has not changed, and only the snapshot goes. `docs/decisions/2026-11-26-send-and-receive.md` says why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use super::volumes::{READY_LOOK, order, order_together, snapshot_error};
 use super::{Cluster, ClusterError, ClusterSnapshot, Result};
 use crate::export::Changes;
 use crate::name::{SnapshotName, VolumeName};
-use crate::node::{Node, VolumeChanges, after_name, before_name, taker_of};
+use crate::node::{IntakeStage, Node, VolumeChanges, after_name, before_name, taker_of};
 use crate::replica::operation::{Draft, Operation, Packer};
 use crate::root::Root;
 use crate::transfer::{TransferError, Watch, root_of};
@@ -53,13 +54,13 @@ const TELL_PATIENCE: Duration = Duration::from_secs(8);
 pub(super) struct Intakes {
     under_way: Mutex<BTreeSet<VolumeId>>,
     /// Those that ended and are still to be undone.
-    left: Mutex<Vec<VolumeId>>,
+    left: Mutex<BTreeMap<VolumeId, IntakeStage>>,
 }
 
 impl Intakes {
     /// Those that the node left as it ended.
     pub(super) fn left_by(node: &Node) -> Self {
-        Self { under_way: Mutex::default(), left: Mutex::new(node.intakes()) }
+        Self { under_way: Mutex::default(), left: Mutex::new(node.intakes().into_iter().collect()) }
     }
 
     fn is_under_way(&self, volume: VolumeId) -> bool {
@@ -180,8 +181,10 @@ impl<'a> Intake<'a> {
     fn freeze(&mut self) -> Result<()> {
         let (core, volume) = (Arc::clone(self.core()), self.arriving.volume);
         // What could not be undone of an earlier one.
-        core.undo_intake(&self.session, core.me, None)?;
-        core.node.note_intake(volume)?;
+        let earlier = core.intakes.left.lock().get(&volume).copied();
+        core.undo_left(&self.session, earlier)?;
+        core.node.note_intake(volume, IntakeStage::Frozen)?;
+        core.intakes.left.lock().remove(&volume);
         self.step = Step::Frozen;
         loop {
             order(&self.session, Operation::Snapshot { name: before_name(core.me) })?;
@@ -206,6 +209,7 @@ impl<'a> Intake<'a> {
         }
         let (volume, size_bytes) = (self.volume()?, content.size_bytes());
         let differences = self.core().node.changes_between(self.arriving.base_id, content.id())?;
+        self.core().node.note_intake(volume.id, IntakeStage::Changing)?;
         self.step = Step::Changing;
         if size_bytes < volume.size_bytes {
             // Nobody asks for what lies beyond before it goes.
@@ -308,7 +312,8 @@ impl Drop for Intake<'_> {
         if let Err(error) = forgotten {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(%volume, error, "a volume is put back later to what it held before a snapshot came into it");
-            core.intakes.left.lock().push(volume);
+            let stage = if step == Step::Frozen { IntakeStage::Frozen } else { IntakeStage::Changing };
+            core.intakes.left.lock().insert(volume, stage);
         }
         core.intakes.under_way.lock().remove(&volume);
     }
@@ -416,11 +421,24 @@ impl Core {
         self.settle_size(session)
     }
 
+    /// Undoes what this node has left in a volume. That which was only frozen has not changed, and keeps what clients of other nodes
+    /// have written since.
+    fn undo_left(&self, session: &Session, stage: Option<IntakeStage>) -> Result<()> {
+        match stage {
+            Some(IntakeStage::Frozen) if self.volume(session.volume).is_none() => Ok(()),
+            Some(IntakeStage::Frozen) => order_together(session, &removal(self.me)),
+            Some(IntakeStage::Changing) | None => self.undo_intake(session, self.me, None),
+        }
+    }
+
     /// Puts volumes back that this node has left half changed, and of those that it serves also what nodes have left that are gone.
     pub(super) fn settle_intakes(self: &Arc<Self>) {
         let left = std::mem::take(&mut *self.intakes.left.lock());
-        let still_left: Vec<_> = left.into_iter().filter(|volume| self.settle_own_intake(*volume).is_err()).collect();
-        self.intakes.left.lock().extend(still_left);
+        for (volume, stage) in left {
+            if self.settle_own_intake(volume, stage).is_err() {
+                self.intakes.left.lock().entry(volume).or_insert(stage);
+            }
+        }
         let served = self.served();
         for (volume, taker) in
             served.into_iter().flat_map(|it| self.node.takers(it).into_iter().map(move |by| (it, by)))
@@ -432,10 +450,10 @@ impl Core {
         }
     }
 
-    fn settle_own_intake(self: &Arc<Self>, volume: VolumeId) -> Result<()> {
+    fn settle_own_intake(self: &Arc<Self>, volume: VolumeId, stage: IntakeStage) -> Result<()> {
         // There is another one by now, which ends what was left.
         if !self.intakes.is_under_way(volume) {
-            self.undo_intake(&Session::of_duty(Arc::clone(self), volume), self.me, None)?;
+            self.undo_left(&Session::of_duty(Arc::clone(self), volume), Some(stage))?;
             self.node.forget_intake(volume)?;
         }
         Ok(())

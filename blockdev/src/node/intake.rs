@@ -10,7 +10,7 @@ use lsm_store::id::VolumeId;
 use lsm_store::store::Record;
 use net::id::{NodeId, VolumeId as ClusterVolume};
 
-use super::replica::{NOTED_VERSION, entry, noted_key};
+use super::replica::{NOTED_VERSION, entry, noted_key, number_under};
 use super::seed::seed_of;
 use super::{Import, Node, Result};
 use crate::catalog::Catalog;
@@ -22,6 +22,25 @@ const INTAKES: &[u8] = b"intake/";
 const PREFIX: &str = "intake-";
 const BEFORE: &str = "-before";
 const AFTER: &str = "-after";
+
+/// How far what a node brings into a volume has come, as the node notes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IntakeStage {
+    /// The volume holds what it did, and what clients of other nodes have written since.
+    Frozen,
+    /// It may hold something else.
+    Changing,
+}
+
+impl IntakeStage {
+    fn encode(self) -> Vec<u8> {
+        vec![NOTED_VERSION, u8::from(self == Self::Changing)]
+    }
+
+    fn decode(value: &[u8]) -> Self {
+        if value.get(1) == Some(&0) { Self::Frozen } else { Self::Changing }
+    }
+}
 
 fn hidden_name(node: NodeId, moment: &str) -> VolumeName {
     format!("{PREFIX}{:016x}{moment}", node.0).parse().expect("letters, hyphens and digits are a name")
@@ -76,9 +95,9 @@ impl Node {
         catalog.snapshots(entry.id).filter_map(|(name, _)| taker_of(name)).collect()
     }
 
-    /// Notes that this node brings a snapshot into a volume of the cluster.
-    pub(crate) fn note_intake(&self, volume: ClusterVolume) -> Result<()> {
-        let noted = Record { key: noted_key(INTAKES, volume), value: Some(vec![NOTED_VERSION]) };
+    /// Notes that this node brings a snapshot into a volume of the cluster, and how far that has come.
+    pub(crate) fn note_intake(&self, volume: ClusterVolume, stage: IntakeStage) -> Result<()> {
+        let noted = Record { key: noted_key(INTAKES, volume), value: Some(stage.encode()) };
         Ok(self.store.put_records(vec![noted])?)
     }
 
@@ -87,9 +106,10 @@ impl Node {
         Ok(self.store.put_records(vec![Record { key: noted_key(INTAKES, volume), value: None }])?)
     }
 
-    /// The volumes of which it is noted that this node brings a snapshot into them.
-    pub(crate) fn intakes(&self) -> Vec<ClusterVolume> {
-        self.numbers_under(INTAKES)
+    /// The volumes of which it is noted that this node brings a snapshot into them, and how far that has come.
+    pub(crate) fn intakes(&self) -> Vec<(ClusterVolume, IntakeStage)> {
+        let noted = |record: Record| Some((number_under(INTAKES, &record.key)?, IntakeStage::decode(&record.value?)));
+        self.store.records().into_iter().filter_map(noted).collect()
     }
 
     /// As [`Self::hidden_clone`], of a snapshot of a replica.

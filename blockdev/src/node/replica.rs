@@ -32,6 +32,12 @@ pub(super) fn noted_key(notes: &[u8], volume: net::id::VolumeId) -> Vec<u8> {
     [notes, format!("{:016x}", volume.0).as_bytes()].concat()
 }
 
+/// The volume that a note of this key is about, if the key is one of these.
+pub(super) fn number_under(notes: &[u8], key: &[u8]) -> Option<net::id::VolumeId> {
+    let number = std::str::from_utf8(key.strip_prefix(notes)?).ok()?;
+    u64::from_str_radix(number, 16).ok().map(net::id::VolumeId)
+}
+
 /// The note that a volume has, or had, a replica here.
 pub(super) fn note(volume: net::id::VolumeId) -> Record {
     Record { key: noted_key(NOTES, volume), value: Some(vec![NOTED_VERSION]) }
@@ -91,8 +97,7 @@ impl Node {
 
     pub(super) fn numbers_under(&self, prefix: &[u8]) -> Vec<net::id::VolumeId> {
         let noted = self.store.records().into_iter().filter(|record| record.value.is_some());
-        let number = |key: &[u8]| u64::from_str_radix(std::str::from_utf8(key.strip_prefix(prefix)?).ok()?, 16).ok();
-        noted.filter_map(|record| number(&record.key)).map(net::id::VolumeId).collect()
+        noted.filter_map(|record| number_under(prefix, &record.key)).collect()
     }
 
     /// Notes that this node gives a volume of the cluster its first content.

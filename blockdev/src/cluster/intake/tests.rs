@@ -174,7 +174,8 @@ fn what_a_node_leaves_when_it_ends_is_put_back_when_it_is_there_again() {
         }
         intake.vanish();
         let is_left = world.snapshots().iter().any(|name| taker_of(&name.parse().unwrap()).is_some());
-        assert!(is_left && world.fixture.node.intakes() == [world.id()]);
+        let stage = if steps == 0 { IntakeStage::Frozen } else { IntakeStage::Changing };
+        assert!(is_left && world.fixture.node.intakes() == [(world.id(), stage)]);
         match steps {
             // Somebody does not want to wait for it.
             3 => {
@@ -188,6 +189,27 @@ fn what_a_node_leaves_when_it_ends_is_put_back_when_it_is_there_again() {
             }
         }
         world.assert_untouched();
+    }
+}
+
+#[test]
+fn what_is_written_to_a_volume_that_was_only_frozen_stays() {
+    let world = World::new("intake-frozen");
+    let arriving = world.arriving();
+    for (byte, by_next) in [(6, false), (7, true)] {
+        let mut intake = Intake::begin(&world.fixture.cluster, &arriving).unwrap();
+        intake.freeze().unwrap();
+        // By a client of another node.
+        world.write(8192, byte);
+        intake.vanish();
+        let next = by_next.then(|| Intake::begin(&world.fixture.cluster, &arriving).unwrap());
+        world.core().intakes.left.lock().extend(world.fixture.node.intakes());
+        if let Some(mut next) = next {
+            next.freeze().unwrap();
+        }
+        world.fixture.wait_until("it is over", || world.fixture.node.intakes().is_empty());
+        assert_eq!(world.content_of(None)[8192..12288], [byte; 4096]);
+        assert_eq!(world.snapshots(), ["base"]);
     }
 }
 

@@ -151,11 +151,13 @@ fn hidden_names_are_told_from_others() {
 #[test]
 fn what_this_node_brings_is_noted_until_it_has_come() {
     let scratch = Scratch::new("intake-notes");
-    let node = scratch.node(false).unwrap();
-    node.note_intake(SOURCE).unwrap();
-    node.note_intake(CLONE).unwrap();
-    node.forget_intake(CLONE).unwrap();
-    drop(node);
-    let node = scratch.node(false).unwrap();
-    assert_eq!((node.intakes(), node.imports()), (vec![SOURCE], vec![]));
+    for stage in [IntakeStage::Frozen, IntakeStage::Changing] {
+        let node = scratch.node(false).unwrap();
+        node.note_intake(SOURCE, stage).unwrap();
+        node.note_intake(CLONE, stage).unwrap();
+        node.forget_intake(CLONE).unwrap();
+        drop(node);
+        let node = scratch.node(false).unwrap();
+        assert_eq!((node.intakes(), node.imports()), (vec![(SOURCE, stage)], vec![]));
+    }
 }
