@@ -52,6 +52,7 @@ const TELL_PATIENCE: Duration = Duration::from_secs(8);
 
 /// The snapshots that a node brings into volumes.
 pub(super) struct Intakes {
+    /// The volumes of those that are at work, or are being undone.
     under_way: Mutex<BTreeSet<VolumeId>>,
     /// Those that ended and are still to be undone.
     left: Mutex<BTreeMap<VolumeId, IntakeStage>>,
@@ -433,12 +434,8 @@ impl Core {
 
     /// Puts volumes back that this node has left half changed, and of those that it serves also what nodes have left that are gone.
     pub(super) fn settle_intakes(self: &Arc<Self>) {
-        let left = std::mem::take(&mut *self.intakes.left.lock());
-        for (volume, stage) in left {
-            if self.settle_own_intake(volume, stage).is_err() {
-                self.intakes.left.lock().entry(volume).or_insert(stage);
-            }
-        }
+        let left: Vec<_> = self.intakes.left.lock().keys().copied().collect();
+        left.into_iter().for_each(|volume| self.settle_own_intake(volume));
         let served = self.served();
         for (volume, taker) in
             served.into_iter().flat_map(|it| self.node.takers(it).into_iter().map(move |by| (it, by)))
@@ -450,13 +447,20 @@ impl Core {
         }
     }
 
-    fn settle_own_intake(self: &Arc<Self>, volume: VolumeId, stage: IntakeStage) -> Result<()> {
-        // There is another one by now, which ends what was left.
-        if !self.intakes.is_under_way(volume) {
-            self.undo_left(&Session::of_duty(Arc::clone(self), volume), Some(stage))?;
-            self.node.forget_intake(volume)?;
+    /// Undoes what this node has left in a volume, and lets no other begin meanwhile. If one is under way, that does it or leaves it.
+    fn settle_own_intake(self: &Arc<Self>, volume: VolumeId) {
+        if self.intakes.under_way.lock().insert(volume) {
+            let stage = self.intakes.left.lock().get(&volume).copied();
+            if stage.is_some_and(|stage| self.forget_undone(volume, stage).is_ok()) {
+                self.intakes.left.lock().remove(&volume);
+            }
+            self.intakes.under_way.lock().remove(&volume);
         }
-        Ok(())
+    }
+
+    fn forget_undone(self: &Arc<Self>, volume: VolumeId, stage: IntakeStage) -> Result<()> {
+        self.undo_left(&Session::of_duty(Arc::clone(self), volume), Some(stage))?;
+        Ok(self.node.forget_intake(volume)?)
     }
 
     fn settle_intake_of_lost(self: &Arc<Self>, volume: VolumeId, taker: NodeId) -> Result<()> {

@@ -73,6 +73,12 @@ impl World {
         }
     }
 
+    #[track_caller]
+    fn wait_put_back(&self) {
+        let is_over = || self.fixture.node.intakes().is_empty() && !self.core().intakes.is_under_way(self.id());
+        self.fixture.wait_until("it is put back", is_over);
+    }
+
     fn content_of(&self, snapshot: Option<&str>) -> Vec<u8> {
         self.session().read(snapshot, 0, SIZE as usize).unwrap().to_vec()
     }
@@ -185,7 +191,7 @@ fn what_a_node_leaves_when_it_ends_is_put_back_when_it_is_there_again() {
             }
             _ => {
                 world.core().intakes.left.lock().extend(world.fixture.node.intakes());
-                world.fixture.wait_until("it is put back", || world.fixture.node.intakes().is_empty());
+                world.wait_put_back();
             }
         }
         world.assert_untouched();
@@ -207,10 +213,26 @@ fn what_is_written_to_a_volume_that_was_only_frozen_stays() {
         if let Some(mut next) = next {
             next.freeze().unwrap();
         }
-        world.fixture.wait_until("it is over", || world.fixture.node.intakes().is_empty());
+        world.wait_put_back();
         assert_eq!(world.content_of(None)[8192..12288], [byte; 4096]);
         assert_eq!(world.snapshots(), ["base"]);
     }
+}
+
+#[test]
+fn what_was_left_is_put_back_also_if_the_next_does_not_come_far() {
+    let world = World::new("intake-left");
+    let arriving = world.arriving();
+    let mut intake = Intake::begin(&world.fixture.cluster, &arriving).unwrap();
+    intake.freeze().unwrap();
+    intake.change().unwrap();
+    intake.vanish();
+    let next = Intake::begin(&world.fixture.cluster, &arriving).unwrap();
+    world.core().intakes.left.lock().extend(world.fixture.node.intakes());
+    world.core().settle_intakes();
+    drop(next);
+    world.wait_put_back();
+    world.assert_untouched();
 }
 
 #[test]
