@@ -110,7 +110,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NoSuchVolume`], [`ClusterError::InUse`], [`ClusterError::Snapshot`], [`ClusterError::TakenIn`];
     /// [`TransferError::Changed`]; [`ClusterError::Disturbed`]; [`ClusterError::NotHere`] if this node lost its replica
-    /// meanwhile; those of a client's write to the volume. It holds what it did before then, or will as soon as it is served.
+    /// meanwhile; those of a client's write to the volume. It holds what it did before then, or will as soon as it is served;
+    /// unless nobody told in time what came of the last record, which may have given the snapshot its name.
     pub(super) fn take_in(self: &Arc<Self>, arriving: &Arriving<'_>, watch: &mut Watch<'_>) -> Result<ClusterSnapshot> {
         let mut intake = Intake::begin(self, arriving)?;
         intake.freeze()?;

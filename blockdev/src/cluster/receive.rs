@@ -170,7 +170,8 @@ impl ClusterReceiver {
     /// [`ClusterError::Transfer`] if the stream has not come to its end, if its root is another, or if the volume was changed
     /// meanwhile; those of [`ClusterImport::finish`]; [`ClusterError::InUse`], [`ClusterError::Snapshot`],
     /// [`ClusterError::TakenIn`], [`ClusterError::Disturbed`]. Nothing was received then. [`ClusterError::NotReady`] if
-    /// the snapshot cannot be found afterwards: all was received then.
+    /// the snapshot cannot be found afterwards: all was received then. [`ClusterError::Store`] if the volume was not served
+    /// meanwhile: [`Cluster::snapshots`] tells whether it was received, as the last step may have been done.
     pub fn finish(self, watch: &mut Watch<'_>) -> Result<ClusterReceived> {
         self.decoder.finish().map_err(TransferError::from)?;
         let Target { begin, content } = self.target.expect("a whole stream has a beginning");
