@@ -592,16 +592,18 @@ impl LocalReplica {
     /// Ends its threads.
     pub fn stop(&self) {
         self.shared.inbox.push(Input::Stop);
-        self.shared.ledger.close(self.shared.id, &self.shared.pending);
         self.shared.ending.set();
         self.shared.applying.stop();
         self.shared.syncing.stop();
-        let Workers::Threads(threads) = &self.workers else { return };
-        for thread in std::mem::take(&mut *threads.lock()) {
-            if thread.join().is_err() {
-                tracing::error!(volume = %self.shared.id, "a thread of a replica panicked");
+        if let Workers::Threads(threads) = &self.workers {
+            for thread in std::mem::take(&mut *threads.lock()) {
+                if thread.join().is_err() {
+                    tracing::error!(volume = %self.shared.id, "a thread of a replica panicked");
+                }
             }
         }
+        // Not before: one that still says what room it has would say that there is none, and its primary refuse writes.
+        self.shared.ledger.close(self.shared.id, &self.shared.pending);
     }
 }
 
