@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::thread;
 
-use blockdev::cluster::ClusterReceiver;
+use blockdev::cluster::{ClusterError, ClusterReceiver};
 use blockdev::transfer::{self, Outlet};
 
 use super::*;
@@ -62,9 +62,8 @@ impl Days {
             let copy = format!("copy@{day}");
             assert!(read(&member.open_volume(&copy), 0, content.len()) == *content, "{copy}");
             let root = |name: &str| {
-                let name = snapshot(name);
-                wait_until("the member holds all of it", || member.cluster.source(&name, None).is_ok());
-                member.cluster.source(&name, None).unwrap().root(&mut go_on).unwrap().root
+                let source = once_held(|| member.cluster.source(&snapshot(name), None));
+                source.root(&mut go_on).unwrap().root
             };
             assert_eq!(root(&copy), root(&format!("db@{day}")));
         }
@@ -75,9 +74,26 @@ impl Days {
 }
 
 fn receiver(member: &Member, stream: &[u8]) -> ClusterReceiver {
-    let mut receiver = ClusterReceiver::into_volume(Arc::clone(&member.cluster), name("copy"), false);
-    receiver.push(stream, &mut go_on).unwrap();
-    receiver
+    once_held(|| {
+        let mut receiver = ClusterReceiver::into_volume(Arc::clone(&member.cluster), name("copy"), false);
+        receiver.push(stream, &mut go_on).map(|()| receiver)
+    })
+}
+
+/// What can be done once the member holds all of a volume: one that is back may not for a while, nor know that, and has to put back
+/// first what it left.
+fn once_held<T>(attempt: impl Fn() -> Result<T, ClusterError>) -> T {
+    let clock = SystemClock::new();
+    loop {
+        match attempt() {
+            Err(ClusterError::NotHere { .. } | ClusterError::TakenIn { .. })
+                if clock.monotonic() < Duration::from_secs(60) =>
+            {
+                clock.sleep(Duration::from_millis(20));
+            }
+            done => return done.unwrap(),
+        }
+    }
 }
 
 /// Three members that hold `db` and, since its first day, `copy`.
@@ -130,6 +146,44 @@ fn a_volume_follows_another_day_by_day_whoever_is_lost() {
     });
     members.insert(primary, Member::open(stopped));
     members.iter().for_each(|member| member.wait_healthy("copy"));
+    members.iter().for_each(|member| days.check(member));
+    members.into_iter().for_each(|member| drop(member.stop()));
+}
+
+#[test]
+fn the_node_that_receives_may_end_at_any_time() {
+    let scratch = Scratch::new("receiver-ends");
+    let (mut members, mut days) = three_with_a_copy(&scratch);
+    let before = days.contents[0].clone();
+    let stream = days.next(&members[0]);
+    for wait_ms in [20, 60, 120, 250] {
+        let coming = receiver(&members[2], &stream);
+        let ending = members.pop().unwrap();
+        let (stopped, received) = thread::scope(|scope| {
+            let finishing = scope.spawn(move || coming.finish(&mut go_on));
+            SystemClock::new().sleep(Duration::from_millis(wait_ms));
+            let stopped = ending.stop();
+            (stopped, finishing.join().unwrap())
+        });
+        // Whoever freezes the volume now gets what it held before, or all that came.
+        let frozen = snapshot(&format!("copy@frozen-{wait_ms}"));
+        members[0].cluster.snapshot(&frozen).unwrap();
+        let content = read(&members[1].open_volume(&frozen.to_string()), 0, SIZE as usize);
+        members[0].cluster.remove_snapshot(&frozen).unwrap();
+        members.push(Member::open(stopped));
+        members[2].wait_healthy("copy");
+        let is_there = members[0].cluster.snapshots(&name("copy")).unwrap().len() == 2;
+        assert!(is_there || received.is_err());
+        assert!(content == if is_there { days.contents[1].clone() } else { before.clone() }, "after {wait_ms} ms");
+        if is_there {
+            break;
+        }
+        wait_until("the volume can be opened", || members[0].exports.open("copy", &Principal::Local).is_ok());
+        assert!(read(&members[0].open_volume("copy"), 0, SIZE as usize) == before);
+    }
+    if members[0].cluster.snapshots(&name("copy")).unwrap().len() == 1 {
+        receiver(&members[2], &stream).finish(&mut go_on).unwrap();
+    }
     members.iter().for_each(|member| days.check(member));
     members.into_iter().for_each(|member| drop(member.stop()));
 }
