@@ -45,7 +45,7 @@ impl Descriptors {
 
     /// Connections to serve by NBD at a time.
     pub(super) fn nbd_connections(self) -> usize {
-        (self.shared() * 3 / 4 / NBD_EACH).clamp(1, NBD_MAX) as usize
+        (self.shared() / 4 * 3 / NBD_EACH).clamp(1, NBD_MAX) as usize
     }
 
     /// Connections of senders to hear at a time.
