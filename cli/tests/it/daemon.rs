@@ -178,7 +178,7 @@ fn the_limit_of_open_files_is_raised_and_a_low_one_is_told() {
     let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(open_files.split_whitespace().collect::<Vec<_>>(), ["Max", "open", "files", "1024", "1024", "files"]);
     let warnings = daemon.ready()["warnings"].to_string();
-    assert!(warnings.contains("at most 96 clients are served at a time"), "{warnings}");
+    assert!(warnings.contains("at most 12 clients are served at a time"), "{warnings}");
     daemon.stop().expect(0);
 }
 
