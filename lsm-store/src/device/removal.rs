@@ -10,7 +10,7 @@ use super::{Access, Device};
 /// What is cut off at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Removes a file that nobody reads any more, and calls `between` after each piece but the last.
+/// Removes a file that nobody has open any more, and calls `between` after each piece but the last.
 ///
 /// # Errors
 /// As [`Device::remove`]; the file may be shorter then.

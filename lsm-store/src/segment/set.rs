@@ -51,10 +51,13 @@ impl Segments {
         self.known.write().insert(summary.identity.id, known);
     }
 
-    /// Forgets a segment that is about to be deleted and closes it.
-    pub fn forget(&self, id: SegmentId) {
-        self.known.write().remove(&id);
+    /// Forgets a segment that is about to be deleted and closes it. True if it was learnt and nobody has it open any more:
+    /// reads under way keep it, also when it is open here no longer.
+    pub fn forget(&self, id: SegmentId) -> bool {
+        let known = self.known.write().remove(&id);
         self.open.remove(&id);
+        // Each that is open shares what is known of its reads.
+        known.is_some_and(|known| Arc::strong_count(&known.heat) == 1)
     }
 
     /// True if the segment was learnt and not forgotten.

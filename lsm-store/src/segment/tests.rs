@@ -90,6 +90,19 @@ fn names_are_ids_and_back() {
 }
 
 #[test]
+fn who_forgets_a_segment_learns_whether_somebody_has_it_open() {
+    let device = TestDevice::new();
+    let summaries = [1, 2].map(|id| write_segment(device.clone(), identity(id), &[block(1)]));
+    let segments = open(&device);
+    summaries.iter().for_each(|summary| segments.learn(summary));
+    let held = segments.segment(SegmentId(1)).unwrap();
+    segments.segment(SegmentId(2)).unwrap();
+    assert!(!segments.forget(SegmentId(1)) && segments.forget(SegmentId(2)));
+    assert!(!segments.forget(SegmentId(3)), "nothing is known of it");
+    assert!(read_block(&held, Slot(0)).is_ok());
+}
+
+#[test]
 fn an_empty_segment_seals() {
     let device = TestDevice::new();
     let summary = SegmentWriter::create(device.clone(), STORE, identity(1), WriteMode::Inline).unwrap().seal().unwrap();

@@ -1,5 +1,6 @@
 //! Segments leave the manifest, then the disk.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -48,17 +49,12 @@ impl Inner {
     pub(in crate::store) fn delete_unread(&self) {
         let unread = self.collector.exits.take_unread();
         for id in &unread {
-            self.segments.forget(*id);
-            let is_slow = self.may_delete_slowly();
-            let mut began = self.clock.monotonic();
-            let pause = || {
-                if is_slow {
-                    let took = self.clock.monotonic().saturating_sub(began);
-                    self.clock.sleep((took * PAUSE_TIMES).min(PAUSE_MAX));
-                }
-                began = self.clock.monotonic();
+            // A read that was planned before may still be under way. It has the file open, which must keep its length then.
+            let removed = match self.segments.forget(*id) {
+                true => self.delete_in_pieces(*id),
+                false => self.device.remove(&path(*id)),
             };
-            if let Err(error) = remove_in_pieces(&*self.device, &path(*id), pause) {
+            if let Err(error) = removed {
                 tracing::warn!(segment = %id, %error, "a reclaimed segment stays until the next start");
             }
             self.collector.exits.end(&[*id]);
@@ -66,6 +62,18 @@ impl Inner {
         if !unread.is_empty() {
             self.refill_ballast();
         }
+    }
+
+    fn delete_in_pieces(&self, id: SegmentId) -> io::Result<()> {
+        let is_slow = self.may_delete_slowly();
+        let mut began = self.clock.monotonic();
+        remove_in_pieces(&*self.device, &path(id), || {
+            if is_slow {
+                let took = self.clock.monotonic().saturating_sub(began);
+                self.clock.sleep((took * PAUSE_TIMES).min(PAUSE_MAX));
+            }
+            began = self.clock.monotonic();
+        })
     }
 
     /// True if clients may be waiting for the disk, and nobody for the room.

@@ -227,6 +227,26 @@ fn nothing_is_shared_with_a_condemned_segment() {
     assert_eq!(store.segment_ids().len(), 2);
 }
 
+/// A read that was planned before may still be under way when its segment goes: it has the file open, and no version.
+#[test]
+fn a_file_that_somebody_has_open_keeps_its_length() {
+    let device = SimDevice::new(31, Faults::none());
+    Store::create(&environment(&device), Settings::default()).unwrap();
+    // With little memory segments are small.
+    let store = Store::open(environment(&device), Options { budget: Budget::divide(64 << 20), ..options() }).unwrap();
+    let volume = new_volume(&store, 4 << 20);
+    write(&volume, 0, &pattern(31, 4 << 20));
+    settle(&store);
+    let open = |id| store.segments().segment(id).unwrap();
+    let held: Vec<_> = store.segment_ids().into_iter().map(open).collect();
+    let lens: Vec<_> = held.iter().map(|segment| segment.file().len().unwrap()).collect();
+    assert!(lens.iter().any(|len| *len > 1 << 20), "one is long enough to go in pieces: {lens:?}");
+    store.delete_volume(volume.id(), Vec::new()).unwrap();
+    store.collect(true).unwrap();
+    assert!(device.list("segments").unwrap().is_empty());
+    assert!(held.iter().map(|segment| segment.file().len().unwrap()).eq(lens));
+}
+
 #[test]
 fn a_segment_stays_as_long_as_an_old_version_is_held() {
     let mut world = World::new(6);
